@@ -1,0 +1,1 @@
+"""Music genres from audio, words and cover art."""

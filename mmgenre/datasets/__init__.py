@@ -1,0 +1,1 @@
+"""Published datasets' layouts, and the built-in catalogue, as manifests."""

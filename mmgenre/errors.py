@@ -1,0 +1,81 @@
+"""Every error that mmgenre raises on purpose: where, what, what is allowed, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+InputCode = Literal[
+    "missing",  # no such file
+    "unreadable",  # no decoder accepts it
+    "truncated",  # far fewer samples, pixels or bytes than it declares
+    "not_finite",  # NaN or Inf among the samples
+    "too_short",
+    "silent",
+    "empty",  # a text without a word
+    "encoding",  # a text that is not UTF-8
+    "too_large",  # an image of a size that only an attack declares
+]
+INPUT_CODES: tuple[str, ...] = get_args(InputCode)
+
+
+class MmgenreError(Exception):
+    """Base of all errors below; the command line prints its message and exits with 1."""
+
+
+class ManifestError(MmgenreError):
+    """A manifest with faults; carries all of them, one line each."""
+
+    def __init__(self, where: str, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        shown = "\n".join(f"  {fault}" for fault in faults[:50])
+        more = f"\n  ... and {len(faults) - 50} more" if len(faults) > 50 else ""
+        super().__init__(f"{where}: {len(faults)} fault(s)\n{shown}{more}")
+
+
+class SplitError(MmgenreError):
+    """No split with the wanted properties exists, or the given one leaks."""
+
+
+class LabelError(MmgenreError):
+    """A label that the label space does not know, or an item without one."""
+
+
+class StoreError(MmgenreError):
+    """A feature store that is damaged, hostile, unfinished, or lacks what was asked for."""
+
+
+class BundleError(MmgenreError):
+    """A model folder that is damaged, unfinished or of another kind."""
+
+
+class RecipeError(MmgenreError):
+    """A recipe or setting that cannot be followed."""
+
+
+class WeightsError(MmgenreError):
+    """Pretrained weights that cannot be had or do not fit."""
+
+
+class TrainingError(MmgenreError):
+    """Training that cannot start or has diverged."""
+
+
+class InputError(MmgenreError):
+    """One damaged item. A run lists it and goes on."""
+
+    def __init__(self, code: InputCode, where: str, detail: str) -> None:
+        self.code: InputCode = code
+        self.detail = detail
+        super().__init__(f"{where}: {detail} [{code}]")
+
+
+@dataclass(frozen=True, order=True)
+class Refusal:
+    """An item that a run left out, and why: one line of the list at the end."""
+
+    id: str
+    modality: str
+    code: str
+    detail: str

@@ -1,0 +1,243 @@
+"""A manifest: which items there are, their labels, and which media belong to each."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from mmgenre.errors import ManifestError
+
+Modality = Literal["audio", "text", "image"]
+Split = Literal["train", "val", "test"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+SPLITS: tuple[Split, ...] = get_args(Split)
+SHORT: Mapping[str, Modality] = {m[0]: m for m in MODALITIES}  # a, t, i
+
+COLUMNS = ("id", "artist", "album", "split", "labels", "audio", "image", "text_file", "text")
+LIST_SEPARATOR = ";"
+TRACK_SEPARATOR = "#"  # the second track of item X is X#1
+
+
+def parse_modalities(text: str) -> tuple[Modality, ...]:
+    """`a,t,i` or `audio,image` -> names, in the fixed order audio, text, image.
+
+    >>> parse_modalities("i,a")
+    ('audio', 'image')
+
+    Raises:
+        ValueError: a name is unknown or appears twice, or there is none.
+    """
+    wanted = [part.strip().lower() for part in text.split(",") if part.strip()]
+    names = [SHORT.get(part, part) for part in wanted]
+    unknown = [name for name in names if name not in MODALITIES]
+    if unknown or not names or len(set(names)) < len(names):
+        raise ValueError(
+            f"modalities {text!r}: give each of a (audio), t (text), i (image) at most once, "
+            "separated by commas, for instance a,t,i"
+        )
+    return tuple(m for m in MODALITIES if m in names)
+
+
+@dataclass(frozen=True)
+class Item:
+    """The thing that has labels: a track in MSD-I, an album in MuMu.
+
+    `media` maps a modality to its files in order (audio: tracks; text: reviews, oldest first; a
+    plain str among the texts is the text itself). A modality that the item lacks is not a key.
+    """
+
+    id: str
+    artist: str = ""
+    album: str = ""
+    split: Split | None = None
+    labels: tuple[str, ...] = ()
+    media: Mapping[Modality, tuple[Path | str, ...]] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tracks(self) -> tuple[str, ...]:
+        """The row ids of the item's audio: `ID#0`, `ID#1`, ..."""
+        return tuple(f"{self.id}{TRACK_SEPARATOR}{k}" for k in range(len(self.media["audio"])))
+
+
+class Manifest:
+    """Items, sorted by id, no id twice."""
+
+    def __init__(self, items: Iterable[Item], *, where: str = "manifest") -> None:
+        self.items: tuple[Item, ...] = tuple(sorted(items, key=lambda item: item.id))
+        self.where = where
+        twice = [i for i, n in Counter(item.id for item in self.items).items() if n > 1]
+        if twice:
+            raise ManifestError(where, [f"id {i!r} appears more than once" for i in twice])
+        self._by_id = {item.id: item for item in self.items}
+
+    def __len__(self) -> int:
+        """The number of items."""
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Item]:
+        """Iterates over the items in the order of their ids."""
+        return iter(self.items)
+
+    def __getitem__(self, item_id: str) -> Item:
+        """The item of that id."""
+        return self._by_id[item_id]
+
+    def ids(self, split: Split | None = None, having: Sequence[Modality] = ()) -> tuple[str, ...]:
+        """Ids of the items in a split (None: all) that have every modality of `having`."""
+        return tuple(
+            item.id
+            for item in self.items
+            if (split is None or item.split == split) and all(m in item.media for m in having)
+        )
+
+    def with_splits(self, splits: Mapping[str, Split]) -> Manifest:
+        """The same items in other splits; every id must be given one."""
+        return Manifest(
+            (replace(item, split=splits[item.id]) for item in self.items), where=self.where
+        )
+
+    @property
+    def sha256(self) -> str:
+        """Hash of everything but where the files lie: ids, splits, labels, artists, media names."""
+        digest = hashlib.sha256()
+        for item in self.items:
+            media = {
+                m: [f.name if isinstance(f, Path) else f"text:{f}" for f in item.media[m]]
+                for m in sorted(item.media)
+            }
+            row = [item.id, item.artist, item.album, item.split, item.labels, media]
+            digest.update(json.dumps(row, ensure_ascii=True).encode() + b"\n")
+        return digest.hexdigest()
+
+    @classmethod
+    def read(cls, path: Path | str) -> Manifest:
+        """Reads a CSV with the columns of `COLUMNS`; only `id` must be there, others are kept.
+
+        Raises:
+            ManifestError: lists every fault of the file with its line.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except FileNotFoundError:
+            raise ManifestError(str(path), ["no such file"]) from None
+        except IsADirectoryError:
+            raise ManifestError(str(path), ["a folder, not a CSV file"]) from None
+        except UnicodeDecodeError as error:
+            raise ManifestError(str(path), [f"not UTF-8: {error}; save it as UTF-8"]) from None
+        # Inline reviews pass csv's default limit of 128 KiB a field.
+        csv.field_size_limit(max(csv.field_size_limit(), 1 << 24))
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        items: list[Item] = []
+        faults: list[str] = []
+        lines: dict[str, int] = {}
+        try:
+            header = reader.fieldnames or []
+            faults += _header_faults(header)
+            if not faults:
+                for row in reader:
+                    item, wrong = _parse_row(row, path.parent)
+                    if item.id in lines and item.id:
+                        wrong.append(f"id {item.id!r} stands in line {lines[item.id]} already")
+                    lines.setdefault(item.id, reader.line_num)
+                    faults += [f"line {reader.line_num}: {fault}" for fault in wrong]
+                    items.append(item)
+        except csv.Error as error:
+            faults.append(f"line {reader.line_num}: {error}")
+        if not faults and not items:
+            faults.append("no items below the header")
+        if faults:
+            raise ManifestError(str(path), faults)
+        return cls(items, where=str(path))
+
+    def write(self, path: Path | str) -> Path:
+        """Writes the CSV; media paths become relative to its folder."""
+        path = Path(path)
+        extra = sorted({name for item in self.items for name in item.extra})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, [*COLUMNS, *extra], lineterminator="\n")
+            writer.writeheader()
+            for item in self.items:
+                writer.writerow(_format_row(item, path.parent))
+        return path
+
+
+def _header_faults(header: Sequence[str]) -> list[str]:
+    if "id" not in header:
+        return [f"line 1: no column 'id'; columns are {', '.join(COLUMNS)}; got {list(header)}"]
+    return [f"line 1: column {name!r} twice" for name, n in Counter(header).items() if n > 1]
+
+
+def _split_list(cell: str, column: str, faults: list[str]) -> tuple[str, ...]:
+    """`a; b` -> ("a", "b"); an empty cell is an empty list, an empty entry is a fault."""
+    if not cell.strip():
+        return ()
+    parts = tuple(part.strip() for part in cell.split(LIST_SEPARATOR))
+    if "" in parts:
+        faults.append(f"{column}: empty entry in {cell!r}")
+    if len(set(parts)) < len(parts):
+        faults.append(f"{column}: an entry appears twice in {cell!r}")
+    return parts
+
+
+def _parse_row(row: dict[str, str], folder: Path) -> tuple[Item, list[str]]:
+    faults: list[str] = []
+    if None in row or None in row.values():
+        return Item(""), ["another number of fields than the header; is a comma unquoted?"]
+    item_id = row["id"].strip()
+    if not item_id:
+        faults.append("empty id")
+    if TRACK_SEPARATOR in item_id or "\n" in item_id:
+        faults.append(f"id {item_id!r}: '#' and line breaks are not allowed")
+    split = row.get("split", "").strip()
+    if split and split not in SPLITS:
+        faults.append(f"split {split!r}: must be train, val, test or empty")
+    labels = _split_list(row.get("labels", ""), "labels", faults)
+    for label in labels:
+        if any(not part.strip() for part in label.split("/")):
+            faults.append(f"labels: {label!r} has an empty part; a path reads Jazz/Vocal Jazz")
+    media: dict[Modality, tuple[Path | str, ...]] = {}
+    columns: dict[str, Modality] = {"audio": "audio", "text_file": "text", "image": "image"}
+    for column, modality in columns.items():
+        files = _split_list(row.get(column, ""), column, faults)
+        if files:
+            media[modality] = tuple(folder / name for name in files)
+    if len(media.get("image", ())) > 1:
+        faults.append("image: one cover an item, got several")
+    if row.get("text", "").strip():
+        media["text"] = (*media.get("text", ()), row["text"])
+    extra = {name: cell for name, cell in row.items() if name not in COLUMNS}
+    artist, album = row.get("artist", "").strip(), row.get("album", "").strip()
+    return Item(item_id, artist, album, cast(Split, split) or None, labels, media, extra), faults
+
+
+def _format_row(item: Item, folder: Path) -> dict[str, str]:
+    def files(modality: Modality) -> str:
+        paths = [f for f in item.media.get(modality, ()) if isinstance(f, Path)]
+        return LIST_SEPARATOR.join(
+            Path(os.path.relpath(f.absolute(), folder.absolute())).as_posix() for f in paths
+        )
+
+    inline = [t for t in item.media.get("text", ()) if isinstance(t, str)]
+    return {
+        "id": item.id,
+        "artist": item.artist,
+        "album": item.album,
+        "split": item.split or "",
+        "labels": LIST_SEPARATOR.join(item.labels),
+        "audio": files("audio"),
+        "image": files("image"),
+        "text_file": files("text"),
+        "text": "\n\n".join(inline),
+        **item.extra,
+    }

@@ -1,0 +1,49 @@
+"""Fingerprints: what an artefact was made from, as one short hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How an artefact came to be. The fingerprint covers the first four fields.
+
+    `stage_version` rises whenever the code of a stage changes what it writes.
+    """
+
+    stage: str
+    stage_version: int
+    parameters: Mapping[str, Any]
+    parents: Mapping[str, str] = field(default_factory=dict)  # name -> fingerprint
+    made_by: str = field(default_factory=lambda: f"mmgenre {version('mmgenre')}")
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits; equal exactly if stage, version, parameters and parents are equal."""
+        parts = [self.stage, self.stage_version, self.parameters, self.parents]
+        text = json.dumps(parts, sort_keys=True, default=_plain)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, fingerprint included."""
+        plain = json.loads(json.dumps(asdict(self), default=_plain))
+        return {**plain, "fingerprint": self.fingerprint}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return value.as_posix()
+    raise TypeError(f"{value!r} cannot be part of a fingerprint")
+
+
+def sha256_file(path: Path) -> str:
+    """Hash of a file's bytes, as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

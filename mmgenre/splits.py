@@ -1,0 +1,143 @@
+"""Splits that do not leak: no artist, no album in two of them, labels as balanced as that allows."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmgenre.errors import SplitError
+from mmgenre.labels import closure
+from mmgenre.manifest import SPLITS, Item, Manifest, Split
+
+RATIOS: Mapping[str, tuple[float, float, float]] = {
+    "single": (0.70, 0.15, 0.15),  # Oramas 2018, sec. 6.1
+    "multi": (0.80, 0.10, 0.10),  # sec. 5.1
+}
+
+
+@dataclass(frozen=True)
+class Leak:
+    """Something that stands in two splits or more."""
+
+    kind: str
+    value: str
+    splits: tuple[Split, ...]
+    ids: tuple[str, ...]
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.ids[:4]) + (", ..." if len(self.ids) > 4 else "")
+        return f"{self.kind} {self.value!r} in {' and '.join(self.splits)}: {shown}"
+
+
+def fold(name: str) -> str:
+    """A name as compared: compatibility-normalised, case-folded, accents and extra spaces gone.
+
+    >>> fold("  Beyoncé ") == fold("BEYONCE")
+    True
+    """
+    decomposed = unicodedata.normalize("NFKD", name.casefold())
+    letters = "".join(c for c in decomposed if not unicodedata.combining(c))
+    return " ".join(unicodedata.normalize("NFKC", letters).casefold().split())
+
+
+def group_keys(item: Item) -> list[tuple[str, str]]:
+    """What may not stand in two splits: the artist, and the artist's album of that name.
+
+    An album without an artist is compared by its name alone; an unknown name is no key.
+    """
+    artist, album = fold(item.artist), fold(item.album)
+    keys = [("artist", artist)] if artist else []
+    return [*keys, ("album", f"{artist} / {album}" if artist else album)] if album else keys
+
+
+def find_leaks(manifest: Manifest) -> list[Leak]:
+    """Artists and albums that stand in two splits or more, sorted."""
+    places: dict[tuple[str, str], list[Item]] = {}
+    for item in manifest:
+        for key in group_keys(item):
+            places.setdefault(key, []).append(item)
+    return leaks_among(places)
+
+
+def leaks_among(places: Mapping[tuple[str, str], Sequence[Item]]) -> list[Leak]:
+    """Keeps of {(kind, value): items} what reaches over more than one split."""
+    leaks = []
+    for (kind, value), items in sorted(places.items()):
+        splits = tuple(s for s in SPLITS if any(item.split == s for item in items))
+        if len(splits) > 1:
+            leaks.append(Leak(kind, value, splits, tuple(item.id for item in items)))
+    return leaks
+
+
+def make_splits(
+    manifest: Manifest, ratios: tuple[float, float, float], seed: int
+) -> dict[str, Split]:
+    """Draws train, validation and test: id -> split.
+
+    Items that share an artist or an album form a group, and a group goes whole. Groups are placed
+    one by one, the largest first (ties in an order drawn from `seed`), each where it brings the
+    counts of its labels, and of items, nearest to the ratios (chi-square distance).
+
+    Raises:
+        SplitError: the ratios are not three positive shares of 1, or a split would stay empty.
+    """
+    if len(ratios) != 3 or min(ratios) <= 0 or abs(sum(ratios) - 1) > 1e-6:
+        raise SplitError(f"split ratios {ratios}: three positive numbers that add up to 1")
+    groups = _groups(manifest)
+    rng = np.random.default_rng((seed, 0x5B117))
+    order = rng.permutation(len(groups))
+    order = order[np.argsort([-len(groups[g]) for g in order], kind="stable")]
+    counts = _label_counts(manifest, groups)  # (groups, labels + 1): the last column counts items
+    goal = np.outer(ratios, counts.sum(axis=0)) + 1e-9  # (splits, labels + 1)
+    filled = np.zeros_like(goal)
+    where = np.empty(len(groups), dtype=int)
+    for g in order:
+        columns = np.flatnonzero(counts[g])
+        before = filled[:, columns] - goal[:, columns]
+        after = before + counts[g, columns]
+        cost = ((after**2 - before**2) / goal[:, columns]).sum(axis=1)
+        where[g] = int(np.argmin(cost))
+        filled[where[g]] += counts[g]
+    empty = [name for s, name in enumerate(SPLITS) if not (where == s).any()]
+    if empty:
+        raise SplitError(
+            f"{manifest.where}: {len(manifest)} items in {len(groups)} group(s) of shared artists "
+            f"and albums leave {', '.join(empty)} empty; at least three groups are needed"
+        )
+    return {i: SPLITS[where[g]] for g, group in enumerate(groups) for i in group}
+
+
+def _groups(manifest: Manifest) -> list[list[str]]:
+    """Connected components of items over shared artists and albums (union-find)."""
+    root = {item.id: item.id for item in manifest}
+
+    def find(i: str) -> str:
+        while root[i] != i:
+            root[i] = root[root[i]]
+            i = root[i]
+        return i
+
+    first: dict[tuple[str, str], str] = {}
+    for item in manifest:
+        for key in group_keys(item):
+            root[find(item.id)] = find(first.setdefault(key, item.id))
+    groups: dict[str, list[str]] = {}
+    for item in manifest:
+        groups.setdefault(find(item.id), []).append(item.id)
+    return list(groups.values())
+
+
+def _label_counts(manifest: Manifest, groups: list[list[str]]) -> NDArray[np.float64]:
+    names = sorted({name for item in manifest for name in closure(item.labels)})
+    column = {name: j for j, name in enumerate(names)}
+    counts = np.zeros((len(groups), len(names) + 1))
+    for g, group in enumerate(groups):
+        counts[g, -1] = len(group)
+        for item_id in group:
+            for name in closure(manifest[item_id].labels):
+                counts[g, column[name]] += 1
+    return counts
