@@ -1,4 +1,4 @@
-"""Splits that do not leak: no artist, no album in two of them, labels as balanced as that allows."""
+"""Splits that do not leak: no artist and no album in two, labels balanced as far as that allows."""
 
 from __future__ import annotations
 

@@ -1,0 +1,102 @@
+"""The shape of metrics.json: everything that a report shows, as plain data."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+# As metrics.evaluate returns them: macro_f1, macro_roc_auc, per_label, confusion_matrix, ...
+Metrics = dict[str, Any]
+
+
+class Spread(TypedDict):
+    """A metric over seeds. Deviation is the sample deviation (n - 1); 0 for one seed."""
+
+    mean: float
+    std: float
+
+
+class Epoch(TypedDict):
+    """One line of a learning curve: mean losses over the epoch."""
+
+    epoch: int
+    train_loss: float
+    val_loss: float
+
+
+class Curve(TypedDict):
+    """A training: its epochs, and the one whose weights were kept."""
+
+    epochs: list[Epoch]
+    best_epoch: int
+
+
+class Result(TypedDict):
+    """One row of a fusion table on one set of test items.
+
+    `per_seed` holds full metrics, in the order of the fusion's seeds; `summary` the mean and
+    deviation of every scalar; `intervals` 95 % bootstrap intervals over items, first seed.
+    """
+
+    n_items: int
+    n_without_input: int  # items that have none of the row's inputs, predicted all the same
+    per_seed: list[Metrics]
+    summary: dict[str, Spread]
+    intervals: dict[str, tuple[float, float]]
+
+
+class Row(TypedDict):
+    """A head over one set of inputs.
+
+    `all` is measured on all test items, `complete` on those that have every modality of the whole
+    table, so that within a column all rows see the same items; None if there is none.
+    """
+
+    name: str  # "A", "A+T", "A+T+I", "joint.A", ...
+    inputs: list[str]  # ["audio", "text"]
+    all: Result
+    complete: Result | None
+    curve: Curve  # first seed
+
+
+class FusionResult(TypedDict):
+    """One fusion: a task, a head, and a row for every set of inputs."""
+
+    name: str
+    head: str  # "logistic" | "cosine"
+    exclusive: bool
+    labels: list[str]
+    seeds: list[int]
+    rows: list[Row]
+    joint: Curve | None
+
+
+class EncoderResult(TypedDict):
+    """One encoder's training."""
+
+    network: str
+    n_parameters: int
+    embedding_dim: int
+    curve: Curve
+
+
+class DatasetResult(TypedDict):
+    """What went in. `modalities` counts items that have each, per split."""
+
+    name: str
+    synthetic: bool
+    n_items: int
+    splits: dict[str, int]
+    modalities: dict[str, dict[str, int]]
+    label_counts: dict[str, int]
+    refused: list[dict[str, str]]  # id, modality, code, detail
+
+
+class RunResult(TypedDict):
+    """metrics.json of a run."""
+
+    run: str
+    made_by: str
+    recipe: dict[str, Any]
+    dataset: DatasetResult
+    encoders: dict[str, EncoderResult]
+    fusions: list[FusionResult]
