@@ -16,6 +16,7 @@ InputCode = Literal[
     "empty",  # a text without a word
     "encoding",  # a text that is not UTF-8
     "too_large",  # an image of a size that only an attack declares
+    "unexpected",  # any other failure of a decoder
 ]
 INPUT_CODES: tuple[str, ...] = get_args(InputCode)
 
