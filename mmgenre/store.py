@@ -29,8 +29,8 @@ from mmgenre.provenance import Provenance
 FORMAT = "mmgenre feature store 1"
 CHUNK_BYTES = 1 << 17  # about one 30-s clip of float16 CQT
 DTYPES = ("float16", "float32", "uint8")
-# 3 is fletcher32; our files carry no other filter, so a reader needs no other.
-ALLOWED_FILTERS = frozenset({"3"})
+# Our files carry no other filter, so a reader needs no other.
+ALLOWED_FILTERS = frozenset({"fletcher32"})
 
 Rows = NDArray[Any] | Sequence[NDArray[Any]]
 Block = tuple[Sequence[str], Rows]
