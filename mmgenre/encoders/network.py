@@ -1,0 +1,198 @@
+"""What all encoders share: the genre task on top of one, its training, embedding, saving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mmgenre.bundle import Bundle, read_bundle, write_bundle
+from mmgenre.encoders.audio import AudioConfig, AudioEncoder
+from mmgenre.encoders.image import ImageConfig, ImageEncoder, make_image_encoder
+from mmgenre.encoders.text import TextConfig, TextEncoder, make_text_encoder
+from mmgenre.manifest import Modality
+from mmgenre.progress import Progress, silent
+from mmgenre.provenance import Provenance
+from mmgenre.store import FeatureStore
+from mmgenre.targets import Target, TargetName
+from mmgenre.training import Batch, FitLog, TrainingConfig, fit, seeded
+
+Encoder = AudioEncoder | TextEncoder | ImageEncoder
+EncoderConfig = AudioConfig | TextConfig | ImageConfig
+VOCABULARY = "vocabulary.json"
+
+
+class Source(Protocol):
+    """Rows of an input store as an encoder wants them."""
+
+    def views(
+        self, ids: Sequence[str], rng: np.random.Generator | None
+    ) -> NDArray[Any]:  # (n, n_views, ...)
+        """With `rng` one random view of each row for training, without it the evaluation views."""
+        ...
+
+
+class GenreNetwork(nn.Module):
+    """An encoder under the linear layer of its task: inputs -> (batch, target.dim)."""
+
+    def __init__(self, encoder: Encoder, target_dim: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(encoder.output_dropout)
+        self.output = nn.Linear(encoder.embedding_dim, target_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The task's output for inputs."""
+        return self.output(self.dropout(self.encoder(x)))  # type: ignore[no-any-return]
+
+
+class InputExamples:
+    """Views of input rows with the targets of the items they belong to."""
+
+    def __init__(self, source: Source, ids: Sequence[str], targets: NDArray[np.float32]) -> None:
+        self.source, self.ids, self.targets = source, ids, targets
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.ids)
+
+    def batch(self, rows: NDArray[np.intp], rng: np.random.Generator | None) -> Batch:
+        """{"x": (views, ...), "target": (views, dim)}; each view is an example of its own."""
+        views = self.source.views([self.ids[i] for i in rows], rng)
+        targets = np.repeat(self.targets[rows], views.shape[1], axis=0)
+        x = views.reshape(-1, *views.shape[2:])
+        return {"x": torch.from_numpy(x), "target": torch.from_numpy(targets)}
+
+
+def make_encoder(
+    config: EncoderConfig, target: TargetName, store: FeatureStore, train_ids: Sequence[str]
+) -> Encoder:
+    """An untrained encoder, its statistics fitted on the training rows."""
+    if isinstance(config, TextConfig):
+        return make_text_encoder(config, store, train_ids)
+    if isinstance(config, ImageConfig):
+        return make_image_encoder(config)
+    encoder = AudioEncoder(config, target)
+    encoder.fit(store, train_ids)
+    return encoder
+
+
+def train_encoder(
+    config: EncoderConfig,
+    target: Target,
+    target_name: TargetName,
+    store: FeatureStore,
+    targets: Mapping[str, Mapping[str, NDArray[np.float32]]],
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    task: str = "training",
+    progress: Progress = silent,
+) -> tuple[Encoder, FitLog]:
+    """Trains an encoder on the genre task.
+
+    Args:
+        config: of the modality.
+        target: the fitted target.
+        target_name: which one it is.
+        store: input rows.
+        targets: {"train": {row id: target vector}, "val": {...}}.
+        seed: of first weights and of training.
+        checkpoint: where to go on after an interruption.
+        task: what the progress is called.
+        progress: told after each epoch.
+    """
+    ids = {split: tuple(rows) for split, rows in targets.items()}
+
+    def make() -> GenreNetwork:
+        encoder = make_encoder(config, target_name, store, ids["train"])
+        return GenreNetwork(encoder, target.dim)
+
+    network = cast(GenreNetwork, seeded(seed, make))
+    source = network.encoder.source(store)
+    examples = {
+        split: InputExamples(source, ids[split], np.array(list(targets[split].values())))
+        for split in ("train", "val")
+    }
+
+    def loss(module: nn.Module, batch: Batch) -> Tensor:
+        return target.loss(module(batch["x"]), batch["target"])
+
+    training: TrainingConfig = config.training
+    log = fit(
+        network,
+        loss,
+        examples["train"],
+        examples["val"],
+        training,
+        seed=seed,
+        checkpoint=checkpoint,
+        task=task,
+        progress=progress,
+    )
+    return network.encoder, log
+
+
+@torch.inference_mode()
+def embed(
+    encoder: Encoder,
+    source: Source,
+    ids: Sequence[str],
+    *,
+    batch_size: int = 16,
+    task: str = "embedding",
+    progress: Progress = silent,
+) -> NDArray[np.float32]:
+    """Embeddings of input rows, (n, embedding_dim): the mean over the evaluation views."""
+    encoder.eval()
+    device = next(encoder.parameters()).device
+    result = np.zeros((len(ids), encoder.embedding_dim), np.float32)
+    for start in range(0, len(ids), batch_size):
+        progress(task, start, len(ids))
+        views = source.views(ids[start : start + batch_size], None)
+        n, k = views.shape[:2]
+        x = torch.from_numpy(views.reshape(n * k, *views.shape[2:])).to(device)
+        result[start : start + n] = encoder(x).view(n, k, -1).mean(dim=1).float().cpu().numpy()
+    progress(task, len(ids), len(ids))
+    return result
+
+
+def save_encoder(
+    folder: Path, modality: Modality, encoder: Encoder, log: FitLog, provenance: Provenance
+) -> Path:
+    """Writes an encoder's folder, learning curve included."""
+    files: dict[str, Any] = {"curve.json": log.curve()}
+    if isinstance(encoder, TextEncoder):
+        files[VOCABULARY] = encoder.vocabulary
+    return write_bundle(
+        folder,
+        f"{modality} encoder",
+        {**encoder.state(), "embedding_dim": encoder.embedding_dim},
+        encoder.state_dict(),
+        provenance,
+        files=files,
+    )
+
+
+def load_encoder(folder: Path, modality: Modality) -> tuple[Encoder, Bundle]:
+    """Reads an encoder's folder.
+
+    Raises:
+        BundleError: the folder is missing, damaged, or another modality's.
+    """
+    bundle = read_bundle(folder, f"{modality} encoder")
+    state = bundle.config["config"]
+    encoder: Encoder
+    if modality == "audio":
+        encoder = AudioEncoder(AudioConfig.model_validate(state), bundle.config["target"])
+    elif modality == "text":
+        encoder = TextEncoder(TextConfig.model_validate(state), bundle.files[VOCABULARY])
+    else:
+        encoder = ImageEncoder(ImageConfig.model_validate(state))
+    encoder.load_state_dict(bundle.weights)
+    return encoder.eval(), bundle

@@ -1,0 +1,80 @@
+"""Pretrained weights: by torchvision's name or by path, checked before they are trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from mmgenre.errors import WeightsError
+from mmgenre.provenance import sha256_file
+
+
+def load_published(network: nn.Module, weights: Any) -> None:
+    """Loads a torchvision weights entry into the network it is for, downloading it if need be.
+
+    The file lies in torch's hub cache under its published name, which ends in the first digits of
+    its sha256; torch does not check a file that is already there, so it is hashed here.
+
+    Raises:
+        WeightsError: it can be neither found nor downloaded, or is another file.
+    """
+    name = str(weights.url).rsplit("/", 1)[-1]
+    file = Path(torch.hub.get_dir()) / "checkpoints" / name
+    advice = (
+        f"Download {weights.url} elsewhere and put it at {file}, "
+        "or give a file with --set image.weights=PATH, "
+        "or train from scratch with --set image.weights=none"
+    )
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(weights.url, str(file), progress=False)
+        except (URLError, OSError) as error:
+            raise WeightsError(f"{weights}: cannot be downloaded ({error}). {advice}") from None
+    prefix = file.stem.rsplit("-", 1)[-1]
+    found = sha256_file(file)
+    if not found.startswith(prefix):
+        raise WeightsError(f"{file}: sha256 {found[:16]}... should begin {prefix}. {advice}")
+    load_file_into(network, file)
+
+
+def load_path(network: nn.Module, path: Path, sha256: str | None) -> None:
+    """Loads a .pth/.pt state dict or a .safetensors file; every key must fit.
+
+    Raises:
+        WeightsError: no such file, another hash, not a plain state dict, or other keys or shapes.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    if sha256 is not None and sha256_file(path) != sha256.lower():
+        raise WeightsError(f"{path}: sha256 is {sha256_file(path)}, the recipe says {sha256}")
+    load_file_into(network, path)
+
+
+def load_file_into(network: nn.Module, path: Path) -> None:
+    """Reads tensors without running any code of the file, and loads them strictly."""
+    try:
+        if path.suffix == ".safetensors":
+            state: dict[str, Tensor] = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+        raise WeightsError(f"{path}: not a readable weights file: {error}") from None
+    except Exception as error:
+        # torch raises its unpickler's own error where a file holds more than tensors.
+        raise WeightsError(
+            f"{path}: refused, it holds more than tensors "
+            f"({str(error).splitlines()[0]}); save a plain state dict"
+        ) from None
+    if not isinstance(state, dict):
+        raise WeightsError(f"{path}: holds a {type(state).__name__}, not a state dict")
+    try:
+        network.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: does not fit the network: {error}") from None
