@@ -19,6 +19,8 @@ from mmgenre.provenance import Provenance, sha256_file
 from mmgenre.store import sync
 
 CONFIG, WEIGHTS, SUMS = "config.json", "model.safetensors", "sha256.json"
+# What a file raises that is not what it claims to be.
+DAMAGE = (OSError, LookupError, ValueError, TypeError, AttributeError, SafetensorError)
 
 
 @dataclass(frozen=True)
@@ -41,27 +43,41 @@ def write_bundle(
     *,
     files: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes a model folder whole or not at all, replacing an older one; returns it."""
+    """Writes a model folder whole or not at all, replacing an older one; returns it.
+
+    Raises:
+        BundleError: the folder holds something else, or a further file has no name of its own.
+    """
+    for name in files or {}:
+        if Path(name).name != name or not name.endswith(".json") or name in (CONFIG, SUMS):
+            raise BundleError(f"{folder}: {name!r} is no name for a further JSON file")
+    if folder.exists() and not (folder.is_dir() and ((folder / SUMS).is_file() or _empty(folder))):
+        raise BundleError(f"{folder}: not a model folder, so it is not replaced; move it away")
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    described = {"kind": kind, "config": dict(config), "provenance": provenance.as_dict()}
-    _write_json(temporary / CONFIG, described)
-    plain = {name: t.detach().cpu().contiguous().clone() for name, t in weights.items()}
-    save_file(plain, temporary / WEIGHTS)
-    for name, content in (files or {}).items():
-        _write_json(temporary / name, content)
-    sums = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
-    _write_json(temporary / SUMS, sums)
-    for path in temporary.iterdir():
-        sync(path)
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.replace(old)
-    temporary.replace(folder)
-    sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        described = {"kind": kind, "config": dict(config), "provenance": provenance.as_dict()}
+        _write_json(temporary / CONFIG, described)
+        plain = {name: t.detach().cpu().contiguous().clone() for name, t in weights.items()}
+        save_file(plain, temporary / WEIGHTS)
+        for name, content in (files or {}).items():
+            _write_json(temporary / name, content)
+        sums = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
+        _write_json(temporary / SUMS, sums)
+        for path in (*temporary.iterdir(), temporary):
+            sync(path)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            folder.replace(old)
+        temporary.replace(folder)
+        sync(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if old.exists() and not folder.exists():
+            old.replace(folder)
     return folder
 
 
@@ -74,31 +90,40 @@ def read_bundle(folder: Path, kind: str) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such model folder")
     try:
-        sums = json.loads((folder / SUMS).read_text(encoding="utf-8"))
+        sums = _read_json(folder / SUMS)
+        for name in (CONFIG, WEIGHTS):
+            if name not in sums:
+                raise BundleError(f"{folder}: {name} is not in the list of files, {SUMS}")
         for name, expected in sums.items():
             if Path(name).name != name or sha256_file(folder / name) != expected:
                 raise BundleError(f"{folder / name}: not the file that was written (sha256)")
-        described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        described = _read_json(folder / CONFIG)
         if described["kind"] != kind:
             raise BundleError(f"{folder}: holds a {described['kind']!r}, not a {kind!r}")
         weights = load_file(folder / WEIGHTS)
-        files = {
-            name: json.loads((folder / name).read_text(encoding="utf-8"))
-            for name in sums
-            if name not in (CONFIG, WEIGHTS)
-        }
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise BundleError(f"{folder}: damaged or unfinished model folder: {error}") from None
-    fingerprint = described["provenance"]["fingerprint"]
-    return Bundle(kind, described["config"], weights, files, fingerprint)
+        files = {n: _read_json(folder / n) for n in sums if n not in (CONFIG, WEIGHTS)}
+        fingerprint = str(described["provenance"]["fingerprint"])
+        return Bundle(kind, described["config"], weights, files, fingerprint)
+    except DAMAGE as error:
+        raise BundleError(f"{folder}: damaged or unfinished model folder: {error!r}") from None
 
 
 def bundle_fingerprint(folder: Path) -> str | None:
     """Fingerprint of a complete model folder; None if there is none."""
     if not (folder / SUMS).is_file():
         return None
-    described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    return str(described["provenance"]["fingerprint"])
+    try:
+        return str(_read_json(folder / CONFIG)["provenance"]["fingerprint"])
+    except DAMAGE as error:
+        raise BundleError(f"{folder}: damaged or unfinished model folder: {error!r}") from None
+
+
+def _empty(folder: Path) -> bool:
+    return next(folder.iterdir(), None) is None
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -29,10 +29,14 @@ class ManifestError(MmgenreError):
     """A manifest with faults; carries all of them, one line each."""
 
     def __init__(self, where: str, faults: Sequence[str]) -> None:
+        self.where = where
         self.faults = tuple(faults)
         shown = "\n".join(f"  {fault}" for fault in faults[:50])
         more = f"\n  ... and {len(faults) - 50} more" if len(faults) > 50 else ""
         super().__init__(f"{where}: {len(faults)} fault(s)\n{shown}{more}")
+
+    def __reduce__(self) -> tuple[type[ManifestError], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.where, self.faults)
 
 
 class SplitError(MmgenreError):
@@ -68,8 +72,13 @@ class InputError(MmgenreError):
 
     def __init__(self, code: InputCode, where: str, detail: str) -> None:
         self.code: InputCode = code
+        self.where = where
         self.detail = detail
         super().__init__(f"{where}: {detail} [{code}]")
+
+    # Without it the error cannot return from a worker process, and breaks the whole pool.
+    def __reduce__(self) -> tuple[type[InputError], tuple[InputCode, str, str]]:
+        return type(self), (self.code, self.where, self.detail)
 
 
 @dataclass(frozen=True, order=True)

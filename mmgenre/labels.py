@@ -80,7 +80,7 @@ class LabelSpace:
         for i, row in enumerate(labels):
             if not row:
                 raise LabelError(f"item {i} has no label")
-            for name in ancestors(row[0])[:1] if self.exclusive else closure(row):
+            for name in ancestors(row[0])[:1] if self.exclusive else sorted(closure(row)):
                 if name not in column:
                     raise LabelError(f"item {i}: unknown label {name!r}; known: {len(self)} genres")
                 y[i, column[name]] = True

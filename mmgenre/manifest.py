@@ -91,6 +91,10 @@ class Manifest:
         """The item of that id."""
         return self._by_id[item_id]
 
+    def __contains__(self, item_id: str) -> bool:
+        """Whether there is an item of that id."""
+        return item_id in self._by_id
+
     def ids(self, split: Split | None = None, having: Sequence[Modality] = ()) -> tuple[str, ...]:
         """Ids of the items in a split (None: all) that have every modality of `having`."""
         return tuple(
@@ -100,7 +104,15 @@ class Manifest:
         )
 
     def with_splits(self, splits: Mapping[str, Split]) -> Manifest:
-        """The same items in other splits; every id must be given one."""
+        """The same items in other splits.
+
+        Raises:
+            ManifestError: an item is given no split, or a split is given to no item.
+        """
+        faults = [f"id {i!r} is given no split" for i in self._by_id if i not in splits]
+        faults += [f"a split is given to {i!r}, which is no item" for i in splits if i not in self]
+        if faults:
+            raise ManifestError(self.where, faults)
         return Manifest(
             (replace(item, split=splits[item.id]) for item in self.items), where=self.where
         )
@@ -110,11 +122,9 @@ class Manifest:
         """Hash of everything but where the files lie: ids, splits, labels, artists, media names."""
         digest = hashlib.sha256()
         for item in self.items:
-            media = {
-                m: [f.name if isinstance(f, Path) else f"text:{f}" for f in item.media[m]]
-                for m in sorted(item.media)
-            }
-            row = [item.id, item.artist, item.album, item.split, item.labels, media]
+            media = {m: [f.name for f in _files(item, m)] for m in sorted(item.media)}
+            text = _inline_text(item)
+            row = [item.id, item.artist, item.album, item.split, item.labels, media, text]
             digest.update(json.dumps(row, ensure_ascii=True).encode() + b"\n")
         return digest.hexdigest()
 
@@ -127,11 +137,14 @@ class Manifest:
         """
         path = Path(path)
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            # Bytes: reading as text would turn the line ends inside quoted reviews into others.
+            text = path.read_bytes().decode("utf-8-sig")
         except FileNotFoundError:
             raise ManifestError(str(path), ["no such file"]) from None
         except IsADirectoryError:
             raise ManifestError(str(path), ["a folder, not a CSV file"]) from None
+        except OSError as error:
+            raise ManifestError(str(path), [f"cannot be read: {error.strerror}"]) from None
         except UnicodeDecodeError as error:
             raise ManifestError(str(path), [f"not UTF-8: {error}; save it as UTF-8"]) from None
         # Inline reviews pass csv's default limit of 128 KiB a field.
@@ -160,15 +173,33 @@ class Manifest:
         return cls(items, where=str(path))
 
     def write(self, path: Path | str) -> Path:
-        """Writes the CSV; media paths become relative to its folder."""
+        """Writes the CSV, whole or not at all; media paths become relative to its folder.
+
+        Several inline texts of an item become one, an empty line between them.
+
+        Raises:
+            ManifestError: an item holds what a CSV cell cannot, as a `;` in a file name.
+        """
         path = Path(path)
+        folder = path.parent.resolve()
+        rows = [_format_row(item, folder) for item in self.items]
+        faults = [fault for _, wrong in rows for fault in wrong]
+        if faults:
+            raise ManifestError(str(path), faults)
         extra = sorted({name for item in self.items for name in item.extra})
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, [*COLUMNS, *extra], lineterminator="\n")
-            writer.writeheader()
-            for item in self.items:
-                writer.writerow(_format_row(item, path.parent))
+        # A manifest cut short would read as a smaller one.
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.DictWriter(file, [*COLUMNS, *extra], lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(row for row, _ in rows)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
         return path
 
 
@@ -190,22 +221,34 @@ def _split_list(cell: str, column: str, faults: list[str]) -> tuple[str, ...]:
     return parts
 
 
+def _id_faults(item_id: str) -> list[str]:
+    if not item_id:
+        return ["empty id"]
+    # The store's fixed-width ids would lose trailing NULs; other control characters mislead.
+    if TRACK_SEPARATOR in item_id or item_id != item_id.strip() or any(c < " " for c in item_id):
+        return [
+            f"id {item_id!r}: '#', spaces around it, line breaks and control characters "
+            "are not allowed"
+        ]
+    return []
+
+
 def _parse_row(row: dict[str, str], folder: Path) -> tuple[Item, list[str]]:
     faults: list[str] = []
     if None in row or None in row.values():
         return Item(""), ["another number of fields than the header; is a comma unquoted?"]
     item_id = row["id"].strip()
-    if not item_id:
-        faults.append("empty id")
-    if TRACK_SEPARATOR in item_id or "\n" in item_id:
-        faults.append(f"id {item_id!r}: '#' and line breaks are not allowed")
+    faults += _id_faults(item_id)
     split = row.get("split", "").strip()
     if split and split not in SPLITS:
         faults.append(f"split {split!r}: must be train, val, test or empty")
     labels = _split_list(row.get("labels", ""), "labels", faults)
     for label in labels:
-        if any(not part.strip() for part in label.split("/")):
-            faults.append(f"labels: {label!r} has an empty part; a path reads Jazz/Vocal Jazz")
+        if any(not part or part != part.strip() for part in label.split("/")):
+            faults.append(
+                f"labels: {label!r} has an empty part or spaces around '/'; "
+                "a path reads Jazz/Vocal Jazz"
+            )
     media: dict[Modality, tuple[Path | str, ...]] = {}
     columns: dict[str, Modality] = {"audio": "audio", "text_file": "text", "image": "image"}
     for column, modality in columns.items():
@@ -221,23 +264,46 @@ def _parse_row(row: dict[str, str], folder: Path) -> tuple[Item, list[str]]:
     return Item(item_id, artist, album, cast(Split, split) or None, labels, media, extra), faults
 
 
-def _format_row(item: Item, folder: Path) -> dict[str, str]:
-    def files(modality: Modality) -> str:
-        paths = [f for f in item.media.get(modality, ()) if isinstance(f, Path)]
-        return LIST_SEPARATOR.join(
-            Path(os.path.relpath(f.absolute(), folder.absolute())).as_posix() for f in paths
-        )
+def _files(item: Item, modality: Modality) -> list[Path]:
+    return [f for f in item.media.get(modality, ()) if isinstance(f, Path)]
 
-    inline = [t for t in item.media.get("text", ()) if isinstance(t, str)]
-    return {
+
+def _inline_text(item: Item) -> str:
+    return "\n\n".join(t for t in item.media.get("text", ()) if isinstance(t, str))
+
+
+def _join_list(entries: Sequence[str], column: str, faults: list[str]) -> str:
+    """The inverse of `_split_list`; what it would read otherwise is a fault."""
+    for entry in entries:
+        if not entry or LIST_SEPARATOR in entry or entry != entry.strip():
+            faults.append(
+                f"{column}: {entry!r} cannot stand in a list: it is empty, holds "
+                f"{LIST_SEPARATOR!r}, or begins or ends with a space"
+            )
+    return LIST_SEPARATOR.join(entries)
+
+
+def _format_row(item: Item, folder: Path) -> tuple[dict[str, str], list[str]]:
+    faults = _id_faults(item.id)
+    faults += [f"extra column {name!r} is one of ours" for name in item.extra if name in COLUMNS]
+
+    def files(column: str, modality: Modality) -> str:
+        # Resolved, since `..` behind a link (runs/ on another disk) leads elsewhere; the file's
+        # own name stays, whatever it links to.
+        paths = (f.parent.resolve() / f.name for f in _files(item, modality))
+        relative = [Path(os.path.relpath(path, folder)).as_posix() for path in paths]
+        return _join_list(relative, column, faults)
+
+    row = {
         "id": item.id,
         "artist": item.artist,
         "album": item.album,
         "split": item.split or "",
-        "labels": LIST_SEPARATOR.join(item.labels),
-        "audio": files("audio"),
-        "image": files("image"),
-        "text_file": files("text"),
-        "text": "\n\n".join(inline),
+        "labels": _join_list(item.labels, "labels", faults),
+        "audio": files("audio", "audio"),
+        "image": files("image", "image"),
+        "text_file": files("text_file", "text"),
+        "text": _inline_text(item),
         **item.extra,
     }
+    return row, [f"id {item.id!r}: {fault}" for fault in faults]

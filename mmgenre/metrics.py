@@ -112,6 +112,8 @@ def _top(scores: NDArray[np.floating], k: int) -> NDArray[np.intp]:
     """Columns of the k highest scores per row, (n, min(k, n_labels)); ties by column order."""
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
+    if np.isnan(scores).any():
+        raise ValueError("scores hold NaN, which has no rank")
     return np.argsort(-scores, axis=1, kind="stable")[:, :k]
 
 
@@ -146,12 +148,15 @@ def best_threshold(y: Bools, scores: Floats) -> float:
 def bootstrap_interval(
     metric: Metric, y: Bools, scores: Floats, *, seed: int, n: int = 200, level: float = 0.95
 ) -> tuple[float, float]:
-    """Percentile interval of a metric over resampled items."""
+    """Percentile interval of a metric over resampled items; NaN where no draw has a value."""
+    check(y, scores)
     rng = np.random.default_rng((seed, 0xB007))
     draws = []
     for _ in range(n):
         rows = rng.integers(0, len(y), len(y))
         draws.append(metric(y[rows], scores[rows]))
+    if np.isnan(draws).all():
+        return float("nan"), float("nan")
     tail = (1 - level) / 2
     low, high = np.nanquantile(draws, [tail, 1 - tail])
     return float(low), float(high)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 
@@ -38,7 +38,7 @@ class Provenance:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, Path):
+    if isinstance(value, PurePath):
         return value.as_posix()
     raise TypeError(f"{value!r} cannot be part of a fingerprint")
 

@@ -34,14 +34,18 @@ class Leak:
 
 
 def fold(name: str) -> str:
-    """A name as compared: compatibility-normalised, case-folded, accents and extra spaces gone.
+    """A name as compared: no difference of case, accents, width, spaces, invisible characters.
 
     >>> fold("  Beyoncé ") == fold("BEYONCE")
     True
     """
     decomposed = unicodedata.normalize("NFKD", name.casefold())
-    letters = "".join(c for c in decomposed if not unicodedata.combining(c))
-    return " ".join(unicodedata.normalize("NFKC", letters).casefold().split())
+    letters = "".join(
+        c for c in decomposed if not unicodedata.combining(c) and unicodedata.category(c) != "Cf"
+    )
+    # Turkish: SILA is the upper case of both Sıla and Sila.
+    plain = unicodedata.normalize("NFKC", letters).casefold().replace("ı", "i")
+    return " ".join(plain.split())
 
 
 def group_keys(item: Item) -> list[tuple[str, str]]:
@@ -80,34 +84,37 @@ def make_splits(
 
     Items that share an artist or an album form a group, and a group goes whole. Groups are placed
     one by one, the largest first (ties in an order drawn from `seed`), each where it brings the
-    counts of its labels, and of items, nearest to the ratios (chi-square distance).
+    counts of its labels, and of items, nearest to the ratios (chi-square distance). The last
+    groups go to splits that are still empty.
 
     Raises:
-        SplitError: the ratios are not three positive shares of 1, or a split would stay empty.
+        SplitError: the ratios are not three positive shares of 1, or there are not three groups.
     """
-    if len(ratios) != 3 or min(ratios) <= 0 or abs(sum(ratios) - 1) > 1e-6:
+    if len(ratios) != 3 or not (min(ratios) > 0 and abs(sum(ratios) - 1) <= 1e-6):
         raise SplitError(f"split ratios {ratios}: three positive numbers that add up to 1")
     groups = _groups(manifest)
     rng = np.random.default_rng((seed, 0x5B117))
     order = rng.permutation(len(groups))
     order = order[np.argsort([-len(groups[g]) for g in order], kind="stable")]
+    if len(groups) < len(SPLITS):
+        raise SplitError(
+            f"{manifest.where}: {len(manifest)} items in {len(groups)} group(s) of shared artists "
+            "and albums; train, val and test need one each, so at least three"
+        )
     counts = _label_counts(manifest, groups)  # (groups, labels + 1): the last column counts items
     goal = np.outer(ratios, counts.sum(axis=0)) + 1e-9  # (splits, labels + 1)
     filled = np.zeros_like(goal)
     where = np.empty(len(groups), dtype=int)
-    for g in order:
+    for left, g in zip(range(len(groups), 0, -1), order, strict=True):
         columns = np.flatnonzero(counts[g])
         before = filled[:, columns] - goal[:, columns]
         after = before + counts[g, columns]
         cost = ((after**2 - before**2) / goal[:, columns]).sum(axis=1)
+        empty = filled[:, -1] == 0
+        if left <= empty.sum():
+            cost[~empty] = np.inf
         where[g] = int(np.argmin(cost))
         filled[where[g]] += counts[g]
-    empty = [name for s, name in enumerate(SPLITS) if not (where == s).any()]
-    if empty:
-        raise SplitError(
-            f"{manifest.where}: {len(manifest)} items in {len(groups)} group(s) of shared artists "
-            f"and albums leave {', '.join(empty)} empty; at least three groups are needed"
-        )
     return {i: SPLITS[where[g]] for g, group in enumerate(groups) for i in group}
 
 

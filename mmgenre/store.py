@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +31,9 @@ FORMAT = "mmgenre feature store 1"
 CHUNK_BYTES = 1 << 17  # about one 30-s clip of float16 CQT
 DTYPES = ("float16", "float32", "uint8")
 # Our files carry no other filter, so a reader needs no other.
-ALLOWED_FILTERS = frozenset({"fletcher32"})
+ALLOWED_FILTERS = frozenset({h5py.h5z.FILTER_FLETCHER32})
+# What h5py and JSON raise for bytes that are not what they claim to be.
+DAMAGE = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
 
 Rows = NDArray[Any] | Sequence[NDArray[Any]]
 Block = tuple[Sequence[str], Rows]
@@ -61,25 +64,34 @@ class FeatureStore:
             for key in group:
                 _guard(group, key)
             meta = json.loads(group["meta"][:].tobytes())
+            self.provenance: dict[str, Any] = meta["provenance"]
+            self.fingerprint: str = meta["provenance"]["fingerprint"]
+            self.refused = tuple(Refusal(**row) for row in meta["refused"])
+            self.sha256: str = meta["sha256"]
             self.ids: tuple[str, ...] = tuple(i.decode() for i in group["ids"][:].tolist())
             self._data = group["data"]
             self._offsets = group["offsets"][:] if "offsets" in group else None
-        except (KeyError, ValueError, OSError, AttributeError) as error:
-            self._file.close()
-            raise StoreError(f"{self.path}: group {name!r} is damaged: {error!r}") from None
+            self.dtype = self._data.dtype
+            self.row_shape: tuple[int | None, ...] = (
+                (None, *self._data.shape[1:]) if self.ragged else tuple(self._data.shape[1:])
+            )
+            self._row = {item_id: i for i, item_id in enumerate(self.ids)}
+            self._check_rows()
         except StoreError:
             self._file.close()
             raise
-        self.provenance: dict[str, Any] = meta["provenance"]
-        self.fingerprint: str = meta["provenance"]["fingerprint"]
-        self.refused = tuple(Refusal(**row) for row in meta["refused"])
-        self.sha256: str = meta["sha256"]
-        self.dtype = self._data.dtype
-        self.row_shape: tuple[int | None, ...] = (
-            (None, *self._data.shape[1:]) if self.ragged else tuple(self._data.shape[1:])
-        )
-        self._row = {item_id: i for i, item_id in enumerate(self.ids)}
-        n_rows = len(self._offsets) - 1 if self._offsets is not None else len(self._data)
+        except DAMAGE as error:
+            self._file.close()
+            raise StoreError(f"{self.path}: group {name!r} is damaged: {error!r}") from None
+
+    def _check_rows(self) -> None:
+        """Ids, offsets and data must speak of the same rows."""
+        n_rows = n_values = len(self._data)
+        if self._offsets is not None:
+            n_rows = len(self._offsets) - 1
+            ends = [int(self._offsets[0]), int(self._offsets[-1])]
+            if ends != [0, n_values] or (np.diff(self._offsets) < 0).any():
+                raise StoreError(f"{self.path}: /{self.name}: offsets do not fit the data")
         if n_rows != len(self.ids) or len(self._row) != len(self.ids):
             raise StoreError(f"{self.path}: {n_rows} rows but {len(self._row)} distinct ids")
 
@@ -126,26 +138,38 @@ class FeatureStore:
         if self.ragged:
             raise StoreError(f"{self.path}: /{self.name} is ragged; take its rows one by one")
         rows = self.rows_of(ids)
-        # HDF5 wants each row once and in rising order.
+        # HDF5 wants each row once and in rising order; picking many is slower than reading all.
         distinct, inverse = np.unique(rows, return_inverse=True)
-        if len(distinct) == len(self._data):
-            return np.asarray(self._data[:])[rows]
-        return np.asarray(self._data[distinct])[inverse]
+        if 2 * len(distinct) >= len(self._data):
+            return self._values(slice(None))[rows]
+        return self._values(distinct)[inverse]
 
     def length(self, item_id: str) -> int:
         """Length of a ragged row's first axis."""
-        i = self._row[item_id]
-        assert self._offsets is not None
-        return int(self._offsets[i + 1] - self._offsets[i])
+        low, high = self._bounds(item_id)
+        return high - low
 
     def read(self, item_id: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """One row, or a window of a ragged row's first axis, clipped to the row."""
+        if not self.ragged and start == 0 and stop is None:
+            return self._values(int(self.rows_of([item_id])[0]))
+        low, high = self._bounds(item_id)
+        if start < 0 or (stop is not None and stop < start):
+            raise ValueError(f"window {start}:{stop} of row {item_id!r}: 0 <= start <= stop")
+        end = high if stop is None else min(low + stop, high)
+        return self._values(slice(min(low + start, high), end))
+
+    def _bounds(self, item_id: str) -> tuple[int, int]:
         i = int(self.rows_of([item_id])[0])
         if self._offsets is None:
-            return np.asarray(self._data[i])
-        low, high = int(self._offsets[i]), int(self._offsets[i + 1])
-        end = high if stop is None else min(low + stop, high)
-        return np.asarray(self._data[min(low + start, high) : end])
+            raise StoreError(f"{self.path}: /{self.name} is not ragged; its rows have no length")
+        return int(self._offsets[i]), int(self._offsets[i + 1])
+
+    def _values(self, where: int | slice | NDArray[np.intp]) -> NDArray[Any]:
+        try:
+            return np.asarray(self._data[where])
+        except DAMAGE as error:  # above all a chunk whose checksum differs
+            raise StoreError(f"{self.path}: /{self.name} cannot be read: {error}") from None
 
     def read_text(self, item_id: str) -> str:
         """A row of UTF-8 bytes as text."""
@@ -157,15 +181,12 @@ class FeatureStore:
         Raises:
             StoreError: the content is not what was written.
         """
-        rows_at_once = max(1, (1 << 24) // max(1, self._data[:1].nbytes))
-        try:
-            digest = hashlib.sha256()
-            for start in range(0, len(self._data), rows_at_once):
-                digest.update(np.ascontiguousarray(self._data[start : start + rows_at_once]).data)
-            found = _finish_hash(digest, self.ids, self._data, self._offsets)
-        except OSError as error:
-            raise StoreError(f"{self.path}: /{self.name} cannot be read: {error}") from None
-        if found != self.sha256:
+        rows_at_once = max(1, (1 << 24) // _row_bytes(self._data))
+        digest = hashlib.sha256()
+        for start in range(0, len(self._data), rows_at_once):
+            values = self._values(slice(start, start + rows_at_once))
+            digest.update(np.ascontiguousarray(values).data)
+        if _finish_hash(digest, self.ids, self._data, self._offsets) != self.sha256:
             raise StoreError(f"{self.path}: /{self.name} is damaged: its checksum differs")
 
 
@@ -179,12 +200,17 @@ def _guard(group: h5py.Group, key: str) -> None:
         raise StoreError(f"{where}: not a dataset")
     if data.external or data.is_virtual:
         raise StoreError(f"{where}: its data would come from another file")
-    if not set(data._filters) <= ALLOWED_FILTERS:
-        raise StoreError(f"{where}: filters {sorted(data._filters)} are not ours")
+    pipeline = data.id.get_create_plist()
+    filters = {pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters())}
+    if not filters <= ALLOWED_FILTERS:
+        raise StoreError(f"{where}: filters {sorted(filters)} are not ours")
     if data.dtype.kind != "S" and data.dtype.name not in (*DTYPES, "int64"):
         raise StoreError(f"{where}: dtype {data.dtype} is not one of {DTYPES}")
+    if data.shape is None:
+        raise StoreError(f"{where}: no data")
     declared = data.size * data.dtype.itemsize
-    if declared > data.id.get_storage_size():
+    stored = min(data.id.get_storage_size(), Path(group.file.filename).stat().st_size)
+    if declared > stored:
         raise StoreError(f"{where}: declares {declared:,} bytes but does not hold them")
 
 
@@ -195,7 +221,7 @@ def group_names(path: Path | str) -> tuple[str, ...]:
     try:
         with h5py.File(path, "r") as file:
             return tuple(sorted(file))
-    except OSError as error:
+    except DAMAGE as error:
         raise StoreError(f"{path}: not a readable HDF5 file ({error})") from None
 
 
@@ -241,6 +267,8 @@ def write_store(
         StoreError: ids repeat, counts or shapes differ, values are of another type or not finite.
     """
     path = Path(path)
+    if not name or "/" in name or name == ".":
+        raise StoreError(f"{path}: {name!r} is no name for a group")
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         _copy_other_groups(path, name, file)
         group = file.create_group(name)
@@ -254,7 +282,10 @@ def write_store(
                 raise StoreError(f"{path}: /{name}: {len(rows)} rows for {len(block_ids)} ids")
             if not len(rows):
                 continue
-            values = np.concatenate(list(rows)) if ragged else np.ascontiguousarray(rows)
+            try:
+                values = np.concatenate(list(rows)) if ragged else np.ascontiguousarray(rows)
+            except ValueError as error:
+                raise StoreError(f"{path}: /{name}: rows of several shapes: {error}") from None
             if data is None:
                 data = _create_data(group, values)
             if values.shape[1:] != data.shape[1:] or values.dtype != data.dtype:
@@ -267,29 +298,42 @@ def write_store(
             digest.update(np.ascontiguousarray(values).data)
             ids += block_ids
             lengths += [len(row) for row in rows] if ragged else []
+        nul = [i for i in ids if "\0" in i]  # fixed-width ids would lose it
+        if nul:
+            raise StoreError(f"{path}: /{name}: id {nul[0]!r} holds a NUL")
         if len(set(ids)) != len(ids):
             raise StoreError(f"{path}: /{name}: {len(ids) - len(set(ids))} ids appear twice")
         if data is None:
             data = group.create_dataset("data", data=np.zeros(0, np.float16))
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64) if ragged else None
         if offsets is not None:
-            group.create_dataset("offsets", data=offsets)
-        group.create_dataset("ids", data=np.array([i.encode() for i in ids], dtype="S"))
+            _put(group, "offsets", offsets)
+        _put(group, "ids", np.array([i.encode() for i in ids], dtype="S"))
         meta = {
             "provenance": provenance.as_dict(),
             "refused": [asdict(r) for r in refused],
             "sha256": _finish_hash(digest, ids, data, offsets),
         }
-        group.create_dataset("meta", data=np.frombuffer(json.dumps(meta).encode(), np.uint8))
+        _put(group, "meta", np.frombuffer(json.dumps(meta).encode(), np.uint8))
     return path
+
+
+def _put(group: h5py.Group, key: str, values: NDArray[Any]) -> None:
+    # With HDF5's own checksum, so that damage shows when the file is opened.
+    group.create_dataset(key, data=values, fletcher32=len(values) > 0)
+
+
+def _row_bytes(rows: h5py.Dataset | NDArray[Any]) -> int:
+    return max(1, math.prod(rows.shape[1:]) * rows.dtype.itemsize)
 
 
 def _create_data(group: h5py.Group, first: NDArray[Any]) -> h5py.Dataset:
     """An empty, growing dataset for rows like those of `first`."""
     if first.dtype.name not in DTYPES:
         raise StoreError(f"dtype {first.dtype}; stores hold {', '.join(DTYPES)}")
-    per_row = first[0].nbytes
-    chunk = (max(1, CHUNK_BYTES // max(1, per_row)), *first.shape[1:])
+    if 0 in first.shape[1:]:
+        raise StoreError(f"rows of shape {first.shape[1:]} hold nothing")
+    chunk = (max(1, CHUNK_BYTES // _row_bytes(first)), *first.shape[1:])
     return group.create_dataset(
         "data",
         shape=(0, *first.shape[1:]),
@@ -305,7 +349,12 @@ def _copy_other_groups(path: Path, name: str, target: h5py.File) -> None:
     if others:
         with h5py.File(path, "r") as source:
             for other in others:
-                source.copy(other, target)
+                # Only what a reader would accept: a copy would follow a link out of the file.
+                FeatureStore(path, other).close()
+                try:
+                    source.copy(other, target)
+                except DAMAGE as error:
+                    raise StoreError(f"{path}: /{other} is damaged: {error}") from None
 
 
 def _finish_hash(
@@ -339,3 +388,10 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_json(path: Path, content: object) -> Path:
+    """Writes a JSON file whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+    return path

@@ -15,7 +15,7 @@ from mmgenre.bundle import Bundle, read_bundle, write_bundle
 from mmgenre.encoders.audio import AudioConfig, AudioEncoder
 from mmgenre.encoders.image import ImageConfig, ImageEncoder, make_image_encoder
 from mmgenre.encoders.text import TextConfig, TextEncoder, make_text_encoder
-from mmgenre.manifest import Modality
+from mmgenre.manifest import TRACK_SEPARATOR, Modality
 from mmgenre.progress import Progress, silent
 from mmgenre.provenance import Provenance
 from mmgenre.store import FeatureStore
@@ -160,6 +160,22 @@ def embed(
         result[start : start + n] = encoder(x).view(n, k, -1).mean(dim=1).float().cpu().numpy()
     progress(task, len(ids), len(ids))
     return result
+
+
+def item_of(row_id: str) -> str:
+    """The item that an input row belongs to: `ID#1` -> `ID`."""
+    return row_id.split(TRACK_SEPARATOR)[0]
+
+
+def mean_by_item(
+    row_ids: Sequence[str], rows: NDArray[np.float32]
+) -> tuple[list[str], NDArray[np.float32]]:
+    """Rows of tracks -> (item ids, the mean over each item's tracks)."""
+    ids, position = np.unique([item_of(row_id) for row_id in row_ids], return_inverse=True)
+    sums = np.zeros((len(ids), rows.shape[1]), np.float32)
+    np.add.at(sums, position, rows)
+    counts = np.bincount(position, minlength=len(ids)).astype(np.float32)
+    return ids.tolist(), sums / counts[:, None]
 
 
 def save_encoder(

@@ -1,0 +1,5 @@
+"""`python -m mmgenre`."""
+
+from mmgenre.cli import main
+
+main()

@@ -1,0 +1,146 @@
+"""Is this installation able to do the job, and what to do if not."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = {
+    "torch": "2.11",
+    "torchaudio": "2.11",
+    "torchvision": "0.26",
+    "librosa": "0.11",
+    "soundfile": "0.14",
+    "sentence-transformers": "5",
+    "scikit-learn": "1.7",
+    "h5py": "3.14",
+    "numpy": "2",
+}
+TRIO = ("torch", "torchaudio", "torchvision")  # must be exactly these
+FREE_GB = 2.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding; `advice` is empty where all is well."""
+
+    name: str
+    ok: bool
+    found: str
+    advice: str = ""
+
+
+def diagnose() -> list[Check]:
+    """Runs every check; none of them raises."""
+    checks = [_package(name, wanted) for name, wanted in PACKAGES.items()]
+    tries: dict[str, tuple[Callable[[], str], str]] = {
+        "torch computes": (_torch, "reinstall: pip install torch==2.11.* torchaudio==2.11.*"),
+        "audio formats": (_audio, "reinstall soundfile; its wheel carries libsndfile"),
+        "constant-Q transform": (_cqt, "reinstall librosa"),
+        "images": (_images, "reinstall Pillow"),
+        "store": (_store, "reinstall h5py"),
+        "recipes": (_recipes, "reinstall mmgenre; the wheel carries them"),
+    }
+    for name, (check, advice) in tries.items():
+        try:
+            checks.append(Check(name, True, check()))
+        except Exception as error:  # whatever is broken here is the finding
+            checks.append(Check(name, False, f"{type(error).__name__}: {error}", advice))
+    return [*checks, _disk()]
+
+
+def _package(name: str, wanted: str) -> Check:
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        return Check(name, False, "not installed", f"pip install '{name}>={wanted}'")
+    numbers = [int(part) for part in wanted.split(".")]
+    have = [int("".join(filter(str.isdigit, part)) or 0) for part in found.split("+")[0].split(".")]
+    exact = name in TRIO
+    ok = have[: len(numbers)] == numbers if exact else have[: len(numbers)] >= numbers
+    advice = "" if ok else f"pip install '{name}{'==' if exact else '>='}{wanted}.*'"
+    return Check(name, ok, found, advice)
+
+
+def _torch() -> str:
+    import torch
+
+    value = float((torch.ones(8, 8) @ torch.ones(8, 8)).sum())
+    if value != 512.0:
+        raise ArithmeticError(f"a product of ones gave {value}")
+    if torch.cuda.is_available():
+        return f"CUDA: {torch.cuda.get_device_name(0)}"
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def _audio() -> str:
+    import numpy as np
+    import soundfile
+
+    tone = np.sin(np.arange(22_050) / 20).astype(np.float32) / 2
+    for kind in ("WAV", "FLAC", "OGG", "MP3"):
+        buffer = io.BytesIO()
+        soundfile.write(buffer, tone, 22_050, format=kind)
+        buffer.seek(0)
+        if abs(len(soundfile.read(buffer)[0]) - len(tone)) > 4_000:
+            raise ValueError(f"{kind} does not come back as it was written")
+    return "wav, flac, ogg, mp3 written and read back"
+
+
+def _cqt() -> str:
+    import numpy as np
+
+    from mmgenre.inputs.cqt import cqt_magnitude
+
+    tone = np.sin(2 * np.pi * 440 * np.arange(22_050) / 22_050).astype(np.float32)
+    peak = int(cqt_magnitude(tone)[10].argmax())
+    if peak != 45:
+        raise ArithmeticError(f"A4 was found in bin {peak}, it is bin 45")
+    return "A4 in bin 45"
+
+
+def _images() -> str:
+    from PIL import features
+
+    missing = [name for name in ("jpg", "zlib", "webp") if not features.check(name)]
+    if missing:
+        raise ValueError(f"Pillow was built without {', '.join(missing)}")
+    return "jpg, png, webp"
+
+
+def _store() -> str:
+    import numpy as np
+
+    from mmgenre.provenance import Provenance
+    from mmgenre.store import FeatureStore, write_store
+
+    with tempfile.TemporaryDirectory() as folder:
+        rows = np.arange(6, dtype=np.float32).reshape(2, 3)
+        path = write_store(
+            Path(folder) / "x.h5", "x", [(["a", "b"], rows)], Provenance("doctor", 1, {})
+        )
+        with FeatureStore(path, "x") as store:
+            store.verify()
+    return "written, synced, read back"
+
+
+def _recipes() -> str:
+    from mmgenre.recipe import load_recipe, recipe_names
+
+    names = recipe_names()
+    for name in names:
+        load_recipe(name)
+    return f"{len(names)} load"
+
+
+def _disk() -> Check:
+    free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
+    found = f"{free_gb:.0f} GB free here, {os.cpu_count()} cores"
+    advice = "" if free_gb >= FREE_GB else f"make room: runs want {FREE_GB:.0f} GB or more"
+    return Check("disk", free_gb >= FREE_GB, found, advice)

@@ -1,0 +1,166 @@
+"""A run: one folder with a manifest, a recipe, and the artefacts made from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmgenre.datasets.synthetic import built_in_catalogue
+from mmgenre.errors import LabelError, ManifestError, MmgenreError, SplitError
+from mmgenre.labels import LabelSpace
+from mmgenre.manifest import Manifest, Modality
+from mmgenre.progress import Progress, silent
+from mmgenre.recipe import Recipe, load_recipe, validate
+from mmgenre.splits import find_leaks, make_splits
+
+DEFAULT_RUN = Path("runs/default")
+SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where everything of a run lies, and what it is made from."""
+
+    folder: Path
+    dataset: str  # "synthetic", or the manifest's path
+    manifest: Manifest
+    recipe: Recipe
+
+    def inputs(self, modality: Modality) -> Path:
+        """Store of what was read from media."""
+        return self.folder / "inputs" / f"{modality}.h5"
+
+    def encoder(self, modality: Modality) -> Path:
+        """Folder of a trained encoder."""
+        return self.folder / "encoders" / modality
+
+    @property
+    def embeddings(self) -> Path:
+        """Store of 2048-d vectors, a group a modality."""
+        return self.folder / "embeddings.h5"
+
+    @property
+    def joint_model(self) -> Path:
+        """Folder of the joint space."""
+        return self.folder / "joint"
+
+    @property
+    def joint_vectors(self) -> Path:
+        """Store of joint vectors, a group a modality."""
+        return self.folder / "joint.h5"
+
+    @property
+    def fusions(self) -> Path:
+        """Folder of the fusions, one folder each."""
+        return self.folder / "fusion"
+
+    @property
+    def metrics(self) -> Path:
+        """Everything measured, as JSON."""
+        return self.folder / "metrics.json"
+
+    def labels(self, recipe: Recipe | None = None) -> LabelSpace:
+        """The genres of the task: all that the manifest names."""
+        exclusive = (recipe or self.recipe).exclusive
+        return LabelSpace.of([item.labels for item in self.manifest], exclusive=exclusive)
+
+    @property
+    def task_digest(self) -> str:
+        """Hash of ids, splits and labels: what every trained artefact depends on."""
+        rows = [(item.id, item.split, item.labels) for item in self.manifest]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
+
+def prepare_run(
+    folder: Path,
+    *,
+    manifest: Path | None = None,
+    recipe: str | None = None,
+    settings: Sequence[str] = (),
+    progress: Progress = silent,
+) -> Run:
+    """Settles what a run is made from, and writes that into its folder.
+
+    What is not given comes from the run, if there is one; a new run without a manifest takes the
+    built-in catalogue and the recipe `quick`, one with a manifest the recipe `default`.
+
+    Raises:
+        ManifestError, LabelError, SplitError: the manifest cannot be used.
+        RecipeError: the recipe cannot be followed.
+    """
+    state = folder / "run.json"
+    before = json.loads(state.read_text(encoding="utf-8")) if state.is_file() else None
+    dataset = str(manifest) if manifest else before["dataset"] if before else SYNTHETIC
+    if recipe is None and before is not None and not settings and dataset == before["dataset"]:
+        resolved = validate(before["recipe"], where=str(state))
+    else:
+        name = recipe or ("quick" if dataset == SYNTHETIC else "default")
+        resolved = load_recipe(name, settings)
+    if dataset == SYNTHETIC:
+        source = built_in_catalogue(
+            seed=resolved.seed, progress=lambda k, n: progress("making the catalogue", k, n)
+        )
+    else:
+        source = Path(dataset)
+    ready = with_splits(Manifest.read(source), resolved)
+    folder.mkdir(parents=True, exist_ok=True)
+    ready.write(folder / "manifest.csv")
+    content = {"dataset": dataset, "recipe": resolved.model_dump(mode="json")}
+    state.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    return Run(folder, dataset, ready, resolved)
+
+
+def open_run(folder: Path) -> Run:
+    """Opens a run that exists.
+
+    Raises:
+        MmgenreError: there is none.
+    """
+    state = folder / "run.json"
+    if not state.is_file():
+        raise MmgenreError(
+            f"{folder}: no run here; make one: mmgenre extract-features --run {folder}"
+        )
+    content = json.loads(state.read_text(encoding="utf-8"))
+    recipe = validate(content["recipe"], where=str(state))
+    return Run(folder, content["dataset"], Manifest.read(folder / "manifest.csv"), recipe)
+
+
+def with_splits(manifest: Manifest, recipe: Recipe) -> Manifest:
+    """The manifest with every item in a split: its own splits, or drawn ones.
+
+    Raises:
+        LabelError: items without labels.
+        ManifestError: only some items have a split.
+        SplitError: the splits leak and the recipe does not allow it, or none can be drawn.
+    """
+    unlabelled = [item.id for item in manifest if not item.labels]
+    if unlabelled:
+        raise LabelError(
+            f"{manifest.where}: {len(unlabelled)} of {len(manifest)} items have no labels (first: "
+            f"{unlabelled[0]!r}); training needs them. To name genres of unlabelled items: "
+            "mmgenre predict RUN --manifest FILE"
+        )
+    open_ids = [item.id for item in manifest if item.split is None]
+    if len(open_ids) == len(manifest):
+        return manifest.with_splits(make_splits(manifest, recipe.ratios, recipe.seed))
+    if open_ids:
+        raise ManifestError(
+            manifest.where,
+            [
+                f"{len(open_ids)} of {len(manifest)} items have no split (first: {open_ids[0]!r}); "
+                "give all of them one, or none"
+            ],
+        )
+    leaks = find_leaks(manifest)
+    if leaks and recipe.split.leakage == "refuse":
+        shown = "\n".join(f"  {leak}" for leak in leaks[:10])
+        raise SplitError(
+            f"{manifest.where}: its splits leak in {len(leaks)} place(s), so its figures would "
+            f"flatter:\n{shown}\nEmpty the column split to have new ones drawn, or accept it "
+            "with --set split.leakage=report"
+        )
+    return manifest

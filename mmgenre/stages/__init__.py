@@ -1,0 +1,9 @@
+"""The way of the data: inputs -> encoders -> embeddings -> joint space -> fusion -> metrics.
+
+A stage reads artefacts, writes one, and does nothing where one with the same fingerprint is there.
+"""
+
+from mmgenre.stages.extract import Extraction, extract_features
+from mmgenre.stages.fuse import fuse
+
+__all__ = ["Extraction", "extract_features", "fuse"]

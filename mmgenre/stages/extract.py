@@ -1,0 +1,196 @@
+"""Media -> inputs -> encoders -> embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmgenre.bundle import bundle_fingerprint
+from mmgenre.encoders.network import (
+    EncoderConfig,
+    embed,
+    item_of,
+    load_encoder,
+    mean_by_item,
+    save_encoder,
+    train_encoder,
+)
+from mmgenre.errors import MmgenreError, Refusal
+from mmgenre.inputs.extraction import extract_inputs
+from mmgenre.manifest import MODALITIES, Modality
+from mmgenre.progress import Progress, silent
+from mmgenre.provenance import Provenance
+from mmgenre.recipe import Recipe
+from mmgenre.runs import DEFAULT_RUN, Run, prepare_run
+from mmgenre.store import FeatureStore, content_hash, fingerprint_of, write_store
+from mmgenre.targets import make_target
+
+ENCODER_VERSION = EMBED_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What `extract_features` did: the embeddings, how many items have each, who was refused."""
+
+    run: Path
+    embeddings: Path
+    counts: Mapping[Modality, int]
+    refused: tuple[Refusal, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "run": str(self.run),
+            "embeddings": str(self.embeddings),
+            "content_sha256": content_hash(self.embeddings),
+            "counts": dict(self.counts),
+            "refused": [vars(r) for r in self.refused],
+        }
+
+
+def extract_features(
+    manifest: Path | str | None = None,
+    *,
+    run: Path | str = DEFAULT_RUN,
+    modalities: Sequence[Modality] = MODALITIES,
+    recipe: str | None = None,
+    settings: Sequence[str] = (),
+    encoders: Mapping[Modality, Path] | None = None,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> Extraction:
+    """Media -> inputs -> encoders trained on the genre task -> embeddings.h5.
+
+    Args:
+        manifest: CSV; None: the run's own, or the built-in catalogue for a new run.
+        run: the folder for everything made.
+        modalities: which ones; a modality that no item has is left out.
+        recipe: name or TOML file; default: the run's own, else `quick` for the built-in
+            catalogue and `default` for a manifest.
+        settings: `section.key=value` changes to the recipe.
+        encoders: folders of encoders to use instead of training.
+        workers: threads that read media; default: one a core.
+        progress: told what moves.
+
+    Raises:
+        MmgenreError: something that concerns the whole run; damaged items are only listed.
+    """
+    state = prepare_run(
+        Path(run),
+        manifest=Path(manifest) if manifest else None,
+        recipe=recipe,
+        settings=settings,
+        progress=progress,
+    )
+    present = [m for m in modalities if state.manifest.ids(having=[m])]
+    if not present:
+        raise MmgenreError(f"{state.dataset}: no item has {' or '.join(modalities)}")
+    for modality in present:
+        config = encoder_config(state.recipe, modality).input
+        path = state.inputs(modality)
+        extract_inputs(state.manifest, modality, config, path, workers=workers, progress=progress)
+    counts = {}
+    for modality in present:
+        folder = (encoders or {}).get(modality) or train(state, modality, progress=progress)
+        embed_items(state, modality, Path(folder), progress=progress)
+        with FeatureStore(state.embeddings, modality) as store:
+            counts[modality] = len(store)
+    return Extraction(state.folder, state.embeddings, counts, refusals(state))
+
+
+def encoder_config(recipe: Recipe, modality: Modality) -> EncoderConfig:
+    """The recipe's section of a modality."""
+    sections: dict[Modality, EncoderConfig] = {
+        "audio": recipe.audio,
+        "text": recipe.text,
+        "image": recipe.image,
+    }
+    return sections[modality]
+
+
+def train(run: Run, modality: Modality, *, progress: Progress = silent) -> Path:
+    """Trains a modality's encoder on the rows of its input store; returns its folder."""
+    recipe, folder = run.recipe, run.encoder(modality)
+    config = encoder_config(recipe, modality)
+    provenance = Provenance(
+        "encoder",
+        ENCODER_VERSION,
+        {
+            modality: config.model_dump(mode="json", exclude={"input"}),
+            "target": recipe.target.model_dump(),
+            "task": recipe.labels.task,
+            "seed": recipe.seed,
+            "labels": run.task_digest,
+        },
+        {"inputs": fingerprint_of(run.inputs(modality), modality) or ""},
+    )
+    if bundle_fingerprint(folder) == provenance.fingerprint:
+        return folder
+    space = run.labels()
+    target = make_target(recipe.target, len(space), exclusive=recipe.exclusive)
+    target.fit(labels_of(run, run.manifest.ids("train"), recipe))
+    checkpoint = folder.with_name(f"{modality}-{provenance.fingerprint}.checkpoint")
+    with FeatureStore(run.inputs(modality), modality) as store:
+        targets = {}
+        for split in ("train", "val"):
+            rows = [r for r in store.ids if run.manifest[item_of(r)].split == split]
+            if not rows:
+                raise MmgenreError(
+                    f"{run.dataset}: no {split} item has usable {modality}; "
+                    f"leave it out with --modalities, or draw other splits with --set seed=N"
+                )
+            vectors = target.targets(labels_of(run, [item_of(r) for r in rows], recipe))
+            targets[split] = dict(zip(rows, vectors, strict=True))
+        encoder, log = train_encoder(
+            config,
+            target,
+            recipe.target.name,
+            store,
+            targets,
+            seed=recipe.seed,
+            checkpoint=checkpoint,
+            task=f"training {modality}",
+            progress=progress,
+        )
+    save_encoder(folder, modality, encoder, log, provenance)
+    checkpoint.unlink(missing_ok=True)
+    return folder
+
+
+def labels_of(run: Run, ids: Sequence[str], recipe: Recipe) -> NDArray[np.bool_]:
+    """Labels of items in the recipe's task, (n, n_labels)."""
+    return run.labels(recipe).encode([run.manifest[i].labels for i in ids])
+
+
+def embed_items(
+    run: Run, modality: Modality, encoder_folder: Path, *, progress: Progress = silent
+) -> Path:
+    """Embeds every item that has the modality; an item's audio is the mean over its tracks."""
+    parents = {
+        "inputs": fingerprint_of(run.inputs(modality), modality) or "",
+        "encoder": bundle_fingerprint(encoder_folder) or "",
+    }
+    provenance = Provenance("embeddings", EMBED_VERSION, {"modality": modality}, parents)
+    if fingerprint_of(run.embeddings, modality) == provenance.fingerprint:
+        return run.embeddings
+    encoder, _ = load_encoder(encoder_folder, modality)
+    with FeatureStore(run.inputs(modality), modality) as store:
+        source = encoder.source(store)
+        rows = embed(encoder, source, store.ids, task=f"embedding {modality}", progress=progress)
+        ids, means = mean_by_item(store.ids, rows)
+    return write_store(run.embeddings, modality, [(ids, means)], provenance)
+
+
+def refusals(run: Run) -> tuple[Refusal, ...]:
+    """Everything that the input stage of a run left out, sorted."""
+    found: list[Refusal] = []
+    for modality in MODALITIES:
+        if run.inputs(modality).is_file():
+            with FeatureStore(run.inputs(modality), modality) as store:
+                found += store.refused
+    return tuple(sorted(found))
