@@ -87,5 +87,5 @@ class Refusal:
 
     id: str
     modality: str
-    code: str
+    code: InputCode
     detail: str

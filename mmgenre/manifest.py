@@ -128,6 +128,17 @@ class Manifest:
             digest.update(json.dumps(row, ensure_ascii=True).encode() + b"\n")
         return digest.hexdigest()
 
+    def info(self) -> dict[str, int | dict[str, int]]:
+        """Counts of items, artists, splits, modalities, and items of each label."""
+        labels = Counter(label for item in self.items for label in item.labels)
+        return {
+            "items": len(self),
+            "artists": len({item.artist for item in self.items if item.artist}),
+            "splits": dict(Counter(item.split or "none" for item in self.items)),
+            "modalities": {m: len(self.ids(having=[m])) for m in MODALITIES},
+            "labels": dict(labels.most_common()),
+        }
+
     @classmethod
     def read(cls, path: Path | str) -> Manifest:
         """Reads a CSV with the columns of `COLUMNS`; only `id` must be there, others are kept.

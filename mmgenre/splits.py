@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from mmgenre.errors import SplitError
 from mmgenre.labels import closure
-from mmgenre.manifest import SPLITS, Item, Manifest, Split
+from mmgenre.manifest import MODALITIES, SPLITS, Item, Manifest, Split
 
 RATIOS: Mapping[str, tuple[float, float, float]] = {
     "single": (0.70, 0.15, 0.15),  # Oramas 2018, sec. 6.1
     "multi": (0.80, 0.10, 0.10),  # sec. 5.1
 }
+
+
+MAX_DRAFTS = 16
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,10 @@ def make_splits(
     """Draws train, validation and test: id -> split.
 
     Items that share an artist or an album form a group, and a group goes whole. Groups are placed
-    one by one, the largest first (ties in an order drawn from `seed`), each where it brings the
-    counts of its labels, and of items, nearest to the ratios (chi-square distance). The last
-    groups go to splits that are still empty.
+    one by one, large ones first in an order drawn from `seed`, each where it brings the counts of
+    its labels, modalities and items nearest to the ratios (chi-square distance); the last groups
+    go to splits that are still empty. Of several such drafts the nearest is kept; small manifests,
+    where luck counts, get more of them.
 
     Raises:
         SplitError: the ratios are not three positive shares of 1, or there are not three groups.
@@ -93,19 +97,27 @@ def make_splits(
     if len(ratios) != 3 or not (min(ratios) > 0 and abs(sum(ratios) - 1) <= 1e-6):
         raise SplitError(f"split ratios {ratios}: three positive numbers that add up to 1")
     groups = _groups(manifest)
-    rng = np.random.default_rng((seed, 0x5B117))
-    order = rng.permutation(len(groups))
-    order = order[np.argsort([-len(groups[g]) for g in order], kind="stable")]
     if len(groups) < len(SPLITS):
         raise SplitError(
             f"{manifest.where}: {len(manifest)} items in {len(groups)} group(s) of shared artists "
             "and albums; train, val and test need one each, so at least three"
         )
-    counts = _label_counts(manifest, groups)  # (groups, labels + 1): the last column counts items
-    goal = np.outer(ratios, counts.sum(axis=0)) + 1e-9  # (splits, labels + 1)
+    counts = _counts(manifest, groups)  # (groups, labels + modalities + 1)
+    goal = np.outer(ratios, counts.sum(axis=0)) + 1e-9  # (splits, labels + modalities + 1)
+    rng = np.random.default_rng((seed, 0x5B117))
+    drafts = max(1, min(MAX_DRAFTS, 20_000 // len(groups)))
+    _, where = min((_draft(counts, goal, rng) for _ in range(drafts)), key=lambda draft: draft[0])
+    return {i: SPLITS[where[g]] for g, group in enumerate(groups) for i in group}
+
+
+def _draft(
+    counts: NDArray[np.float64], goal: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[float, NDArray[np.intp]]:
+    """Places every group once: (distance of all counts from their goals, the split of each)."""
+    sizes = counts[:, -1] * rng.lognormal(sigma=0.5, size=len(counts))
     filled = np.zeros_like(goal)
-    where = np.empty(len(groups), dtype=int)
-    for left, g in zip(range(len(groups), 0, -1), order, strict=True):
+    where = np.empty(len(counts), dtype=np.intp)
+    for left, g in zip(range(len(counts), 0, -1), np.argsort(-sizes), strict=True):
         columns = np.flatnonzero(counts[g])
         before = filled[:, columns] - goal[:, columns]
         after = before + counts[g, columns]
@@ -115,7 +127,9 @@ def make_splits(
             cost[~empty] = np.inf
         where[g] = int(np.argmin(cost))
         filled[where[g]] += counts[g]
-    return {i: SPLITS[where[g]] for g, group in enumerate(groups) for i in group}
+    # A split that lacks a modality is useless for it: worse than any imbalance of labels.
+    lacking = int(((filled == 0) & (goal > 1e-6))[:, -1 - len(MODALITIES) :].sum())
+    return float(((filled - goal) ** 2 / goal).sum()) + 1e6 * lacking, where
 
 
 def _groups(manifest: Manifest) -> list[list[str]]:
@@ -138,13 +152,17 @@ def _groups(manifest: Manifest) -> list[list[str]]:
     return list(groups.values())
 
 
-def _label_counts(manifest: Manifest, groups: list[list[str]]) -> NDArray[np.float64]:
+def _counts(manifest: Manifest, groups: list[list[str]]) -> NDArray[np.float64]:
+    """Per group how many items have each label, how many each modality, and how many there are."""
     names = sorted({name for item in manifest for name in closure(item.labels)})
-    column = {name: j for j, name in enumerate(names)}
-    counts = np.zeros((len(groups), len(names) + 1))
+    column = {("label", name): j for j, name in enumerate(names)}
+    column |= {("modality", m): len(names) + j for j, m in enumerate(MODALITIES)}
+    counts = np.zeros((len(groups), len(column) + 1))
     for g, group in enumerate(groups):
         counts[g, -1] = len(group)
-        for item_id in group:
-            for name in closure(manifest[item_id].labels):
-                counts[g, column[name]] += 1
+        for item in (manifest[item_id] for item_id in group):
+            for name in closure(item.labels):
+                counts[g, column["label", name]] += 1
+            for modality in item.media:
+                counts[g, column["modality", modality]] += 1
     return counts

@@ -164,11 +164,11 @@ class GenreTagger:
             x[str(modality)] = np.array([rows.get(i, absent) for i in ids], np.float32)
         if self.joint is not None:
             table = FeatureTable(ids, dict(x), dict(present))
-            for modality, rows in project(self.joint, table).items():
-                here = present[modality]
-                x[f"joint.{modality}"] = np.zeros((len(ids), rows.shape[1]), np.float32)
-                x[f"joint.{modality}"][here] = rows
-                present[f"joint.{modality}"] = here
+            for name, joint_rows in project(self.joint, table).items():
+                here = present[name]
+                x[f"joint.{name}"] = np.zeros((len(ids), joint_rows.shape[1]), np.float32)
+                x[f"joint.{name}"][here] = joint_rows
+                present[f"joint.{name}"] = here
         return FeatureTable(ids, x, present).only(tuple(self.fusion.head.widths))
 
     def _rank(self, table: FeatureTable) -> list[Prediction]:

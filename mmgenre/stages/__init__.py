@@ -3,7 +3,7 @@
 A stage reads artefacts, writes one, and does nothing where one with the same fingerprint is there.
 """
 
-from mmgenre.stages.extract import Extraction, extract_features
-from mmgenre.stages.fuse import fuse
+from mmgenre.stages.features import Extraction, extract_features
+from mmgenre.stages.fusing import fuse
 
 __all__ = ["Extraction", "extract_features", "fuse"]

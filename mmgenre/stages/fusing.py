@@ -26,7 +26,7 @@ from mmgenre.provenance import Provenance
 from mmgenre.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.results import Curve, EncoderResult, FusionResult, Result, Row, RunResult
 from mmgenre.runs import DEFAULT_RUN, SYNTHETIC, Run, open_run
-from mmgenre.stages.extract import extract_features, labels_of, refusals
+from mmgenre.stages.features import extract_features, labels_of, refusals
 from mmgenre.store import FeatureStore, fingerprint_of, write_json, write_store
 from mmgenre.table import FeatureTable, gather
 from mmgenre.targets import Target, make_target

@@ -1,0 +1,30 @@
+"""Everything once, on the built-in catalogue: what `make demo` runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmgenre.progress import Progress, silent
+from mmgenre.report import write_report
+from mmgenre.results import FusionResult
+from mmgenre.runs import DEFAULT_RUN
+from mmgenre.stages import extract_features, fuse
+
+
+def quickstart(
+    run: Path | str = DEFAULT_RUN, *, seeds: int = 3, progress: Progress = silent
+) -> tuple[list[FusionResult], Path]:
+    """Embeddings of all modalities, three fusions of them, a report.
+
+    The fusions are the many-genre task with both heads, and the one-genre task.
+
+    Returns:
+        The fusions' results, and the path of the report.
+    """
+    extract_features(run=run, recipe="quick", progress=progress)
+    results = [
+        fuse(run=run, task="single", head="logistic", seeds=seeds, progress=progress),
+        fuse(run=run, task="multi", head="logistic", seeds=seeds, progress=progress),
+        fuse(run=run, task="multi", head="cosine", seeds=seeds, progress=progress),
+    ]
+    return results, write_report(Path(run))
