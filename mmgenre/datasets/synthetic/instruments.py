@@ -46,7 +46,6 @@ INSTRUMENTS: Mapping[str, Instrument] = {
     "fiddle": Instrument(0.9, 24, attack_s=0.06, vibrato_cents=25),
     "slide": Instrument(1.3, 14, attack_s=0.08, vibrato_cents=45),
     "voice": Instrument(1.5, 12, attack_s=0.07, vibrato_cents=60),
-    "whistle": Instrument(2.5, 4, attack_s=0.05, vibrato_cents=20),
     "lead guitar": Instrument(0.8, 30, decay_s=2.0, vibrato_cents=25, detune_cents=5),
 }
 
@@ -59,12 +58,14 @@ def _table(instrument: Instrument, n_harmonics: int) -> FloatArray:
     spectrum = np.zeros(TABLE_SIZE // 2 + 1, dtype=complex)
     # Fixed scattered phases: harmonics that all start together would make a spike of each period.
     spectrum[1 : n_harmonics + 1] = amplitude * np.exp(2j * np.pi * 0.618 * k * k)
-    period = np.fft.irfft(spectrum)
-    return (period / np.sqrt(np.mean(period**2))).astype(np.float32)
+    period: npt.NDArray[np.float64] = np.fft.irfft(spectrum)
+    power = float(np.sqrt(np.mean(period**2)))
+    return (period / power).astype(np.float32)
 
 
-def tone(name: str, midi: float, n_samples: int) -> FloatArray:
-    """One note, (n_samples,), at about unit power before it fades; no aliasing."""
+@lru_cache(maxsize=256)  # a track repeats its notes; another track has another tempo
+def tone(name: str, midi: int, n_samples: int) -> FloatArray:
+    """One note, (n_samples,), read-only, at about unit power before it fades; no aliasing."""
     instrument = INSTRUMENTS[name]
     f0_hz = 440.0 * 2.0 ** ((midi - 69) / 12)
     t_s = np.arange(n_samples, dtype=np.float32) / SAMPLE_RATE_HZ
@@ -84,10 +85,9 @@ def tone(name: str, midi: float, n_samples: int) -> FloatArray:
         wave = mellow + (wave - mellow) * np.exp(t_s * (-1 / instrument.mellowing_s))
     attack = np.minimum(t_s / instrument.attack_s, 1)
     release = np.minimum((n_samples / SAMPLE_RATE_HZ - t_s) / 0.03, 1)
-    faded: FloatArray = (wave * attack * release * np.exp(t_s * (-1 / instrument.decay_s))).astype(
-        np.float32
-    )
-    return faded
+    wave *= attack * release * np.exp(t_s * (-1 / instrument.decay_s))
+    wave.flags.writeable = False
+    return wave
 
 
 def _place(periods: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -149,5 +149,5 @@ def strike(drum: Drum, rng: np.random.Generator) -> FloatArray:
     noise = np.diff(noise, drum.n_differences) / 1.5**drum.n_differences
     sound = drum.tone_level * np.sin(2 * np.pi * phase) * np.exp(-t_s / drum.tone_decay_s)
     sound += drum.noise_level * noise * np.exp(-t_s / drum.noise_decay_s)
-    fade: FloatArray = (sound * np.minimum((drum.length_s - t_s) / 0.01, 1)).astype(np.float32)
-    return fade
+    faded: FloatArray = (sound * np.minimum((drum.length_s - t_s) / 0.01, 1)).astype(np.float32)
+    return faded

@@ -1,0 +1,32 @@
+# Each target works alone on a machine that has Python 3.11 and make: it makes .venv, installs, runs.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN ?= runs/default
+
+.PHONY: demo test lint slow bench clean
+
+demo: .venv/installed
+	$(BIN)/mmgenre quickstart --run $(RUN)
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: .venv/installed
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+slow: .venv/installed
+	$(BIN)/python -m pytest -m slow
+
+bench: .venv/installed
+	$(BIN)/python -m tests.benchmarks
+
+# Made again when what is to be installed changes; a second call reuses it.
+.venv/installed: pyproject.toml constraints.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv runs build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,266 @@
+"""One self-contained HTML page of a run: no request leaves it, and it reads without scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+from jinja2 import Environment, StrictUndefined
+
+from mmgenre.errors import MmgenreError
+from mmgenre.report import plots, tables
+from mmgenre.results import Curve, FusionResult, Metrics, Row, RunResult
+
+METRICS, REPORT = "metrics.json", "report.html"
+MOST_LABELS = 40  # in a figure; more are in the table below it
+MOST_REFUSED = 1000  # lines in the page; all are in metrics.json
+SPLITS = ("train", "val", "test")
+MODALITIES = ("audio", "text", "image")
+
+
+def write_report(run: Path) -> Path:
+    """Reads `run`/metrics.json and writes `run`/report.html, whole or not at all.
+
+    Raises:
+        MmgenreError: metrics.json is missing or is not one.
+    """
+    source, target = run / METRICS, run / REPORT
+    if not source.is_file():
+        raise MmgenreError(
+            f"{source}: not there, so there is nothing to report yet. "
+            f"Run first: mmgenre fuse --run {run}"
+        )
+    try:
+        result = json.loads(source.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise MmgenreError(
+            f"{source}: not valid JSON ({error}). Run again: mmgenre fuse --run {run}"
+        ) from error
+    missing = RunResult.__required_keys__ - set(result if isinstance(result, dict) else ())
+    if missing:
+        raise MmgenreError(
+            f"{source}: lacks {', '.join(sorted(missing))}; was it written by another version? "
+            f"Run again: mmgenre fuse --run {run}"
+        )
+    temporary = target.with_name(f".{REPORT}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(render(cast(RunResult, result)), encoding="utf-8")
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def render(result: RunResult) -> str:
+    """The page. Whatever comes from the data is escaped; the same result gives the same bytes."""
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: plots.printable(value) if type(value) is str else value,
+    )
+    environment.filters["thousands"] = lambda n: f"{n:,}"
+    source = files("mmgenre.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
+    encoders = [
+        _panel(
+            encoder["curve"],
+            f"encoder-{k}",
+            f"{name}: {encoder['network']}",
+            f"{encoder['n_parameters']:,} parameters, {encoder['embedding_dim']:,}-d",
+        )
+        for k, (name, encoder) in enumerate(result["encoders"].items())
+    ]
+    return environment.from_string(source).render(
+        run=result["run"],
+        made_by=result["made_by"],
+        dataset=_dataset(result),
+        fusions=[_fusion(fusion, k) for k, fusion in enumerate(result["fusions"], 1)],
+        encoders=encoders,
+        recipe=_recipe(result["recipe"]),
+        colours=plots.COLOURS,
+    )
+
+
+def _dataset(result: RunResult) -> dict[str, Any]:
+    """Counts per split and modality, labels by frequency, and what was refused."""
+    dataset = result["dataset"]
+    counts = sorted(dataset["label_counts"].items(), key=lambda pair: (-pair[1], pair[0]))
+    splits = _ordered(SPLITS, dataset["splits"])
+    modalities = _ordered(MODALITIES, dataset["modalities"])
+    rows: list[tuple[str, int, list[str]]] = []
+    for split in splits:
+        n = dataset["splits"][split]
+        rows.append(
+            (split, n, [_of(dataset["modalities"][m].get(split, 0), n) for m in modalities])
+        )
+    total, sums = sum(dataset["splits"].values()), {}
+    for m in modalities:
+        sums[m] = sum(dataset["modalities"][m].values())
+    rows.append(("total", total, [_of(sums[m], total) for m in modalities]))
+    per_split = ", ".join(f"{n:,} {split}" for split, n, _ in rows[:-1]) or "no splits"
+    line = [f"{dataset['n_items']:,} items ({per_split})", f"{len(counts):,} labels"]
+    line += [f"{m} for {sums[m]:,}" for m in modalities]
+    refused = dataset["refused"]
+    kinds = Counter(f"{r.get('modality', '?')}: {r.get('code', '?')}" for r in refused)
+    return {
+        "name": dataset["name"],
+        "synthetic": dataset["synthetic"],
+        "line": ", ".join(line),
+        "modalities": modalities,
+        "rows": rows,
+        "counts": counts,
+        "most": MOST_LABELS,
+        "tail": plots.long_tail([n for _, n in counts], "tail")
+        if len(counts) > MOST_LABELS
+        else None,
+        "refused": refused[:MOST_REFUSED],
+        "n_refused": len(refused),
+        "refused_kinds": sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0])),
+    }
+
+
+def _fusion(fusion: FusionResult, k: int) -> dict[str, Any]:
+    """All that the page shows of one fusion; figures are of the headline's items."""
+    items, metric = tables.headline_items(fusion), tables.headline_metric(fusion)
+    singles, whole = tables.compared(fusion)
+    result, metrics = tables.on(whole, items) if whole else None, _first(whole, items)
+    key, n_seeds = f"fusion-{k}", len(fusion["seeds"])
+    panels = [_panel(fusion["joint"], f"{key}-joint", "joint space", "")] if fusion["joint"] else []
+    panels += [
+        _panel(row["curve"], f"{key}-row-{j}", row["name"], "")
+        for j, row in enumerate(fusion["rows"])
+    ]
+    return {
+        "id": key,
+        "name": fusion["name"],
+        "head": fusion["head"],
+        "exclusive": fusion["exclusive"],
+        "n_labels": len(fusion["labels"]),
+        "n_seeds": n_seeds,
+        "headline": tables.headline(fusion),
+        "metric": tables.columns(fusion)[metric],
+        "columns": tables.columns(fusion),
+        "headline_column": list(tables.columns(fusion)).index(metric),
+        "items": tables.ITEM_SETS[items],
+        "n_items": result["n_items"] if result else 0,
+        "tables": [(s, tables.fusion_table(fusion, s)) for s in tables.ITEM_SETS],
+        "bars": plots.headline_bars(fusion, items, f"{key}-bars") if fusion["rows"] else None,
+        "labels": _labels(singles, whole, items, fusion["exclusive"], key) if metrics else None,
+        "confusion": _confusion(fusion, metrics, key) if fusion["exclusive"] and metrics else None,
+        "left_out": _left_out(whole),
+        "panels": panels,
+        "whole": whole["name"] if whole else tables.NOTHING,
+    }
+
+
+def _first(row: Row | None, items: tables.ItemSet) -> Metrics | None:
+    """A row's metrics of the first seed."""
+    result = tables.on(row, items) if row else None
+    return result["per_seed"][0] if result and result["per_seed"] else None
+
+
+def _by_support(metrics: Metrics) -> list[str]:
+    per_label = metrics.get("per_label") or {}
+    return sorted(per_label, key=lambda name: (-per_label[name]["support"], name))
+
+
+def _labels(
+    singles: Sequence[Row], whole: Row | None, items: tables.ItemSet, exclusive: bool, key: str
+) -> dict[str, Any] | None:
+    """One metric of every label: the single modalities against the whole."""
+    rows = [row for row in (*singles, whole) if row and (_first(row, items) or {}).get("per_label")]
+    if whole is None or whole not in rows:
+        return None
+    metric, title = ("f1", "F1") if exclusive else ("roc_auc", "ROC-AUC")
+    per_row = [(_first(row, items) or {})["per_label"] for row in rows]
+    names = _by_support(_first(whole, items) or {})
+    supports = [per_row[-1][name]["support"] for name in names]
+    values = [[(labels.get(name) or {}).get(metric) for name in names] for labels in per_row]
+    figure = plots.per_label(
+        names[:MOST_LABELS],
+        supports[:MOST_LABELS],
+        (whole["name"], values[-1][:MOST_LABELS]),
+        {row["inputs"][0]: v[:MOST_LABELS] for row, v in zip(rows[:-1], values, strict=False)},
+        title,
+        f"{key}-labels",
+    )
+    columns_ = [[tables.number(v) for v in column] for column in values]
+    return {
+        "metric": title,
+        "figure": figure,
+        "names": [row["name"] for row in rows],
+        "rows": list(zip(names, supports, zip(*columns_, strict=True), strict=True)),
+        "shown": min(len(names), MOST_LABELS),
+    }
+
+
+def _confusion(fusion: FusionResult, metrics: Metrics, key: str) -> dict[str, Any] | None:
+    """The matrix, labels by support, and its largest entries off the diagonal."""
+    matrix, labels = metrics.get("confusion_matrix"), fusion["labels"]
+    if not matrix:
+        return None
+    totals = [sum(row) for row in matrix]
+    order = sorted(range(len(labels)), key=lambda i: (-totals[i], labels[i]))
+    pairs = sorted(
+        (-matrix[i][j], labels[i], labels[j], totals[i])
+        for i in order
+        for j in order
+        if i != j and matrix[i][j]
+    )
+    return {
+        "figure": plots.confusion(
+            [[matrix[i][j] for j in order] for i in order],
+            [labels[i] for i in order],
+            f"{key}-confusion",
+        ),
+        "counted": len(labels) <= plots.COUNTED_CLASSES,
+        "pairs": [(true, said, -n, f"{-n / t:.0%}") for n, true, said, t in pairs[:10]],
+    }
+
+
+def _left_out(whole: Row | None) -> list[tuple[str, str, list[str]]]:
+    """(metrics, items, labels) of the labels that a macro mean could not include."""
+    result = []
+    for items, title in tables.ITEM_SETS.items():
+        metrics = _first(whole, items) or {}
+        f1, auc = metrics.get("left_out_of_f1") or [], metrics.get("left_out_of_auc") or []
+        found = [("F1 and AUC", f1)] if f1 == auc else [("F1", f1), ("AUC", auc)]
+        result += [(metric, title, labels) for metric, labels in found if labels]
+    return result
+
+
+def _panel(curve: Curve, key: str, title: str, detail: str) -> dict[str, Any]:
+    """A learning curve with its caption; no figure where no epoch was recorded."""
+    n = len(curve["epochs"])
+    kept = f"best epoch {curve['best_epoch']} of {n}" if n else "no epoch recorded"
+    return {
+        "title": title,
+        "detail": ", ".join(part for part in (detail, kept) if part),
+        "figure": plots.learning_curve(curve, key, title) if n else None,
+    }
+
+
+def _recipe(recipe: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Sections and their settings; values as JSON."""
+    top = {key: v for key, v in recipe.items() if not isinstance(v, Mapping)}
+    sections = [("(top level)", top)] if top else []
+    sections += [(key, dict(v)) for key, v in recipe.items() if isinstance(v, Mapping)]
+    return [
+        (name, [(k, json.dumps(v, ensure_ascii=False)) for k, v in settings.items()])
+        for name, settings in sections
+    ]
+
+
+def _ordered(first: Sequence[str], names: Mapping[str, object]) -> list[str]:
+    """The names in their usual order, unknown ones at the end."""
+    return [n for n in first if n in names] + sorted(n for n in names if n not in first)
+
+
+def _of(n: int, total: int) -> str:
+    return f"{n:,} ({n / total:.0%})" if total else f"{n:,}"

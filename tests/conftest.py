@@ -1,0 +1,60 @@
+"""For every test: no network. For those marked `realdata`: the folder of real media, or a skip."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+class NetworkUseError(AssertionError):
+    """A test reached for another machine. No OSError: libraries would take it for a bad line."""
+
+
+def _is_local(host: object) -> bool:
+    if isinstance(host, bytes):
+        host = host.decode()
+    if host is None or host in ("", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(str(host)).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def guarded(name: str) -> Callable[..., Any]:
+        original = getattr(socket.socket, name)
+
+        def call(self: socket.socket, address: Any) -> Any:
+            if self.family != socket.AF_UNIX and not _is_local(address[0]):
+                raise NetworkUseError(f"a test tried {name}({address!r}); tests run offline")
+            return original(self, address)
+
+        return call
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, guarded(name))
+    look_up = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _is_local(host):
+            raise NetworkUseError(f"a test tried getaddrinfo({host!r}); tests run offline")
+        return look_up(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Published media and labels; see the README there. Use it with the mark `realdata`."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"no folder {REAL_DATA}: real media are not part of the repository")
+    return REAL_DATA
