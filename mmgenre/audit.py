@@ -55,7 +55,12 @@ def audit(manifest: Manifest, *, progress: Progress = silent) -> Audit:
             except InputError as error:
                 missing.append(Refusal(item.id, "image", error.code, str(error)))
     progress("checking media", len(manifest), len(manifest))
-    identical = {(a, b) for key, items in files.items() for a, b in _pairs(items)}
+    identical = {
+        pair
+        for (kind, _), items in files.items()
+        if kind == "identical image"
+        for pair in _pairs(items)
+    }
     similar = {
         ("similar cover", f"{a} ~ {b}"): [manifest[a], manifest[b]]
         for a, b in near_pairs(covers)
@@ -66,7 +71,7 @@ def audit(manifest: Manifest, *, progress: Progress = silent) -> Audit:
     repeats = tuple(
         f"{kind} {', '.join(item.id for item in items)}"
         for (kind, _), items in sorted(places.items())
-        if len(items) > 1 and len({item.split for item in items}) == 1
+        if len(items) > 1 and len({item.split for item in items if item.split}) <= 1
     )
     return Audit(leaks, repeats, tuple(missing))
 

@@ -105,7 +105,9 @@ def read_bundle(folder: Path, kind: str) -> Bundle:
         fingerprint = str(described["provenance"]["fingerprint"])
         return Bundle(kind, described["config"], weights, files, fingerprint)
     except DAMAGE as error:
-        raise BundleError(f"{folder}: damaged or unfinished model folder: {error!r}") from None
+        raise BundleError(
+            f"{folder}: damaged or unfinished model folder: {type(error).__name__}: {error}"
+        ) from None
 
 
 def bundle_fingerprint(folder: Path) -> str | None:
@@ -115,7 +117,9 @@ def bundle_fingerprint(folder: Path) -> str | None:
     try:
         return str(_read_json(folder / CONFIG)["provenance"]["fingerprint"])
     except DAMAGE as error:
-        raise BundleError(f"{folder}: damaged or unfinished model folder: {error!r}") from None
+        raise BundleError(
+            f"{folder}: damaged or unfinished model folder: {type(error).__name__}: {error}"
+        ) from None
 
 
 def _empty(folder: Path) -> bool:

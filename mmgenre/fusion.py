@@ -89,10 +89,14 @@ class FusionExamples:
     def batch(self, rows: NDArray[np.intp], rng: np.random.Generator | None) -> Batch:
         """{"x.I": (batch, width), "present.I": (batch,) for every input I, "target"}."""
         result = {"target": torch.from_numpy(self.targets[rows])}
+        kept: dict[str, NDArray[np.bool_]] = {}
         for name, x in self.table.x.items():
             present = self.table.present[name][rows]
             if rng is not None and self.modality_dropout:
-                present = present & (rng.random(len(rows)) >= self.modality_dropout)
+                modality = name.removeprefix("joint.")  # hidden with its joint vector, or not
+                if modality not in kept:
+                    kept[modality] = rng.random(len(rows)) >= self.modality_dropout
+                present = present & kept[modality]
             result[f"x.{name}"] = torch.from_numpy(x[rows])
             result[f"present.{name}"] = torch.from_numpy(present)
         return result

@@ -160,23 +160,26 @@ class Manifest:
             raise ManifestError(str(path), [f"not UTF-8: {error}; save it as UTF-8"]) from None
         # Inline reviews pass csv's default limit of 128 KiB a field.
         csv.field_size_limit(max(csv.field_size_limit(), 1 << 24))
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         items: list[Item] = []
         faults: list[str] = []
         lines: dict[str, int] = {}
+        line = 1  # where the row begins: a quoted review may go on for many
         try:
-            header = reader.fieldnames or []
+            header = next(reader, [])
             faults += _header_faults(header)
-            if not faults:
-                for row in reader:
-                    item, wrong = _parse_row(row, path.parent)
+            line = reader.line_num + 1
+            for cells in reader if not faults else ():
+                if cells:
+                    item, wrong = _parse_row(header, cells, path.parent)
                     if item.id in lines and item.id:
                         wrong.append(f"id {item.id!r} stands in line {lines[item.id]} already")
-                    lines.setdefault(item.id, reader.line_num)
-                    faults += [f"line {reader.line_num}: {fault}" for fault in wrong]
+                    lines.setdefault(item.id, line)
+                    faults += [f"line {line}: {fault}" for fault in wrong]
                     items.append(item)
+                line = reader.line_num + 1
         except csv.Error as error:
-            faults.append(f"line {reader.line_num}: {error}")
+            faults.append(f"line {line}: {error}")
         if not faults and not items:
             faults.append("no items below the header")
         if faults:
@@ -199,11 +202,16 @@ class Manifest:
             raise ManifestError(str(path), faults)
         extra = sorted({name for item in self.items for name in item.extra})
         path.parent.mkdir(parents=True, exist_ok=True)
+        # The csv module writes a carriage return unquoted, and reads it as the end of the row.
+        returns = any("\r" in cell for row, _ in rows for cell in row.values())
+        quoting: Literal[0, 1] = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
         # A manifest cut short would read as a smaller one.
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             with temporary.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(file, [*COLUMNS, *extra], lineterminator="\n")
+                writer = csv.DictWriter(
+                    file, [*COLUMNS, *extra], lineterminator="\n", quoting=quoting
+                )
                 writer.writeheader()
                 writer.writerows(row for row, _ in rows)
                 file.flush()
@@ -244,10 +252,13 @@ def _id_faults(item_id: str) -> list[str]:
     return []
 
 
-def _parse_row(row: dict[str, str], folder: Path) -> tuple[Item, list[str]]:
+def _parse_row(header: Sequence[str], cells: Sequence[str], folder: Path) -> tuple[Item, list[str]]:
     faults: list[str] = []
-    if None in row or None in row.values():
-        return Item(""), ["another number of fields than the header; is a comma unquoted?"]
+    if len(cells) != len(header):
+        return Item(""), [
+            f"{len(cells)} fields, but the header has {len(header)}; is a comma unquoted?"
+        ]
+    row = dict(zip(header, cells, strict=True))
     item_id = row["id"].strip()
     faults += _id_faults(item_id)
     split = row.get("split", "").strip()

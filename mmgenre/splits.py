@@ -117,14 +117,19 @@ def _draft(
     sizes = counts[:, -1] * rng.lognormal(sigma=0.5, size=len(counts))
     filled = np.zeros_like(goal)
     where = np.empty(len(counts), dtype=np.intp)
-    for left, g in zip(range(len(counts), 0, -1), np.argsort(-sizes), strict=True):
+    needed = slice(-1 - len(MODALITIES), None)  # every split needs items, and all modalities
+    left = (counts[:, needed] > 0).sum(axis=0)  # groups not placed yet that have each
+    for g in np.argsort(-sizes):
         columns = np.flatnonzero(counts[g])
         before = filled[:, columns] - goal[:, columns]
         after = before + counts[g, columns]
         cost = ((after**2 - before**2) / goal[:, columns]).sum(axis=1)
-        empty = filled[:, -1] == 0
-        if left <= empty.sum():
-            cost[~empty] = np.inf
+        # The last groups that have it go where it is lacking.
+        lacking = filled[:, needed] == 0  # (splits, modalities + 1)
+        urgent = (counts[g, needed] > 0) & (left <= lacking.sum(axis=0))
+        wants = lacking[:, urgent].sum(axis=1)
+        cost[wants < wants.max()] = np.inf
+        left -= counts[g, needed] > 0
         where[g] = int(np.argmin(cost))
         filled[where[g]] += counts[g]
     # A split that lacks a modality is useless for it: worse than any imbalance of labels.

@@ -148,13 +148,16 @@ def label_factors(x: NDArray[np.float64], dim: int) -> NDArray[np.float64]:
 
     X is symmetric, so its singular values are the magnitudes of its eigenvalues and its left
     singular vectors the eigenvectors. Signs are fixed: each column's largest entry is positive.
+    A label that X says nothing about has the zero vector.
     """
     values, vectors = np.linalg.eigh(x)
     largest = np.argsort(-np.abs(values), kind="stable")[:dim]
     factors = vectors[:, largest] * np.sqrt(np.abs(values[largest]))
     peak = np.abs(factors).argmax(axis=0)
     signs = np.sign(factors[peak, np.arange(factors.shape[1])])
-    return np.asarray(factors * np.where(signs == 0, 1.0, signs))
+    factors = factors * np.where(signs == 0, 1.0, signs)
+    factors[~x.any(axis=1)] = 0.0  # rounding leaves 1e-9 there, which normalising would blow up
+    return np.ascontiguousarray(factors)  # as `load_target` has them: equal to the last bit
 
 
 def _check(y: NDArray[np.bool_], n_labels: int) -> None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Literal, Protocol
 
 import numpy as np
@@ -78,6 +79,7 @@ def fit(
     *,
     seed: int,
     checkpoint: Path | None = None,
+    checkpoint_every_s: float = 60.0,
     device: torch.device | None = None,
     task: str = "training",
     progress: Progress = silent,
@@ -94,7 +96,9 @@ def fit(
         val: validation examples.
         config: how.
         seed: of shuffling, views and dropout.
-        checkpoint: a safetensors file, written after each epoch, read if it is there.
+        checkpoint: a safetensors file to go on from if it is there. It holds four times the
+            weights and is synced to disk, so it is written after an epoch only if
+        checkpoint_every_s: seconds have passed since the last.
         device: default: the best there is.
         task: what the progress is called.
         progress: told after each epoch.
@@ -114,6 +118,7 @@ def fit(
     best = _copy(module)
     if checkpoint is not None and checkpoint.is_file():
         best = _resume(checkpoint, module, optimizer, log)
+    saved_at = monotonic()
     dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for epoch in range(len(log.epochs) + 1, config.max_epochs + 1):
@@ -136,7 +141,8 @@ def fit(
             if val_loss < log.best_loss:
                 log.best_epoch, log.best_loss = epoch, val_loss
                 best = _copy(module)
-            if checkpoint is not None:
+            if checkpoint is not None and monotonic() - saved_at >= checkpoint_every_s:
+                saved_at = monotonic()
                 _save(checkpoint, module, best, optimizer, log)
     progress(task, config.max_epochs, config.max_epochs)
     module.load_state_dict(best)

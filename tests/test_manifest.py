@@ -63,6 +63,16 @@ def test_paths_lead_home_from_a_folder_that_is_a_link(tmp_path: Path) -> None:
     assert Path(Manifest.read(path)["a"].media["audio"][0]).is_file()
 
 
+def test_paths_lead_home_from_a_manifest_read_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "set" / "lists").mkdir(parents=True)
+    (tmp_path / "disk" / "set" / "1.mp3").touch()
+    (tmp_path / "lists").symlink_to(tmp_path / "disk" / "set" / "lists")
+    given = Manifest.read(write(tmp_path / "lists" / "m.csv", "id,audio\na,../1.mp3\n"))
+    copy = Manifest.read(given.write(tmp_path / "runs" / "m.csv"))
+    for manifest in (given, copy):
+        assert Path(manifest["a"].media["audio"][0]).is_file()
+
+
 def test_a_medium_that_is_a_link_keeps_its_own_name(tmp_path: Path) -> None:
     (tmp_path / "blob").touch()
     (tmp_path / "1.mp3").symlink_to(tmp_path / "blob")

@@ -270,18 +270,15 @@ def test_bootstrap_interval_shrinks_with_items_and_grows_with_level() -> None:
     assert width(80, level=0.5) < 0.6 * width(80)
 
 
-def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    # A mean of coin flips: the truth is 1/2.
+def test_bootstrap_interval_of_a_mean_is_that_of_the_normal_law() -> None:
     def mean(y: Bools, scores: Floats) -> float:
         return float(y.mean())
 
-    rng = np.random.default_rng(9)
-    covered = 0
-    for seed in range(100):
-        y = rng.random((60, 1)) < 0.5
-        low, high = metrics.bootstrap_interval(mean, y, np.zeros(y.shape), seed=seed, level=0.9)
-        covered += low <= 0.5 <= high
-    assert 80 <= covered <= 98
+    y = np.arange(400)[:, None] < 200
+    low, high = metrics.bootstrap_interval(mean, y, np.zeros(y.shape), seed=0, n=4000)
+    half = 1.96 * np.sqrt(0.25 / 400)
+    assert low == pytest.approx(0.5 - half, abs=0.004)
+    assert high == pytest.approx(0.5 + half, abs=0.004)
 
 
 def test_bootstrap_interval_of_a_metric_without_a_value_is_nan() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torchaudio.transforms import FrequencyMasking, TimeMasking
 
@@ -34,6 +34,14 @@ class Layers:
     kernels: tuple[Kernel, ...]
     pools: tuple[Kernel | None, ...]
     filters: tuple[int, ...]
+
+    @property
+    def least_frames(self) -> int:
+        """The shortest patch of which the last pool still gives something."""
+        frames = 1
+        for kernel, pool in zip(reversed(self.kernels), reversed(self.pools), strict=True):
+            frames = frames * (pool[0] if pool else 1) + kernel[0] - 1
+        return frames
 
 
 LOW, HIGH = (64, 128, 128, 64), (256, 512, 1024, 1024)
@@ -65,7 +73,7 @@ class AudioConfig(Settings):
     """
 
     network: AudioNetwork = "low-4x70"
-    patch_s: float = Field(15.0, ge=8)
+    patch_s: float = Field(15.0, gt=0)
     patches: int = Field(3, ge=1)
     embedding_dim: EmbeddingDim = 2048
     dropout: float | None = Field(None, ge=0, lt=1)
@@ -77,6 +85,16 @@ class AudioConfig(Settings):
     def patch_frames(self) -> int:
         """Frames of a patch: 322 for 15 s."""
         return int(self.patch_s * SAMPLE_RATE_HZ / HOP_SAMPLES)
+
+    @model_validator(mode="after")
+    def _patch_fits(self) -> Self:
+        least = NETWORKS[self.network].least_frames
+        if self.patch_frames < least:
+            least_s = least * HOP_SAMPLES / SAMPLE_RATE_HZ
+            raise ValueError(
+                f"patch_s {self.patch_s:g}: {self.network} needs {least_s:.2f} s or more"
+            )
+        return self
 
     def dropout_for(self, target: TargetName) -> float:
         """The dropout after each pool."""
@@ -106,7 +124,10 @@ class AudioEncoder(nn.Module):
             blocks += [nn.Dropout(dropout)] if dropout else []
             channels = filters
         self.convolutions = nn.Sequential(*blocks, nn.Flatten())
-        self.masks = nn.Sequential(TimeMasking(48), FrequencyMasking(12))  # SpecAugment
+        # SpecAugment, other masks for each patch of a batch.
+        self.masks = nn.Sequential(
+            TimeMasking(48, iid_masks=True), FrequencyMasking(12, iid_masks=True)
+        )
         with torch.no_grad():
             shape = (1, 1, config.patch_frames, N_BINS)
             width = self.convolutions(torch.zeros(shape)).shape[1]
@@ -116,7 +137,8 @@ class AudioEncoder(nn.Module):
         """Embeds patches."""
         x = (x.float() - self.mean) / self.std
         if self.training and self.config.spec_augment:
-            x = self.masks(x)  # masked cells become 0, the mean
+            # torchaudio wants (batch, bins, frames); masked cells become 0, the mean.
+            x = self.masks(x.transpose(1, 2)).transpose(1, 2)
         return self.embedding(self.convolutions(x.unsqueeze(1)))  # type: ignore[no-any-return]
 
     def fit(self, store: FeatureStore, ids: Sequence[str]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torchvision import models
 
@@ -50,6 +50,15 @@ class ImageConfig(Settings):
     input: ImageInput = ImageInput()
     # The paper's batches of 50 and 90 epochs are in its recipes.
     training: TrainingConfig = TrainingConfig(learning_rate=1e-4, max_epochs=30)
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.crop_px > self.input.size_px:
+            raise ValueError(
+                f"crop_px {self.crop_px}: the stored squares have input.size_px "
+                f"{self.input.size_px}; give a smaller crop or store larger squares"
+            )
+        return self
 
 
 class ImageEncoder(nn.Module):

@@ -67,6 +67,9 @@ class TextEncoder(nn.Module):
 
     def source(self, store: FeatureStore) -> TextSource:
         """Tf-idf rows of all texts of a store."""
+        if not len(store):  # every text was refused; scikit-learn would raise
+            nothing = np.zeros((0, len(self.vocabulary["words"])), np.float32)
+            return TextSource(store, sp.csr_matrix(nothing))
         texts = (store.read_text(row_id) for row_id in store.ids)
         return TextSource(store, vectorizer(self.config, self.vocabulary).transform(texts).tocsr())
 

@@ -74,6 +74,9 @@ def load_file_into(network: nn.Module, path: Path) -> None:
         ) from None
     if not isinstance(state, dict):
         raise WeightsError(f"{path}: holds a {type(state).__name__}, not a state dict")
+    unnamed = [key for key in state if not isinstance(key, str)]
+    if unnamed:
+        raise WeightsError(f"{path}: not a state dict: {unnamed[0]!r} is no name of a weight")
     try:
         network.load_state_dict(state, strict=True)
     except RuntimeError as error:

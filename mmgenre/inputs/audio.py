@@ -23,11 +23,11 @@ class AudioInput(Settings):
     """Which part of a track is read.
 
     Of a track longer than `excerpt_s` the middle is read: it bounds memory, and intros and fades
-    say little. One shorter than `min_s` is refused.
+    say little. One shorter than `min_s` is refused; the lowest filters of the CQT need 0.75 s.
     """
 
     excerpt_s: float = Field(300.0, gt=0)
-    min_s: float = Field(1.0, ge=0.5)
+    min_s: float = Field(1.0, ge=0.75)
 
 
 def load_audio(path: Path, config: AudioInput | None = None) -> NDArray[np.float32]:
@@ -54,10 +54,11 @@ def load_audio(path: Path, config: AudioInput | None = None) -> NDArray[np.float
             f"{error}; read are wav, flac, ogg, opus, mp3, for instance: ffmpeg -i IN OUT.flac",
         ) from None
     where = str(path)
-    if len(samples) < config.min_s * rate_hz:
-        raise InputError("too_short", where, f"{len(samples) / rate_hz:.2f} s < {config.min_s} s")
+    # First, since the middle of a long file that was cut short may hold nothing at all.
     if len(samples) < DECODED_SHARE * wanted:
         raise InputError("truncated", where, f"{len(samples):,} of {wanted:,} samples decoded")
+    if len(samples) < config.min_s * rate_hz:
+        raise InputError("too_short", where, f"{len(samples) / rate_hz:.2f} s < {config.min_s} s")
     if not np.isfinite(samples).all():
         raise InputError("not_finite", where, "NaN or Inf among the samples")
     mono = mixdown(samples)

@@ -137,7 +137,9 @@ def _read_one(row: tuple[str, Media], modality: Modality, config: Settings) -> O
     except InputError as error:
         return Refusal(row_id, modality, error.code, str(error))
     except Exception as error:  # a library met damage that we did not foresee; the run goes on
-        detail = f"{media[0]}: {type(error).__name__}: {error} [unexpected]"
+        files = [str(source) for source in media if isinstance(source, Path)]
+        where = files[0] if files else f"inline text of {row_id}"
+        detail = f"{where}: {type(error).__name__}: {error} [unexpected]"
         return Refusal(row_id, modality, "unexpected", detail)
 
 

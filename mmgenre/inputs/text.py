@@ -11,8 +11,9 @@ from pydantic import Field
 from mmgenre.config import Settings
 from mmgenre.errors import InputError
 
-# A full stop, question or exclamation mark (also CJK, Arabic, Devanagari) with closing quotes.
-SENTENCE_END = re.compile(r"[.!?…。！？؟।][\"'”’»)\]]*(?=\s|$)|\n")
+# A full stop, question or exclamation mark (also Arabic, Devanagari) with closing quotes, before a
+# space; Chinese and Japanese write none after theirs.
+SENTENCE_END = re.compile(r"[.!?…؟।][\"'”’»)\]]*(?=\s|$)|[。！？｡][\"'”’」』》）)\]]*|\n")
 
 
 class TextInput(Settings):

@@ -51,7 +51,7 @@ def test_a_tone_keeps_its_frequency_level_and_length(
     assert len(samples) == pytest.approx(2 * SAMPLE_RATE_HZ, abs=2)
     assert loudest_hz(samples) == pytest.approx(1000, abs=1)
     middle = samples[len(samples) // 4 : 3 * len(samples) // 4]
-    assert np.abs(middle).max() == pytest.approx(0.5, rel=0.1)
+    assert np.abs(middle).max() == pytest.approx(0.5, rel=0.15)
 
 
 def test_resampling_lets_no_alias_through(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import librosa
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ def music(seconds: float, seed: int = 0) -> NDArray[np.float32]:
     return (0.3 * sweep + 0.01 * noise).astype(np.float32)
 
 
-def reference(samples: NDArray[np.float32], pad_mode: str) -> NDArray[np.complex64]:
+def reference(
+    samples: NDArray[np.float32], pad_mode: Literal["reflect", "constant"]
+) -> NDArray[np.complex64]:
     result: NDArray[np.complex64] = librosa.cqt(
         samples,
         sr=22_050,

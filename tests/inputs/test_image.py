@@ -92,9 +92,7 @@ def test_transparent_grey_lies_over_white(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("transparency", [0, bytes([0, 255])])
-def test_a_palettes_transparent_colour_is_white(
-    tmp_path: Path, transparency: int | bytes
-) -> None:
+def test_a_palettes_transparent_colour_is_white(tmp_path: Path, transparency: int | bytes) -> None:
     path = tmp_path / "palette.png"
     indices = np.zeros((64, 64), np.uint8)
     indices[:, 32:] = 1

@@ -64,7 +64,7 @@ def test_the_text_is_cut_after_joining() -> None:
         ("One two. Three.", 14, "One two."),
         ("One two. Three.", 9, "One two."),
         ("One two. Three.", 8, "One two."),  # a sentence ends exactly at the limit
-        ("One two. Three.", 7, "One two"),  # its stop is beyond
+        ("One two. Three.", 7, "One"),  # the stop beyond belongs to the word
         ("Pi is 3.14159 or so. Yes.", 21, "Pi is 3.14159 or so."),
         ("Pi is 3.14159", 9, "Pi is"),  # a stop within a number ends nothing
         ('He said "Stop." Then left.', 20, 'He said "Stop."'),

@@ -1,0 +1,66 @@
+"""Rows of several stores joined by id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmgenre.provenance import Provenance
+from mmgenre.store import FeatureStore, write_store
+from mmgenre.table import FeatureTable, gather
+
+PROVENANCE = Provenance("embeddings", 1, {})
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> FeatureTable:
+    """Ids a to d; audio of a, c, d in another order, text of b and c."""
+    audio = np.array([[4, 4, 4], [1, 1, 1], [3, 3, 3]], np.float32)
+    text = np.array([[30, 30], [20, 20]], np.float32)
+    path = tmp_path / "embeddings.h5"
+    write_store(path, "audio", [(["d", "a", "c"], audio)], PROVENANCE)
+    write_store(path, "text", [(["c", "b"], text)], PROVENANCE)
+    with FeatureStore(path, "audio") as one, FeatureStore(path, "text") as two:
+        return gather({"audio": one, "text": two}, ["a", "b", "c", "d"])
+
+
+def test_rows_are_joined_by_id(table: FeatureTable) -> None:
+    assert len(table) == 4
+    assert table.ids == ("a", "b", "c", "d")
+    assert table.widths == {"audio": 3, "text": 2}
+    assert table.x["audio"][:, 0].tolist() == [1, 0, 3, 4]
+    assert table.x["text"][:, 0].tolist() == [0, 20, 30, 0]
+    assert table.present["audio"].tolist() == [True, False, True, True]
+    assert table.present["text"].tolist() == [False, True, True, False]
+    assert table.x["audio"].dtype == np.float32
+
+
+@pytest.mark.parametrize("mask", [True, False])
+def test_items_are_selected_in_all_inputs(table: FeatureTable, mask: bool) -> None:
+    rows = np.array([False, True, True, False]) if mask else np.array([1, 2])
+    some = table.select(rows)
+    assert some.ids == ("b", "c")
+    assert some.x["audio"][:, 0].tolist() == [0, 3]
+    assert some.x["text"][:, 0].tolist() == [20, 30]
+    assert some.present["audio"].tolist() == [False, True]
+    assert table.select(np.array([3, 0])).x["audio"][:, 0].tolist() == [4, 1]
+
+
+def test_inputs_are_selected_in_the_given_order(table: FeatureTable) -> None:
+    only = table.only(["text"])
+    assert list(only.x) == list(only.present) == ["text"]
+    assert list(table.only(["text", "audio"]).widths) == ["text", "audio"]
+    assert only.ids == table.ids
+    with pytest.raises(KeyError, match="image"):
+        table.only(["image"])
+
+
+def test_an_input_that_nobody_has_is_absent(tmp_path: Path) -> None:
+    rows = np.ones((1, 2), np.float32)
+    path = write_store(tmp_path / "e.h5", "audio", [(["other"], rows)], PROVENANCE)
+    with FeatureStore(path, "audio") as store:
+        table = gather({"audio": store}, ["a", "b"])
+    assert not table.present["audio"].any()
+    assert table.x["audio"].tolist() == [[0, 0], [0, 0]]
