@@ -51,7 +51,7 @@ def main() -> NoReturn:
     """Runs the command line; errors of mmgenre's own are printed without a traceback."""
     try:
         app()
-    except MmgenreError as error:
+    except (MmgenreError, OSError) as error:  # OSError: no right to write, a full disk
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(FAILED)
     sys.exit(DONE)
@@ -146,7 +146,10 @@ def report(run: Annotated[Path, typer.Argument(help="Folder of the run.")] = DEF
 
 
 @app.command()
-def quickstart(run: RunOption = DEFAULT_RUN, seeds: int = 3) -> None:
+def quickstart(
+    run: RunOption = DEFAULT_RUN,
+    seeds: Annotated[int, typer.Option(min=1, help="Heads trained for each row.")] = 3,
+) -> None:
     """Everything once, on the built-in catalogue, with a report at the end."""
     from mmgenre.quickstart import quickstart as run_quickstart
 
@@ -183,7 +186,10 @@ def predict(
                 Manifest.read(manifest), progress=progress
             )
     else:
-        predictions = [tagger.predict(audio=audio, text=text, image=image)]
+        try:
+            predictions = [tagger.predict(audio=audio, text=text, image=image)]
+        except ValueError as error:  # a modality that this model does not know
+            raise typer.BadParameter(str(error)) from None
     if as_json:
         shown = [{**asdict(p), "genres": [asdict(g) for g in p.genres[:top]]} for p in predictions]
         _print_json({"predictions": shown, "refused": [asdict(r) for r in refused]})

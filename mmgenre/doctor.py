@@ -59,13 +59,18 @@ def _package(name: str, wanted: str) -> Check:
     try:
         found = version(name)
     except PackageNotFoundError:
-        return Check(name, False, "not installed", f"pip install '{name}>={wanted}'")
+        return Check(name, False, "not installed", _install(name, wanted))
     numbers = [int(part) for part in wanted.split(".")]
     have = [int("".join(filter(str.isdigit, part)) or 0) for part in found.split("+")[0].split(".")]
     exact = name in TRIO
     ok = have[: len(numbers)] == numbers if exact else have[: len(numbers)] >= numbers
-    advice = "" if ok else f"pip install '{name}{'==' if exact else '>='}{wanted}.*'"
-    return Check(name, ok, found, advice)
+    return Check(name, ok, found, "" if ok else _install(name, wanted))
+
+
+def _install(name: str, wanted: str) -> str:
+    return (
+        f"pip install '{name}=={wanted}.*'" if name in TRIO else f"pip install '{name}>={wanted}'"
+    )
 
 
 def _torch() -> str:

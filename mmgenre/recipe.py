@@ -148,9 +148,9 @@ def _read(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
     path = Path(name) if name.endswith(".toml") else recipe_folder() / f"{name}.toml"
     if not path.is_file():
         close = difflib.get_close_matches(name, recipe_names(), n=3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
         known = ", ".join(recipe_names())
-        raise RecipeError(f"no recipe {name!r}{hint} Known: {known}; or give a .toml file")
+        raise RecipeError(f"no recipe {name!r}; {hint}known: {known}; or give a .toml file")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -158,7 +158,9 @@ def _read(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
     base = values.pop("base", None)
     if base is None:
         return values
-    beside = path.parent / f"{base}.toml"
+    if not isinstance(base, str):
+        raise RecipeError(f"{path}: base: must be a recipe's name, got {base!r}")
+    beside = path.parent / f"{base.removesuffix('.toml')}.toml"
     return merge(_read(str(beside) if beside.is_file() else base, (*seen, name)), values)
 
 

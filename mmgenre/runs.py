@@ -7,14 +7,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmgenre.datasets.synthetic import built_in_catalogue
 from mmgenre.errors import LabelError, ManifestError, MmgenreError, SplitError
 from mmgenre.labels import LabelSpace
-from mmgenre.manifest import Manifest, Modality
+from mmgenre.manifest import SPLITS, Manifest, Modality
 from mmgenre.progress import Progress, silent
-from mmgenre.recipe import Recipe, load_recipe, validate
+from mmgenre.recipe import Recipe, load_recipe, merge, parse_setting, validate
 from mmgenre.splits import find_leaks, make_splits
+from mmgenre.store import write_json
 
 DEFAULT_RUN = Path("runs/default")
 SYNTHETIC = "synthetic"
@@ -84,18 +86,23 @@ def prepare_run(
 ) -> Run:
     """Settles what a run is made from, and writes that into its folder.
 
-    What is not given comes from the run, if there is one; a new run without a manifest takes the
-    built-in catalogue and the recipe `quick`, one with a manifest the recipe `default`.
+    What is not given comes from the run, if there is one, and settings change what it has; a new
+    run without a manifest takes the built-in catalogue and the recipe `quick`, one with a manifest
+    the recipe `default`.
 
     Raises:
         ManifestError, LabelError, SplitError: the manifest cannot be used.
         RecipeError: the recipe cannot be followed.
     """
     state = folder / "run.json"
-    before = json.loads(state.read_text(encoding="utf-8")) if state.is_file() else None
-    dataset = str(manifest) if manifest else before["dataset"] if before else SYNTHETIC
-    if recipe is None and before is not None and not settings and dataset == before["dataset"]:
-        resolved = validate(before["recipe"], where=str(state))
+    before = _read_state(state) if state.is_file() else None
+    # Absolute: the run is gone on with from other folders, too.
+    dataset = str(manifest.resolve()) if manifest else before["dataset"] if before else SYNTHETIC
+    if recipe is None and before is not None and dataset == before["dataset"]:
+        values = before["recipe"]
+        for setting in settings:
+            values = merge(values, parse_setting(setting))
+        resolved = validate(values, where=str(state))
     else:
         name = recipe or ("quick" if dataset == SYNTHETIC else "default")
         resolved = load_recipe(name, settings)
@@ -108,8 +115,7 @@ def prepare_run(
     ready = with_splits(Manifest.read(source), resolved)
     folder.mkdir(parents=True, exist_ok=True)
     ready.write(folder / "manifest.csv")
-    content = {"dataset": dataset, "recipe": resolved.model_dump(mode="json")}
-    state.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_json(state, {"dataset": dataset, "recipe": resolved.model_dump(mode="json")})
     return Run(folder, dataset, ready, resolved)
 
 
@@ -124,9 +130,20 @@ def open_run(folder: Path) -> Run:
         raise MmgenreError(
             f"{folder}: no run here; make one: mmgenre extract-features --run {folder}"
         )
-    content = json.loads(state.read_text(encoding="utf-8"))
+    content = _read_state(state)
     recipe = validate(content["recipe"], where=str(state))
     return Run(folder, content["dataset"], Manifest.read(folder / "manifest.csv"), recipe)
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {name: content[name] for name in ("dataset", "recipe")}
+    except (ValueError, LookupError, TypeError) as error:
+        raise MmgenreError(
+            f"{path}: damaged ({type(error).__name__}: {error}); delete it and give manifest, "
+            "recipe and settings again: what is made is kept where it fits"
+        ) from None
 
 
 def with_splits(manifest: Manifest, recipe: Recipe) -> Manifest:
@@ -135,7 +152,8 @@ def with_splits(manifest: Manifest, recipe: Recipe) -> Manifest:
     Raises:
         LabelError: items without labels.
         ManifestError: only some items have a split.
-        SplitError: the splits leak and the recipe does not allow it, or none can be drawn.
+        SplitError: the splits leak and the recipe does not allow it, one of them has no item, or
+            none can be drawn.
     """
     unlabelled = [item.id for item in manifest if not item.labels]
     if unlabelled:
@@ -154,6 +172,12 @@ def with_splits(manifest: Manifest, recipe: Recipe) -> Manifest:
                 f"{len(open_ids)} of {len(manifest)} items have no split (first: {open_ids[0]!r}); "
                 "give all of them one, or none"
             ],
+        )
+    empty = [split for split in SPLITS if not manifest.ids(split)]
+    if empty:
+        raise SplitError(
+            f"{manifest.where}: no item is in {' or '.join(empty)}; a run trains on train, stops "
+            "by val and measures on test. Empty the column split to have all three drawn"
         )
     leaks = find_leaks(manifest)
     if leaks and recipe.split.leakage == "refuse":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mmgenre.bundle import CONFIG, bundle_fingerprint
 from mmgenre.encoders.network import Encoder, embed, item_of, load_encoder, mean_by_item
 from mmgenre.errors import BundleError, InputError, Refusal
 from mmgenre.fusion import FusionModel, predict
@@ -62,7 +64,8 @@ class GenreTagger:
             fusion: the name of one of its fusions; needed only if there are several.
 
         Raises:
-            BundleError: the run has no such fusion, or several and none is named.
+            BundleError: the run has no such fusion, or several and none is named, or the encoders
+                or the joint space were made anew since it was trained.
         """
         folder = Path(run)
         names = sorted(p.parent.name for p in folder.glob("fusion/*/model"))
@@ -76,10 +79,19 @@ class GenreTagger:
         model = FusionModel.load(folder / "fusion" / chosen / "model")
         inputs = tuple(model.head.widths)
         needed = [m for m in MODALITIES if m in inputs or f"joint.{m}" in inputs]
+        joint_used = any(name.startswith("joint.") for name in inputs)
+        parents = parents_of(folder / "fusion" / chosen / "model")
+        wanted = {folder / "encoders" / m: parents[f"encoder.{m}"] for m in needed}
+        if joint_used:
+            wanted[folder / "joint"] = parents[next(n for n in inputs if n.startswith("joint."))]
+        for path, fingerprint in wanted.items():
+            if bundle_fingerprint(path) != fingerprint:
+                raise BundleError(
+                    f"{path}: not the one that the fusion {chosen} was trained on, so their "
+                    f"scores would mean nothing; train the head again: mmgenre fuse --run {folder}"
+                )
         encoders = {m: load_encoder(folder / "encoders" / m, m)[0] for m in needed}
-        joint = (
-            load_joint(folder / "joint") if any(n.startswith("joint.") for n in inputs) else None
-        )
+        joint = load_joint(folder / "joint") if joint_used else None
         return cls(encoders, joint, model)
 
     def predict(
@@ -113,8 +125,10 @@ class GenreTagger:
         if unknown:
             raise ValueError(f"{', '.join(unknown)}: this model knows {', '.join(self.encoders)}")
         predictions, refused = self.predict_manifest(Manifest([Item("item", media=given)]))
-        if refused:
-            raise InputError(refused[0].code, refused[0].id, refused[0].detail)
+        if refused:  # its detail reads "file: what is wrong [code]"
+            code, text = refused[0].code, refused[0].detail
+            where, _, detail = text.removesuffix(f" [{code}]").partition(": ")
+            raise InputError(code, where, detail)
         return predictions[0]
 
     def predict_manifest(
@@ -195,3 +209,9 @@ class GenreTagger:
                 )
             )
         return predictions
+
+
+def parents_of(model: Path) -> dict[str, str]:
+    """Fingerprints of what a model was made from, by name."""
+    described = json.loads((model / CONFIG).read_text(encoding="utf-8"))
+    return dict(described["provenance"]["parents"])

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import Call, make_call
+from small import Small, make_small
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -50,6 +52,18 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         return look_up(host, *args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """A trained run that nobody may change; `small.copy` gives one that may."""
+    return make_small(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Runs a command line in this process."""
+    return make_call(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")

@@ -107,6 +107,16 @@ def test_label_factors_are_those_of_the_svd(dim: int) -> None:
     np.testing.assert_allclose(factors, expected * np.where(signs == 0, 1, signs), atol=1e-6)
 
 
+def test_factors_go_by_magnitude_where_eigenvalues_are_negative() -> None:
+    half = np.random.default_rng(13).standard_normal((7, 7))
+    x = half + half.T
+    values = np.linalg.eigvalsh(x)
+    assert (values[np.argsort(-np.abs(values))[:3]] < 0).any()
+    u, s, _ = np.linalg.svd(x)
+    expected = u[:, :3] * np.sqrt(s[:3])
+    np.testing.assert_allclose(np.abs(label_factors(x, 3)), np.abs(expected), atol=1e-9)
+
+
 def test_all_factors_together_give_u_s_u() -> None:
     """C C' = U S U', the magnitude of X; the negative eigenvalue makes it differ from X."""
     x = np.array([[0.2, 1.0, 0.0], [1.0, 0.1, 0.3], [0.0, 0.3, 2.0]])

@@ -265,8 +265,8 @@ def test_a_loss_that_is_no_number_ends_the_training(bad: float, where: str) -> N
         value = squares(module, batch)
         if not module.training:
             epoch += 1
-            return value * bad if where == "validation" and epoch == 2 else value
-        return value * bad if where == "training" and epoch == 1 else value
+            return value + bad if where == "validation" and epoch == 2 else value
+        return value + bad if where == "training" and epoch == 1 else value
 
     with pytest.raises(TrainingError, match=r"epoch 2 gave losses .* smaller learning rate"):
         train(FAST, loss=loss)
@@ -309,6 +309,18 @@ def test_training_views_are_drawn_anew_each_epoch() -> None:
     fit(network(), squares, Noted(33, 0), Lines(5, 0), config, seed=0, device=CPU)
     assert len(seen) == 3
     assert seen[0] != seen[1] != seen[2]
+
+
+def test_dropout_is_drawn_anew_each_epoch() -> None:
+    drawn: list[float] = []
+
+    def loss(module: nn.Module, batch: Batch) -> Tensor:
+        if module.training:
+            drawn.append(float(torch.rand(1)))
+        return squares(module, batch)
+
+    train(FAST, loss=loss)
+    assert len(set(drawn)) == len(drawn) == 4 * 7
 
 
 def test_bfloat16_learns_with_float32_weights() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.bundle import bundle_fingerprint
+from mmgenre.bundle import bundle_fingerprint, read_bundle, write_bundle
+from mmgenre.encoders.image import make_image_encoder
 from mmgenre.encoders.network import (
     EncoderConfig,
     embed,
@@ -31,6 +32,7 @@ from mmgenre.store import FeatureStore, content_hash, fingerprint_of, write_stor
 from mmgenre.targets import make_target
 
 ENCODER_VERSION = EMBED_VERSION = 1
+ADOPTED = "adopted"  # in an encoder's config: the fingerprint of the one it is a copy of
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def extract_features(
         recipe: name or TOML file; default: the run's own, else `quick` for the built-in
             catalogue and `default` for a manifest.
         settings: `section.key=value` changes to the recipe.
-        encoders: folders of encoders to use instead of training.
+        encoders: folders of encoders to use instead of training; the run gets copies.
         workers: threads that read media; default: one a core.
         progress: told what moves.
 
@@ -90,14 +92,27 @@ def extract_features(
     present = [m for m in modalities if state.manifest.ids(having=[m])]
     if not present:
         raise MmgenreError(f"{state.dataset}: no item has {' or '.join(modalities)}")
+    unused = [m for m in encoders or {} if m not in present]
+    if unused:
+        raise MmgenreError(
+            f"an encoder of {', '.join(unused)} is given, but this run extracts "
+            f"{', '.join(present)} only"
+        )
+    untrained = "image" in present and not state.encoder("image").is_dir()
+    if untrained and "image" not in (encoders or {}):
+        # Weights that cannot be had show now, not after hours of training audio.
+        make_image_encoder(state.recipe.image)
+    for modality, folder in (encoders or {}).items():
+        adopt(state, modality, Path(folder))
     for modality in present:
         config = encoder_config(state.recipe, modality).input
         path = state.inputs(modality)
         extract_inputs(state.manifest, modality, config, path, workers=workers, progress=progress)
     counts = {}
     for modality in present:
-        folder = (encoders or {}).get(modality) or train(state, modality, progress=progress)
-        embed_items(state, modality, Path(folder), progress=progress)
+        if modality not in (encoders or {}):
+            train(state, modality, progress=progress)
+        embed_items(state, modality, progress=progress)
         with FeatureStore(state.embeddings, modality) as store:
             counts[modality] = len(store)
     return Extraction(state.folder, state.embeddings, counts, refusals(state))
@@ -117,18 +132,7 @@ def train(run: Run, modality: Modality, *, progress: Progress = silent) -> Path:
     """Trains a modality's encoder on the rows of its input store; returns its folder."""
     recipe, folder = run.recipe, run.encoder(modality)
     config = encoder_config(recipe, modality)
-    provenance = Provenance(
-        "encoder",
-        ENCODER_VERSION,
-        {
-            modality: config.model_dump(mode="json", exclude={"input"}),
-            "target": recipe.target.model_dump(),
-            "task": recipe.labels.task,
-            "seed": recipe.seed,
-            "labels": run.task_digest,
-        },
-        {"inputs": fingerprint_of(run.inputs(modality), modality) or ""},
-    )
+    provenance = _encoder_provenance(run, modality)
     if bundle_fingerprint(folder) == provenance.fingerprint:
         return folder
     space = run.labels()
@@ -162,23 +166,83 @@ def train(run: Run, modality: Modality, *, progress: Progress = silent) -> Path:
     return folder
 
 
+def _encoder_provenance(run: Run, modality: Modality) -> Provenance:
+    return Provenance(
+        "encoder",
+        ENCODER_VERSION,
+        {
+            modality: encoder_config(run.recipe, modality).model_dump(
+                mode="json", exclude={"input"}
+            ),
+            "target": run.recipe.target.model_dump(),
+            "task": run.recipe.labels.task,
+            "seed": run.recipe.seed,
+            "labels": run.task_digest,
+        },
+        {"inputs": fingerprint_of(run.inputs(modality), modality) or ""},
+    )
+
+
+def adopt(run: Run, modality: Modality, source: Path) -> Path:
+    """Copies a trained encoder into the run, so that whoever loads the run finds what it used.
+
+    Raises:
+        BundleError: no encoder of that modality is there.
+        MmgenreError: it was trained on inputs unlike those of the run.
+    """
+    encoder, bundle = load_encoder(source, modality)
+    wanted = encoder_config(run.recipe, modality).input
+    if encoder.config.input != wanted:
+        raise MmgenreError(
+            f"{source}: was trained on {modality} read with {encoder.config.input}, but this run "
+            f"reads it with {wanted}; change that with --set {modality}.input.KEY=VALUE"
+        )
+    folder = run.encoder(modality)
+    if ADOPTED in bundle.config and source.resolve() == folder.resolve():
+        return folder
+    parents = {"encoder": bundle.fingerprint}
+    provenance = Provenance("adopted encoder", ENCODER_VERSION, {"modality": modality}, parents)
+    if bundle_fingerprint(folder) == provenance.fingerprint:
+        return folder
+    config = {**bundle.config, ADOPTED: bundle.fingerprint}
+    kind, weights, files = bundle.kind, bundle.weights, bundle.files
+    return write_bundle(folder, kind, config, weights, provenance, files=files)
+
+
+def is_current(run: Run, modality: Modality) -> bool:
+    """Whether the embeddings are what the run's manifest and recipe ask for.
+
+    Media are not looked at: they may have gone since, and an adopted encoder asks for none.
+    """
+    if fingerprint_of(run.embeddings, modality) is None:
+        return False
+    folder = run.encoder(modality)
+    if fingerprint_of(run.embeddings, modality) != _embed_provenance(run, modality).fingerprint:
+        return False
+    if bundle_fingerprint(folder) == _encoder_provenance(run, modality).fingerprint:
+        return True
+    return ADOPTED in read_bundle(folder, f"{modality} encoder").config
+
+
 def labels_of(run: Run, ids: Sequence[str], recipe: Recipe) -> NDArray[np.bool_]:
     """Labels of items in the recipe's task, (n, n_labels)."""
     return run.labels(recipe).encode([run.manifest[i].labels for i in ids])
 
 
-def embed_items(
-    run: Run, modality: Modality, encoder_folder: Path, *, progress: Progress = silent
-) -> Path:
-    """Embeds every item that has the modality; an item's audio is the mean over its tracks."""
+def _embed_provenance(run: Run, modality: Modality) -> Provenance:
     parents = {
         "inputs": fingerprint_of(run.inputs(modality), modality) or "",
-        "encoder": bundle_fingerprint(encoder_folder) or "",
+        "encoder": bundle_fingerprint(run.encoder(modality)) or "",
     }
-    provenance = Provenance("embeddings", EMBED_VERSION, {"modality": modality}, parents)
+    return Provenance("embeddings", EMBED_VERSION, {"modality": modality}, parents)
+
+
+def embed_items(run: Run, modality: Modality, *, progress: Progress = silent) -> Path:
+    """Embeds every item that has the modality; an item's audio is the mean over its tracks."""
+    provenance = _embed_provenance(run, modality)
     if fingerprint_of(run.embeddings, modality) == provenance.fingerprint:
         return run.embeddings
-    encoder, _ = load_encoder(encoder_folder, modality)
+    encoder, _ = load_encoder(run.encoder(modality), modality)
     with FeatureStore(run.inputs(modality), modality) as store:
         source = encoder.source(store)
         rows = embed(encoder, source, store.ids, task=f"embedding {modality}", progress=progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,9 +27,10 @@ from mmgenre.provenance import Provenance
 from mmgenre.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.results import Curve, EncoderResult, FusionResult, Result, Row, RunResult
 from mmgenre.runs import DEFAULT_RUN, SYNTHETIC, Run, open_run
-from mmgenre.stages.features import extract_features, labels_of, refusals
+from mmgenre.stages.features import extract_features, is_current, labels_of, refusals
 from mmgenre.store import FeatureStore, fingerprint_of, write_json, write_store
 from mmgenre.table import FeatureTable, gather
+from mmgenre.tagger import parents_of
 from mmgenre.targets import Target, make_target
 
 JOINT_VERSION = FUSION_VERSION = 1
@@ -48,7 +50,8 @@ def fuse(
 ) -> FusionResult:
     """Joint space, late fusion and evaluation of every subset of the modalities.
 
-    Embeddings that are not there yet are extracted first.
+    Embeddings that are not there yet, or were made for another manifest or recipe than the run
+    now has, are extracted first.
 
     Args:
         modalities: the whole; every subset of it becomes a row of the table.
@@ -61,19 +64,29 @@ def fuse(
         progress: told what moves.
     """
     folder = Path(run)
-    have = (folder / "run.json").is_file()
-    if not have or any(fingerprint_of(folder / "embeddings.h5", m) is None for m in modalities):
+    if seeds < 1:
+        raise RecipeError(f"seeds {seeds}: at least 1")
+    modalities = tuple(m for m in MODALITIES if m in modalities)
+    if (folder / "run.json").is_file():  # a misspelt setting shows before anything is extracted
+        _fusion_recipe(open_run(folder).recipe, head, joint, task, settings)
+    if not _is_extracted(folder, modalities):
         extract_features(run=folder, modalities=modalities, progress=progress)
     state = open_run(folder)
     recipe = _fusion_recipe(state.recipe, head, joint, task, settings)
-    if seeds < 1:
-        raise RecipeError(f"seeds {seeds}: at least 1")
-    usable = [m for m in modalities if fingerprint_of(state.embeddings, m) is not None]
+    usable = [m for m in modalities if state.manifest.ids(having=[m])]
     if recipe.fusion.joint != "none":
         align(state, recipe, usable, progress=progress)
     result = fuse_embeddings(state, recipe, usable, seeds, progress=progress)
     evaluate(state)
     return result
+
+
+def _is_extracted(folder: Path, modalities: Sequence[Modality]) -> bool:
+    if not (folder / "run.json").is_file():
+        return False
+    run = open_run(folder)
+    wanted = [m for m in modalities if run.manifest.ids(having=[m])]
+    return bool(wanted) and all(is_current(run, m) for m in wanted)
 
 
 def _fusion_recipe(
@@ -170,6 +183,7 @@ def fuse_embeddings(
     """Trains and measures a head for every subset of the modalities; keeps that of the whole."""
     folder = run.fusions / fusion_name(recipe, modalities)
     parents = {str(m): fingerprint_of(run.embeddings, m) or "" for m in modalities}
+    parents |= {f"encoder.{m}": bundle_fingerprint(run.encoder(m)) or "" for m in modalities}
     if recipe.fusion.joint != "none":
         parents |= {f"joint.{m}": fingerprint_of(run.joint_vectors, m) or "" for m in modalities}
     provenance = Provenance(
@@ -207,6 +221,8 @@ def fuse_embeddings(
         "rows": rows,
         "joint": _curve(run.joint_model) if recipe.fusion.joint != "none" else None,
     }
+    # Nothing of an older fusion stays beside what is written now, its model least of all.
+    shutil.rmtree(folder, ignore_errors=True)
     for name, values in scores.items():
         write_store(folder / "scores.h5", name, [(data.tables["test"].ids, values)], provenance)
     write_json(saved, result)
@@ -310,9 +326,18 @@ def evaluate(run: Run) -> Path:
         "fusions": [
             json.loads(path.read_text(encoding="utf-8"))
             for path in sorted(run.fusions.glob(f"*/{RESULT}"))
+            if _is_of(run, path.parent)
         ],
     }
     return write_json(run.metrics, result)
+
+
+def _is_of(run: Run, folder: Path) -> bool:
+    """Whether a fusion was made from the embeddings that the run has now."""
+    if bundle_fingerprint(folder / "model") is None:
+        return False
+    parents = parents_of(folder / "model")
+    return all(fingerprint_of(run.embeddings, m) == parents[m] for m in MODALITIES if m in parents)
 
 
 def _encoder_result(run: Run, modality: Modality) -> EncoderResult:

@@ -155,8 +155,11 @@ def test_an_encoder_learns_embeds_and_comes_back_from_disk(
 
 
 def test_a_seed_decides_the_encoder(tmp_path: Path) -> None:
-    states = [train("text", tmp_path / f"{k}.h5", seed).encoder.state_dict()
-              for k, seed in enumerate((3, 3, 4))]  # fmt: skip
+    states = []
+    for k, seed in enumerate((3, 3, 4)):
+        trained = train("text", tmp_path / f"{k}.h5", seed)
+        trained.store.close()
+        states.append(trained.encoder.state_dict())
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
     assert not all(torch.equal(states[0][k], states[2][k]) for k in states[0])
 

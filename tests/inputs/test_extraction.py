@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import soundfile
@@ -52,6 +53,13 @@ def write_tone(path: Path, hz: float, seconds: float = 1.5) -> Path:
     t = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     soundfile.write(path, 0.5 * np.sin(2 * np.pi * hz * t), SAMPLE_RATE_HZ)
     return path
+
+
+def lengthen(path: Path) -> None:
+    """Adds to a file and sets its time of change back."""
+    state = path.stat()
+    path.write_text(path.read_text() + " More.")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
 
 
 @pytest.fixture
@@ -172,7 +180,8 @@ def test_changes_of_media_or_settings_are_read_anew(tmp_path: Path, read: list[s
     changes: list[tuple[str, Callable[[], object]]] = [
         ("the first time", lambda: None),
         ("time of change", lambda: os.utime(tmp_path / "1.txt", ns=(1, 1))),
-        ("size", lambda: (tmp_path / "2.txt").write_text("New words.")),
+        ("contents", lambda: (tmp_path / "2.txt").write_text("New words.")),
+        ("size alone", lambda: lengthen(tmp_path / "1.txt")),
         ("file gone", lambda: (tmp_path / "0.txt").unlink()),
     ]
     for what, change in changes:
@@ -246,10 +255,10 @@ def test_a_damaged_part_is_not_merged(tmp_path: Path, monkeypatch: pytest.Monkey
 
     def spoil(task: str, done: int, total: int) -> None:
         if done == 4:
-            part = tmp_path / "image.h5.parts" / "000000.h5"
-            part.write_bytes(part.read_bytes().replace(b"item-00", b"item-99"))
+            with h5py.File(tmp_path / "image.h5.parts" / "000000.h5", "r+") as part:
+                part["image/data"][0] = 7  # HDF5's own checksum is right, ours is not
 
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match="its checksum differs"):
         extract_inputs(manifest, "image", SMALL, target, progress=spoil)
     assert not target.exists()
 
