@@ -93,8 +93,8 @@ def train_encoder(
     checkpoint: Path | None = None,
     task: str = "training",
     progress: Progress = silent,
-) -> tuple[Encoder, FitLog]:
-    """Trains an encoder on the genre task.
+) -> tuple[GenreNetwork, FitLog]:
+    """Trains an encoder under the output layer of its task; the network holds both.
 
     Args:
         config: of the modality.
@@ -135,7 +135,7 @@ def train_encoder(
         task=task,
         progress=progress,
     )
-    return network.encoder, log
+    return network, log
 
 
 @torch.inference_mode()

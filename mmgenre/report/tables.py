@@ -207,24 +207,34 @@ def _verdict(whole: Row, single: Row, items: ItemSet, metric: str) -> str:
 
 
 def rich_table(fusion: FusionResult, items: ItemSet | None = None) -> Table:
-    """The fusion's table for a terminal; names are printed as they are, never as markup."""
+    """The fusion's table for a terminal of 80 columns; the page has what does not fit.
+
+    Deviations are shown for the headline metric alone. Names are printed as they are, never as
+    markup.
+    """
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
     items = items or headline_items(fusion)
     rows = fusion_table(fusion, items)
+    judged_by = headline_metric(fusion)
     n_items = ", ".join(f"{n:,}" for n in sorted({row.n_items for row in rows})) or "no"
     table = Table(
-        title=Text(
-            f"{fusion['name']} ({fusion['head']}): {n_items} test items, {ITEM_SETS[items]}"
-        ),
+        title=Text(f"{fusion['name']}: {n_items} test items, {ITEM_SETS[items]}", style="bold"),
         caption=Text(headline(fusion)) if items == headline_items(fusion) else None,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE,
     )
-    heading = columns(fusion)
-    for title in ("row", "inputs", *heading.values()):
-        table.add_column(title, justify="left" if title == "row" else "right")
-    table.add_column(f"95 % interval, {heading[headline_metric(fusion)]}", justify="right")
+    table.add_column("row", no_wrap=True)
+    for key, title in columns(fusion).items():
+        short = title.replace("ROC-AUC", "AUC").replace("PR-AUC", "AP")
+        table.add_column(short, justify="right", no_wrap=key == judged_by)
     for row in rows:
-        cells = [Text(str(cell), style="bold" if cell.best else "") for cell in row.cells]
-        table.add_row(Text(row.name), str(len(row.inputs)), *cells, row.interval)
+        cells = [
+            Text(str(cell) if key == judged_by else cell.mean, style="bold" if cell.best else "")
+            for key, cell in zip(columns(fusion), row.cells, strict=True)
+        ]
+        table.add_row(Text(row.name), *cells)
     return table

@@ -150,7 +150,7 @@ def train(run: Run, modality: Modality, *, progress: Progress = silent) -> Path:
                 )
             vectors = target.targets(labels_of(run, [item_of(r) for r in rows], recipe))
             targets[split] = dict(zip(rows, vectors, strict=True))
-        encoder, log = train_encoder(
+        network, log = train_encoder(
             config,
             target,
             recipe.target.name,
@@ -161,7 +161,7 @@ def train(run: Run, modality: Modality, *, progress: Progress = silent) -> Path:
             task=f"training {modality}",
             progress=progress,
         )
-    save_encoder(folder, modality, encoder, log, provenance)
+    save_encoder(folder, modality, network.encoder, log, provenance)
     checkpoint.unlink(missing_ok=True)
     return folder
 

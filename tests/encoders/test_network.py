@@ -111,10 +111,10 @@ def train(modality: Modality, path: Path, seed: int = 0) -> Trained:
     ragged = modality != "image"
     write_store(path, modality, [(row_ids(modality), rows)], PROVENANCE, ragged=ragged)
     store, target = FeatureStore(path, modality), LogisticTarget(2, exclusive=True)
-    encoder, log = train_encoder(
+    network, log = train_encoder(
         CONFIGS[modality], target, "logistic", store, split_targets(modality), seed=seed
     )
-    return Trained(encoder, log, store, target)
+    return Trained(network.encoder, log, store, target)
 
 
 @pytest.mark.parametrize("modality", ["audio", "text", "image"])
