@@ -24,7 +24,7 @@ SETUPS = {
 
 
 def run_once(task: str, head: str, seed: int, folder: Path) -> FusionResult:
-    """A whole run in which encoders and fusion learn the same task and target."""
+    """Encoders and fusion that learn the same task and target; inputs are read once a seed."""
     settings = [f"seed={seed}", f"labels.task={task}", f"target.name={head}"]
     extract_features(run=folder, recipe="quick", settings=settings)
     return fuse(run=folder, head=head, seeds=1)
@@ -32,18 +32,20 @@ def run_once(task: str, head: str, seed: int, folder: Path) -> FusionResult:
 
 def main() -> None:
     """Prints, per setup, the metric and ADiv@1 of every row: mean and deviation over seeds."""
-    for name, (task, head, metric) in SETUPS.items():
-        values: dict[str, list[tuple[float, float]]] = {}
-        for seed in range(3):
-            with tempfile.TemporaryDirectory() as folder:
+    values: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for seed in range(3):
+        with tempfile.TemporaryDirectory() as folder:
+            for setup, (task, head, metric) in SETUPS.items():
                 for row in run_once(task, head, seed, Path(folder))["rows"]:
                     summary = row["all"]["summary"]
                     pair = summary[metric]["mean"], summary["adiv_1"]["mean"]
-                    values.setdefault(row["name"], []).append(pair)
-        print(f"{name}: all test items, three seeds: {metric}, ADiv@1", flush=True)
-        for row_name, pairs in values.items():
-            (value, adiv), (spread, _) = np.mean(pairs, axis=0), np.std(pairs, axis=0, ddof=1)
-            print(f"  {row_name:<8}{value:.3f} ± {spread:.3f}   {adiv:.3f}", flush=True)
+                    values.setdefault((setup, row["name"]), []).append(pair)
+    for setup, (_, _, metric) in SETUPS.items():
+        print(f"{setup}: all test items, three seeds: {metric}, ADiv@1")
+        for (of, row_name), pairs in values.items():
+            if of == setup:
+                (value, adiv), (spread, _) = np.mean(pairs, axis=0), np.std(pairs, axis=0, ddof=1)
+                print(f"  {row_name:<8}{value:.3f} ± {spread:.3f}   {adiv:.3f}")
 
 
 if __name__ == "__main__":
