@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -35,10 +35,11 @@ app.add_typer(manifest_app, name="manifest")
 
 RunOption = Annotated[Path, typer.Option("--run", help="Folder of the run.")]
 ModalitiesOption = Annotated[
-    str, typer.Option("--modalities", "-m", help="Any of a (audio), t (text), i (image).")
+    str,
+    typer.Option("--modalities", "-m", help="a (audio), t (text), i (image), joined by commas."),
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Change one setting: section.key=value.")
+    list[str] | None, typer.Option("--set", help="Change one setting, as image.weights=none.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="The result alone, as JSON, on stdout.")]
 WorkersOption = Annotated[
@@ -64,7 +65,7 @@ def extract_features_command(
     ] = None,
     modalities: ModalitiesOption = "a,t,i",
     run: RunOption = DEFAULT_RUN,
-    recipe: Annotated[str | None, typer.Option(help="Name of a recipe, or a TOML file.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="default, quick, or a TOML file.")] = None,
     settings: SetOption = None,
     encoder: Annotated[
         list[str] | None,
@@ -102,8 +103,10 @@ def extract_features_command(
 def fuse_command(
     modalities: ModalitiesOption = "a,t,i",
     run: RunOption = DEFAULT_RUN,
-    head: Annotated[str | None, typer.Option(help="logistic or cosine.")] = None,
-    task: Annotated[str | None, typer.Option(help="single (one genre) or multi.")] = None,
+    head: Annotated[Literal["logistic", "cosine"] | None, typer.Option()] = None,
+    task: Annotated[
+        Literal["single", "multi"] | None, typer.Option(help="One genre an item, or many.")
+    ] = None,
     joint: Annotated[
         bool | None, typer.Option("--joint/--no-joint", help="Joint vectors beside embeddings.")
     ] = None,
@@ -128,7 +131,7 @@ def fuse_command(
             settings=settings or [],
             progress=progress,
         )
-    refused = refusals(open_run(run))
+    refused = [r for r in refusals(open_run(run)) if r.modality in wanted]
     if as_json:
         _print_json({**result, "run": str(run), "refused": [asdict(r) for r in refused]})
     else:
@@ -167,7 +170,7 @@ def predict(
     text: Annotated[Path | None, typer.Option(help="A text file.")] = None,
     image: Annotated[Path | None, typer.Option(help="A cover.")] = None,
     manifest: Annotated[Path | None, typer.Option(help="CSV of many items instead.")] = None,
-    fusion: Annotated[str | None, typer.Option(help="Which of the run's fusions.")] = None,
+    fusion: Annotated[str | None, typer.Option(help="Name of a folder under RUN/fusion.")] = None,
     top: Annotated[int, typer.Option(min=1, help="Genres shown for each item.")] = 5,
     as_json: JsonOption = False,
 ) -> None:

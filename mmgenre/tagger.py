@@ -61,19 +61,18 @@ class GenreTagger:
 
         Args:
             run: the run's folder.
-            fusion: the name of one of its fusions; needed only if there are several.
+            fusion: the name of one of its fusions; default: the only one, or the one whose task
+                and head are the run's own.
 
         Raises:
-            BundleError: the run has no such fusion, or several and none is named, or the encoders
-                or the joint space were made anew since it was trained.
+            BundleError: the run has no such fusion, or several of which none is its own, or the
+                encoders or the joint space were made anew since it was trained.
         """
         folder = Path(run)
         names = sorted(p.parent.name for p in folder.glob("fusion/*/model"))
         if not names:
             raise BundleError(f"{folder}: no fusion head; train one: mmgenre fuse --run {folder}")
-        if fusion is None and len(names) > 1:
-            raise BundleError(f"{folder}: has {', '.join(names)}; name one with --fusion")
-        chosen = fusion or names[0]
+        chosen = fusion or _own_fusion(folder, names)
         if chosen not in names:
             raise BundleError(f"{folder}: no fusion {chosen!r}; has {', '.join(names)}")
         model = FusionModel.load(folder / "fusion" / chosen / "model")
@@ -215,3 +214,16 @@ def parents_of(model: Path) -> dict[str, str]:
     """Fingerprints of what a model was made from, by name."""
     described = json.loads((model / CONFIG).read_text(encoding="utf-8"))
     return dict(described["provenance"]["parents"])
+
+
+def _own_fusion(folder: Path, names: Sequence[str]) -> str:
+    """The fusion that a run's recipe asks for, of most modalities."""
+    if len(names) == 1:
+        return names[0]
+    state = folder / "run.json"
+    recipe = json.loads(state.read_text(encoding="utf-8"))["recipe"] if state.is_file() else None
+    own = f"{recipe['labels']['task']}-{recipe['fusion']['head']}-" if recipe else ""
+    candidates = [n for n in names if own and n.startswith(own) and not n.endswith("joint")]
+    if not candidates:
+        raise BundleError(f"{folder}: has {', '.join(names)}; name one with --fusion")
+    return max(candidates, key=len)

@@ -170,7 +170,7 @@ def test_usage_is_code_2(call: Call, words: tuple[str, ...], message: str) -> No
         ("extract-features --manifest {manifest} --run {manifest}", "manifest.csv"),
         ("extract-features --run {run} --encoder a={new}", "no such model folder"),
         ("fuse --run {run} --set audio.patches=1", "audio: no setting of fusion"),
-        ("fuse --run {run} --head sine", "'logistic' or 'cosine', got 'sine'"),
+        ("fuse --run {new}", "no run here; make one: mmgenre extract-features --run"),
         ("predict {new} --text {manifest}", "no fusion head; train one: mmgenre fuse"),
         ("predict {run} --text {new}", "no such file [missing]"),
         ("predict {run} --fusion nix --text {manifest}", f"no fusion 'nix'; has {NAME}"),

@@ -235,16 +235,23 @@ def test_the_models_alone_are_enough(small: Small, tmp_path: Path, tagger: Genre
     assert moved.predict(text="Loud guitars.") == tagger.predict(text="Loud guitars.")
 
 
-@pytest.mark.parametrize(
-    ("fusion", "message"),
-    [
-        (None, r"has multi-cosine-a\+t, multi-logistic-a\+t\+i, single-.*; name one with --fusion"),
-        ("multi-cosine-a", r"no fusion 'multi-cosine-a'; has multi-cosine-a\+t, "),
-    ],
-)
-def test_which_fusion(run: Path, fusion: str | None, message: str) -> None:
+def test_of_several_fusions_the_runs_own_is_the_default(run: Path) -> None:
+    own = GenreTagger.from_pretrained(run)
+    named = GenreTagger.from_pretrained(run, "multi-logistic-a+t+i")
+    assert own.predict(text="Loud guitars.") == named.predict(text="Loud guitars.")
+
+
+def test_of_several_fusions_without_a_run_one_is_named(run: Path, tmp_path: Path) -> None:
+    for part in ("encoders", "fusion"):
+        shutil.copytree(run / part, tmp_path / part)
+    message = r"has multi-cosine-a\+t, multi-logistic-a\+t\+i, single-.*; name one with --fusion"
     with pytest.raises(BundleError, match=message):
-        GenreTagger.from_pretrained(run, fusion)
+        GenreTagger.from_pretrained(tmp_path)
+
+
+def test_an_unknown_fusion_is_refused(run: Path) -> None:
+    with pytest.raises(BundleError, match=r"no fusion 'multi-cosine-a'; has multi-cosine-a\+t, "):
+        GenreTagger.from_pretrained(run, "multi-cosine-a")
 
 
 def test_a_folder_without_models(tmp_path: Path) -> None:

@@ -107,9 +107,10 @@ def extract_inputs(
     provenance = Provenance(
         "inputs", STAGE_VERSION, {modality: config.model_dump(), "media": media_digest(work)}
     )
-    if fingerprint_of(target, modality) == provenance.fingerprint:
-        return target
     folder = target.with_name(target.name + ".parts")
+    if fingerprint_of(target, modality) == provenance.fingerprint:
+        shutil.rmtree(folder, ignore_errors=True)  # left by a kill just after the merge
+        return target
     parts = [work[start : start + PART_ROWS] for start in range(0, len(work), PART_ROWS)]
     paths = [folder / f"{k:06d}.h5" for k in range(len(parts))]
     task = f"reading {modality}"

@@ -67,7 +67,9 @@ def fuse(
     if seeds < 1:
         raise RecipeError(f"seeds {seeds}: at least 1")
     modalities = tuple(m for m in MODALITIES if m in modalities)
-    if (folder / "run.json").is_file():  # a misspelt setting shows before anything is extracted
+    # Only the default run may begin here: a misspelt folder must not start hours of work. And a
+    # misspelt setting shows before anything is extracted.
+    if folder != DEFAULT_RUN or (folder / "run.json").is_file():
         _fusion_recipe(open_run(folder).recipe, head, joint, task, settings)
     if not _is_extracted(folder, modalities):
         extract_features(run=folder, modalities=modalities, progress=progress)
