@@ -146,6 +146,7 @@ def test_refused_items_are_code_3_and_on_stderr(small: Small, tmp_path: Path, ca
         (("extract-features", "--workers", "0"), "'--workers'"),
         (("extract-features", "--recipes", "quick"), "--recipes"),
         (("fuse", "--seeds", "0"), "'--seeds'"),
+        (("fuse", "--head", "sine"), "'--head'"),
         (("quickstart", "--seeds", "0"), "'--seeds'"),
         (("predict", "run"), "give --audio, --text or --image (any of them), or --manifest"),
         (("predict", "run", "--text", "x", "--manifest", "y"), "give --audio, --text or --image"),
