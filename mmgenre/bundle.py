@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mmgenre.errors import BundleError
+from mmgenre.files import sync
 from mmgenre.provenance import Provenance, sha256_file
-from mmgenre.store import sync
 
 CONFIG, WEIGHTS, SUMS = "config.json", "model.safetensors", "sha256.json"
 # What a file raises that is not what it claims to be.

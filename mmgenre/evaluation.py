@@ -9,15 +9,10 @@ from numpy.typing import NDArray
 
 from mmgenre import metrics
 from mmgenre.labels import LabelSpace
-from mmgenre.results import Metrics, Result, Spread
+from mmgenre.results import Metrics, Result, Spread, headline_metric
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-
-
-def headline(*, exclusive: bool) -> str:
-    """The metric by which a task is judged: macro F1 of one label, macro ROC-AUC of many."""
-    return "macro_f1" if exclusive else "macro_roc_auc"
 
 
 def result(
@@ -44,7 +39,7 @@ def result(
         metrics.evaluate(y, s, labels.names, exclusive=exclusive, threshold=t)
         for s, t in zip(scores, thresholds, strict=True)
     ]
-    name = headline(exclusive=exclusive)
+    name = headline_metric(exclusive=exclusive)
     metric = _macro_f1 if exclusive else _macro_auc
     interval = metrics.bootstrap_interval(metric, y, scores[0], seed=seed)
     return {

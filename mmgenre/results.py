@@ -100,3 +100,8 @@ class RunResult(TypedDict):
     dataset: DatasetResult
     encoders: dict[str, EncoderResult]
     fusions: list[FusionResult]
+
+
+def headline_metric(*, exclusive: bool) -> str:
+    """The metric by which a task is judged: macro F1 of one genre, macro ROC-AUC of many."""
+    return "macro_f1" if exclusive else "macro_roc_auc"

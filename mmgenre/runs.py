@@ -11,12 +11,12 @@ from typing import Any
 
 from mmgenre.datasets.synthetic import built_in_catalogue
 from mmgenre.errors import LabelError, ManifestError, MmgenreError, SplitError
+from mmgenre.files import write_json
 from mmgenre.labels import LabelSpace
 from mmgenre.manifest import SPLITS, Manifest, Modality
 from mmgenre.progress import Progress, silent
 from mmgenre.recipe import Recipe, load_recipe, merge, parse_setting, validate
 from mmgenre.splits import find_leaks, make_splits
-from mmgenre.store import write_json
 
 DEFAULT_RUN = Path("runs/default")
 SYNTHETIC = "synthetic"

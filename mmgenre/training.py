@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from mmgenre.config import Settings
 from mmgenre.errors import TrainingError
+from mmgenre.files import replacing
 from mmgenre.progress import Progress, silent
 from mmgenre.results import Curve, Epoch
-from mmgenre.store import replacing
 
 Batch = dict[str, Tensor]
 Loss = Callable[[nn.Module, Batch], Tensor]

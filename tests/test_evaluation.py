@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from mmgenre import metrics
-from mmgenre.evaluation import headline, result, summarise
+from mmgenre.evaluation import result, summarise
 from mmgenre.labels import LabelSpace
+from mmgenre.results import headline_metric
 
 NAMES = ("Blues", "Jazz", "Rock")
 
@@ -35,7 +36,7 @@ def test_a_row_holds_metrics_of_each_seed_their_spread_and_an_interval(exclusive
     assert (row["n_items"], row["n_without_input"]) == (150, 4)
     for s, t, got in zip(scores, thresholds, row["per_seed"], strict=True):
         assert got == metrics.evaluate(y, s, NAMES, exclusive=exclusive, threshold=t)
-    name = headline(exclusive=exclusive)
+    name = headline_metric(exclusive=exclusive)
     assert name == ("macro_f1" if exclusive else "macro_roc_auc")
     values = [m[name] for m in row["per_seed"]]
     mean = sum(values) / 3
@@ -67,7 +68,7 @@ def test_a_perfect_score_gives_one() -> None:
         thresholds = [None if exclusive else 0.5]
         labels = LabelSpace(NAMES, exclusive)
         row = result(y, [scores], thresholds, labels, np.ones(60, bool), seed=0)
-        name = headline(exclusive=exclusive)
+        name = headline_metric(exclusive=exclusive)
         assert row["summary"][name] == {"mean": 1.0, "std": 0.0}
         assert row["intervals"][name] == (1.0, 1.0)
 

@@ -38,7 +38,7 @@ ROOMS: tuple[frozenset[str], ...] = tuple(
         "results",
         "splits",
         "manifest labels metrics",
-        "config progress errors",
+        "config progress errors files",
     )
 )
 RANK = {name: len(ROOMS) - k for k, room in enumerate(ROOMS) for name in room}

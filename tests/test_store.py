@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mmgenre.errors import Refusal, StoreError
+from mmgenre.files import replacing
 from mmgenre.provenance import Provenance
 from mmgenre.store import (
     Block,
@@ -24,7 +25,6 @@ from mmgenre.store import (
     content_hash,
     fingerprint_of,
     group_names,
-    replacing,
     write_store,
 )
 

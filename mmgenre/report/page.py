@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 
 from mmgenre.errors import MmgenreError
 from mmgenre.report import plots, tables
-from mmgenre.results import Curve, FusionResult, Metrics, Row, RunResult
+from mmgenre.results import Curve, FusionResult, Metrics, Row, RunResult, headline_metric
 
 METRICS, REPORT = "metrics.json", "report.html"
 MOST_LABELS = 40  # in a figure; more are in the table below it
@@ -127,7 +127,7 @@ def _dataset(result: RunResult) -> dict[str, Any]:
 
 def _fusion(fusion: FusionResult, k: int) -> dict[str, Any]:
     """All that the page shows of one fusion; figures are of the headline's items."""
-    items, metric = tables.headline_items(fusion), tables.headline_metric(fusion)
+    items, metric = tables.headline_items(fusion), headline_metric(exclusive=fusion["exclusive"])
     singles, whole = tables.compared(fusion)
     result, metrics = tables.on(whole, items) if whole else None, _first(whole, items)
     key, n_seeds = f"fusion-{k}", len(fusion["seeds"])

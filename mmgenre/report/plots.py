@@ -23,12 +23,11 @@ from mmgenre.report.tables import (
     columns,
     compared,
     deviation,
-    headline_metric,
     interval,
     mean,
     number,
 )
-from mmgenre.results import Curve, FusionResult
+from mmgenre.results import Curve, FusionResult, headline_metric
 
 # Okabe and Ito's palette: told apart with any of the common colour visions.
 COLOURS = {"audio": "#0072B2", "text": "#D55E00", "image": "#009E73"}
@@ -75,7 +74,7 @@ def shorten(text: str, longest: int = LONGEST_NAME) -> str:
 
 def headline_bars(fusion: FusionResult, items: ItemSet, key: str) -> Markup:
     """The headline metric of every row; errors over seeds, or the interval of a single seed."""
-    metric = headline_metric(fusion)
+    metric = headline_metric(exclusive=fusion["exclusive"])
     rows = fusion["rows"]
     _, whole = compared(fusion)
     with _figure(6.0, 0.55 + 0.3 * len(rows)) as (figure, axes):

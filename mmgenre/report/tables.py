@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mmgenre.results import FusionResult, Result, Row
+from mmgenre.results import FusionResult, Result, Row, headline_metric
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -66,11 +66,6 @@ def columns(fusion: FusionResult) -> dict[str, str]:
     return EXCLUSIVE_COLUMNS if fusion["exclusive"] else OVERLAPPING_COLUMNS
 
 
-def headline_metric(fusion: FusionResult) -> str:
-    """The metric that a fusion is judged by: macro F1 of one genre an item, else macro ROC-AUC."""
-    return "macro_f1" if fusion["exclusive"] else "macro_roc_auc"
-
-
 def headline_items(fusion: FusionResult) -> ItemSet:
     """The items that a fusion is judged on: those with every modality where every row has them."""
     has = [row["complete"] is not None for row in fusion["rows"]]
@@ -122,6 +117,7 @@ def fusion_table(fusion: FusionResult, items: ItemSet | None = None) -> list[Tab
     Best is the highest mean of a column as printed; rows that print the same are all best.
     """
     items = items or headline_items(fusion)
+    judged_by = headline_metric(exclusive=fusion["exclusive"])
     rows = [(row, result) for row in fusion["rows"] if (result := on(row, items)) is not None]
     best = {
         key: max((number(m) for row, _ in rows if (m := mean(row, items, key)) is not None),
@@ -133,7 +129,7 @@ def fusion_table(fusion: FusionResult, items: ItemSet | None = None) -> list[Tab
             name=row["name"],
             inputs=tuple(row["inputs"]),
             cells=tuple(_cell(row, items, key, best[key]) for key in columns(fusion)),
-            interval=_interval(interval(row, items, headline_metric(fusion))),
+            interval=_interval(interval(row, items, judged_by)),
             n_items=result["n_items"],
             n_without_input=result["n_without_input"],
         )
@@ -169,7 +165,7 @@ def words(row: Row) -> str:
 
 def headline(fusion: FusionResult) -> str:
     """What fusing gained or cost, in one or two sentences, computed from the rows."""
-    items, metric = headline_items(fusion), headline_metric(fusion)
+    items, metric = headline_items(fusion), headline_metric(exclusive=fusion["exclusive"])
     label = columns(fusion)[metric]
     singles, whole = compared(fusion)
     if whole is None:
@@ -202,7 +198,7 @@ def _verdict(whole: Row, single: Row, items: ItemSet, metric: str) -> str:
     text = f"+{points} points" if points > 0 else f"−{-points} points, fusing makes it worse"
     a, b = interval(whole, items, metric), interval(single, items, metric)
     if a and b and max(a[0], b[0]) <= min(a[1], b[1]):
-        text += "; the 95\N{NO-BREAK SPACE}% intervals overlap, so this may be chance"
+        text += "; the 95\N{NO-BREAK SPACE}% intervals overlap"
     return text + "."
 
 
@@ -218,7 +214,7 @@ def rich_table(fusion: FusionResult, items: ItemSet | None = None) -> Table:
 
     items = items or headline_items(fusion)
     rows = fusion_table(fusion, items)
-    judged_by = headline_metric(fusion)
+    judged_by = headline_metric(exclusive=fusion["exclusive"])
     n_items = ", ".join(f"{n:,}" for n in sorted({row.n_items for row in rows})) or "no"
     table = Table(
         title=Text(f"{fusion['name']}: {n_items} test items, {ITEM_SETS[items]}", style="bold"),

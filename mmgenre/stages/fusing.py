@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mmgenre import evaluation, metrics
 from mmgenre.bundle import bundle_fingerprint, read_bundle
 from mmgenre.errors import RecipeError
+from mmgenre.files import write_json
 from mmgenre.fusion import FusionModel, predict, train_fusion
 from mmgenre.joint import load_joint, project, save_joint, train_joint
 from mmgenre.labels import LabelSpace, closure
@@ -28,7 +29,7 @@ from mmgenre.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.results import Curve, EncoderResult, FusionResult, Result, Row, RunResult
 from mmgenre.runs import DEFAULT_RUN, SYNTHETIC, Run, open_run
 from mmgenre.stages.features import extract_features, is_current, labels_of, refusals
-from mmgenre.store import FeatureStore, fingerprint_of, write_json, write_store
+from mmgenre.store import FeatureStore, fingerprint_of, write_store
 from mmgenre.table import FeatureTable, gather
 from mmgenre.tagger import parents_of
 from mmgenre.targets import Target, make_target

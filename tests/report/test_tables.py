@@ -125,7 +125,7 @@ def with_means(**means: float) -> FusionResult:
         ({"A": 0.5, "T": 0.61, "AT": 0.58},
          "−3.0 points, fusing makes it worse. The highest of all rows is T: 0.610."),
         ({"A": 0.5, "T": 0.61, "AT": 0.615},
-         "+0.5 points; the 95\u00a0% intervals overlap, so this may"),
+         "+0.5 points; the 95\u00a0% intervals overlap"),
         ({"A": 0.5, "T": 0.61, "AT": 0.61}, "(text) 0.610: no difference."),
         ({"A": 0.5}, "Audio: macro F1 0.500; there is no single modality to compare it with."),
         ({"A": 0.5, "AT": 0.6, "J": 0.7},
