@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -19,12 +20,13 @@ from mmgenre.manifest import TRACK_SEPARATOR, Modality
 from mmgenre.progress import Progress, silent
 from mmgenre.provenance import Provenance
 from mmgenre.store import FeatureStore
-from mmgenre.targets import Target, TargetName
+from mmgenre.targets import Target, TargetName, load_target
 from mmgenre.training import Batch, FitLog, TrainingConfig, fit, seeded
 
 Encoder = AudioEncoder | TextEncoder | ImageEncoder
 EncoderConfig = AudioConfig | TextConfig | ImageConfig
 VOCABULARY = "vocabulary.json"
+OUTPUT = "output."  # names of the output layer's weights in an encoder's folder
 
 
 class Source(Protocol):
@@ -178,18 +180,30 @@ def mean_by_item(
     return ids.tolist(), sums / counts[:, None]
 
 
-def save_encoder(
-    folder: Path, modality: Modality, encoder: Encoder, log: FitLog, provenance: Provenance
+def save_network(
+    folder: Path,
+    modality: Modality,
+    network: GenreNetwork,
+    target: Target,
+    labels: Sequence[str],
+    log: FitLog,
+    provenance: Provenance,
 ) -> Path:
-    """Writes an encoder's folder, learning curve included."""
+    """Writes an encoder's folder: the encoder, the output layer it was trained under, its curve."""
+    encoder = network.encoder
     files: dict[str, Any] = {"curve.json": log.curve()}
     if isinstance(encoder, TextEncoder):
         files[VOCABULARY] = encoder.vocabulary
+    output = {f"{OUTPUT}{name}": t for name, t in network.output.state_dict().items()}
     return write_bundle(
         folder,
         f"{modality} encoder",
-        {**encoder.state(), "embedding_dim": encoder.embedding_dim},
-        encoder.state_dict(),
+        {
+            **encoder.state(),
+            "embedding_dim": encoder.embedding_dim,
+            "learned": {"target": target.state(), "labels": list(labels)},
+        },
+        {**encoder.state_dict(), **output},
         provenance,
         files=files,
     )
@@ -210,5 +224,40 @@ def load_encoder(folder: Path, modality: Modality) -> tuple[Encoder, Bundle]:
         encoder = TextEncoder(TextConfig.model_validate(state), bundle.files[VOCABULARY])
     else:
         encoder = ImageEncoder(ImageConfig.model_validate(state))
-    encoder.load_state_dict(bundle.weights)
+    own = {name: t for name, t in bundle.weights.items() if not name.startswith(OUTPUT)}
+    encoder.load_state_dict(own)
     return encoder.eval(), bundle
+
+
+@dataclass(frozen=True)
+class TaskHead:
+    """The output layer that an encoder was trained under, and what its outputs mean."""
+
+    output: nn.Linear
+    target: Target
+    labels: tuple[str, ...]
+
+    @torch.inference_mode()
+    def scores(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The encoder's own genre scores, (n, n_labels), for embeddings (n, embedding_dim)."""
+        output = self.output(torch.from_numpy(embeddings))
+        return cast(NDArray[np.float64], self.target.scores(output).double().numpy())
+
+
+def load_task_head(folder: Path, modality: Modality) -> TaskHead:
+    """Reads the output layer out of an encoder's folder.
+
+    Raises:
+        BundleError: the folder is missing, damaged, or another modality's.
+    """
+    bundle = read_bundle(folder, f"{modality} encoder")
+    weights = {
+        name.removeprefix(OUTPUT): tensor
+        for name, tensor in bundle.weights.items()
+        if name.startswith(OUTPUT)
+    }
+    target_dim, width = weights["weight"].shape
+    output = nn.Linear(width, target_dim)
+    output.load_state_dict(weights)
+    learned = bundle.config["learned"]
+    return TaskHead(output.eval(), load_target(learned["target"]), tuple(learned["labels"]))

@@ -18,7 +18,7 @@ from mmgenre.encoders.network import (
     item_of,
     load_encoder,
     mean_by_item,
-    save_encoder,
+    save_network,
     train_encoder,
 )
 from mmgenre.errors import MmgenreError, Refusal
@@ -31,7 +31,7 @@ from mmgenre.runs import DEFAULT_RUN, Run, prepare_run
 from mmgenre.store import FeatureStore, content_hash, fingerprint_of, write_store
 from mmgenre.targets import make_target
 
-ENCODER_VERSION = EMBED_VERSION = 1
+ENCODER_VERSION, EMBED_VERSION = 2, 1
 ADOPTED = "adopted"  # in an encoder's config: the fingerprint of the one it is a copy of
 
 
@@ -161,7 +161,7 @@ def train(run: Run, modality: Modality, *, progress: Progress = silent) -> Path:
             task=f"training {modality}",
             progress=progress,
         )
-    save_encoder(folder, modality, network.encoder, log, provenance)
+    save_network(folder, modality, network, target, space.names, log, provenance)
     checkpoint.unlink(missing_ok=True)
     return folder
 

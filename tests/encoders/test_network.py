@@ -22,9 +22,10 @@ from mmgenre.encoders.network import (
     embed,
     item_of,
     load_encoder,
+    load_task_head,
     make_encoder,
     mean_by_item,
-    save_encoder,
+    save_network,
     train_encoder,
 )
 from mmgenre.encoders.text import TextConfig
@@ -94,6 +95,7 @@ def row_ids(modality: Modality) -> list[str]:
 
 @dataclass
 class Trained:
+    network: GenreNetwork
     encoder: Encoder
     log: FitLog
     store: FeatureStore
@@ -114,7 +116,7 @@ def train(modality: Modality, path: Path, seed: int = 0) -> Trained:
     network, log = train_encoder(
         CONFIGS[modality], target, "logistic", store, split_targets(modality), seed=seed
     )
-    return Trained(network.encoder, log, store, target)
+    return Trained(network, network.encoder, log, store, target)
 
 
 @pytest.mark.parametrize("modality", ["audio", "text", "image"])
@@ -141,13 +143,28 @@ def test_an_encoder_learns_embeds_and_comes_back_from_disk(
     again = embed(encoder, source, some, batch_size=2)
     np.testing.assert_allclose(again, vectors[[7, 3, 20]], rtol=1e-4, atol=1e-5)
 
-    folder = save_encoder(tmp_path / "encoder", modality, encoder, trained.log, PROVENANCE)
+    folder = save_network(
+        tmp_path / "encoder",
+        modality,
+        trained.network,
+        trained.target,
+        ["loud", "soft"],
+        trained.log,
+        PROVENANCE,
+    )
     loaded, bundle = load_encoder(folder, modality)
     assert not loaded.training
     assert loaded.config == encoder.config
     assert bundle.files["curve.json"] == trained.log.curve()
     assert bundle.config["embedding_dim"] == encoder.embedding_dim
     np.testing.assert_array_equal(embed(loaded, loaded.source(store), ids), vectors)
+    head = load_task_head(folder, modality)
+    assert head.labels == ("loud", "soft")
+    scores = head.scores(vectors)
+    assert (scores.argmax(axis=1)[N_TRAIN:] == CLASSES[N_TRAIN:]).all()
+    with torch.no_grad():
+        logits = trained.network.output(torch.from_numpy(vectors))
+    np.testing.assert_allclose(scores, logits.softmax(dim=1).numpy(), rtol=1e-5, atol=1e-7)
     other: Modality = "image" if modality == "text" else "text"
     with pytest.raises(BundleError, match=f"holds a '{modality} encoder', not a '{other} enc"):
         load_encoder(folder, other)
