@@ -32,12 +32,14 @@ class FusionConfig(Settings):
     `dropout` None: as published (METHOD section 7). `modality_dropout`: the share of an item's
     modalities that training hides, so that the head learns to do without any of them; the paper
     has 0. `joint`: whether a head reads embeddings, joint vectors beside them, or these alone.
+    `missing_share`: the share of the test items' modalities that evaluation hides.
     """
 
     head: TargetName = "logistic"
     dropout: float | None = Field(None, ge=0, lt=1)
     modality_dropout: float = Field(0.1, ge=0, lt=1)
     joint: Literal["none", "beside", "alone"] = "none"
+    missing_share: float = Field(0.0, ge=0, lt=1)
     training: TrainingConfig = TrainingConfig()
 
     def dropout_for(self, *, exclusive: bool) -> float:

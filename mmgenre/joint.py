@@ -17,6 +17,7 @@ from torch.nn import functional
 from mmgenre.bundle import read_bundle, write_bundle
 from mmgenre.config import Settings
 from mmgenre.errors import TrainingError
+from mmgenre.manifest import Modality
 from mmgenre.progress import Progress, silent
 from mmgenre.provenance import Provenance
 from mmgenre.table import FeatureTable
@@ -26,8 +27,9 @@ KIND = "joint space"
 
 
 class JointConfig(Settings):
-    """METHOD section 6: 200 dimensions, margin 0.5."""
+    """METHOD section 6: 200 dimensions, margin 0.5. `modalities` None: all that are fused."""
 
+    modalities: tuple[Modality, ...] | None = Field(None, strict=False, min_length=2)
     dim: int = Field(200, ge=1)
     margin: float = Field(0.5, ge=-1, le=1)
     training: TrainingConfig = TrainingConfig()

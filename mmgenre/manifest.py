@@ -46,6 +46,15 @@ def parse_modalities(text: str) -> tuple[Modality, ...]:
     return tuple(m for m in MODALITIES if m in names)
 
 
+def short_name(name: str) -> str:
+    """`a` for audio, `t` for text, `i` for image; another input's name stays.
+
+    >>> short_name("audio"), short_name("clap")
+    ('a', 'clap')
+    """
+    return name[0] if name in MODALITIES else name
+
+
 @dataclass(frozen=True)
 class Item:
     """The thing that has labels: a track in MSD-I, an album in MuMu.

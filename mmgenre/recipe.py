@@ -59,6 +59,11 @@ class Recipe(Settings):
         return self.labels.task == "single"
 
     @property
+    def fusion_target(self) -> TargetConfig:
+        """The target of the fusion heads, which need not be the encoders'."""
+        return self.target.model_copy(update={"name": self.fusion.head})
+
+    @property
     def ratios(self) -> tuple[float, float, float]:
         """Shares of train, validation and test."""
         return self.split.ratios or RATIOS[self.labels.task]

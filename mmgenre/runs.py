@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from mmgenre.datasets.synthetic import built_in_catalogue
 from mmgenre.errors import LabelError, ManifestError, MmgenreError, SplitError
 from mmgenre.files import write_json
 from mmgenre.labels import LabelSpace
-from mmgenre.manifest import SPLITS, Manifest, Modality
+from mmgenre.manifest import SPLITS, Manifest, Modality, short_name
 from mmgenre.progress import Progress, silent
 from mmgenre.recipe import Recipe, load_recipe, merge, parse_setting, validate
 from mmgenre.splits import find_leaks, make_splits
+from mmgenre.store import group_names
 
 DEFAULT_RUN = Path("runs/default")
 SYNTHETIC = "synthetic"
@@ -24,35 +26,52 @@ SYNTHETIC = "synthetic"
 
 @dataclass(frozen=True)
 class Run:
-    """Where everything of a run lies, and what it is made from."""
+    """Where everything of a run lies, and what it is made from.
+
+    `placed`: artefacts that lie elsewhere than in the folder, by their usual name in it: the cells
+    of an experiment share theirs.
+    """
 
     folder: Path
     dataset: str  # "synthetic", or the manifest's path
     manifest: Manifest
     recipe: Recipe
+    placed: Mapping[str, Path] = field(default_factory=dict)
+
+    def _at(self, name: str) -> Path:
+        return self.placed.get(name, self.folder / name)
 
     def inputs(self, modality: Modality) -> Path:
         """Store of what was read from media."""
-        return self.folder / "inputs" / f"{modality}.h5"
+        return self._at(f"inputs/{modality}.h5")
 
     def encoder(self, modality: Modality) -> Path:
         """Folder of a trained encoder."""
-        return self.folder / "encoders" / modality
+        return self._at(f"encoders/{modality}")
+
+    def embeddings(self, name: str) -> Path:
+        """Store of an input's vectors, in the group of that name: learned here, or given."""
+        if name in self.given:
+            return self.features
+        return self.placed.get(f"embeddings/{name}", self.folder / "embeddings.h5")
 
     @property
-    def embeddings(self) -> Path:
-        """Store of 2048-d vectors, a group a modality."""
-        return self.folder / "embeddings.h5"
+    def features(self) -> Path:
+        """Store of vectors that were given, not learned here; a group an input."""
+        return self.folder / "features.h5"
 
-    @property
-    def joint_model(self) -> Path:
-        """Folder of the joint space."""
-        return self.folder / "joint"
+    @cached_property
+    def given(self) -> tuple[str, ...]:
+        """Names of the inputs whose vectors were given."""
+        return group_names(self.features)
 
-    @property
-    def joint_vectors(self) -> Path:
-        """Store of joint vectors, a group a modality."""
-        return self.folder / "joint.h5"
+    def joint_model(self, names: Sequence[str]) -> Path:
+        """Folder of the joint space of some inputs."""
+        return self._at("joint") / "+".join(short_name(name) for name in names)
+
+    def joint_vectors(self, names: Sequence[str]) -> Path:
+        """Store of the vectors of that joint space, a group an input."""
+        return self.joint_model(names).with_suffix(".h5")
 
     @property
     def fusions(self) -> Path:
@@ -106,17 +125,20 @@ def prepare_run(
     else:
         name = recipe or ("quick" if dataset == SYNTHETIC else "default")
         resolved = load_recipe(name, settings)
-    if dataset == SYNTHETIC:
-        source = built_in_catalogue(
-            seed=resolved.seed, progress=lambda k, n: progress("making the catalogue", k, n)
-        )
-    else:
-        source = Path(dataset)
-    ready = with_splits(Manifest.read(source), resolved)
+    ready = with_splits(read_dataset(dataset, resolved.seed, progress=progress), resolved)
     folder.mkdir(parents=True, exist_ok=True)
     ready.write(folder / "manifest.csv")
     write_json(state, {"dataset": dataset, "recipe": resolved.model_dump(mode="json")})
     return Run(folder, dataset, ready, resolved)
+
+
+def read_dataset(dataset: str, seed: int, *, progress: Progress = silent) -> Manifest:
+    """The manifest of a dataset: a CSV, or the built-in catalogue of a seed."""
+    if dataset != SYNTHETIC:
+        return Manifest.read(dataset)
+    return Manifest.read(
+        built_in_catalogue(seed=seed, progress=lambda k, n: progress("making the catalogue", k, n))
+    )
 
 
 def open_run(folder: Path) -> Run:

@@ -49,6 +49,19 @@ class FeatureTable:
             self.ids, {n: self.x[n] for n in names}, {n: self.present[n] for n in names}
         )
 
+    def hide(self, share: float, seed: int) -> FeatureTable:
+        """The table with each modality of each item absent with probability `share`.
+
+        An input and its joint vector go together; what a smaller share hides, a larger one hides,
+        too.
+        """
+        rng = np.random.default_rng((seed, 0x41D3))
+        names = sorted({name.split(".")[-1] for name in self.x})
+        kept = {name: rng.random(len(self)) >= share for name in names}
+        present = {name: here & kept[name.split(".")[-1]] for name, here in self.present.items()}
+        x = {name: np.where(present[name][:, None], rows, 0) for name, rows in self.x.items()}
+        return FeatureTable(self.ids, x, present)
+
 
 def gather(stores: Mapping[str, FeatureStore], ids: Sequence[str]) -> FeatureTable:
     """Looks every id up in every store; an id that a store lacks is absent there."""

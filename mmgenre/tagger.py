@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -77,12 +77,20 @@ class GenreTagger:
             raise BundleError(f"{folder}: no fusion {chosen!r}; has {', '.join(names)}")
         model = FusionModel.load(folder / "fusion" / chosen / "model")
         inputs = tuple(model.head.widths)
+        parents = parents_of(folder / "fusion" / chosen / "model")
+        given = [n for n in inputs if n.removeprefix("joint.") not in MODALITIES]
+        given += [n for n in inputs if n in MODALITIES and f"encoder.{n}" not in parents]
+        if given:
+            raise BundleError(
+                f"{folder}: the fusion {chosen} reads vectors that were given to the run "
+                f"({', '.join(given)}), and nothing here can make them from media"
+            )
         needed = [m for m in MODALITIES if m in inputs or f"joint.{m}" in inputs]
         joint_used = any(name.startswith("joint.") for name in inputs)
-        parents = parents_of(folder / "fusion" / chosen / "model")
         wanted = {folder / "encoders" / m: parents[f"encoder.{m}"] for m in needed}
+        joint = None
         if joint_used:
-            wanted[folder / "joint"] = parents[next(n for n in inputs if n.startswith("joint."))]
+            joint = _joint_folder(folder, chosen, parents)
         for path, fingerprint in wanted.items():
             if bundle_fingerprint(path) != fingerprint:
                 raise BundleError(
@@ -90,8 +98,7 @@ class GenreTagger:
                     f"scores would mean nothing; train the head again: mmgenre fuse --run {folder}"
                 )
         encoders = {m: load_encoder(folder / "encoders" / m, m)[0] for m in needed}
-        joint = load_joint(folder / "joint") if joint_used else None
-        return cls(encoders, joint, model)
+        return cls(encoders, load_joint(joint) if joint else None, model)
 
     def predict(
         self,
@@ -210,6 +217,18 @@ class GenreTagger:
         return predictions
 
 
+def _joint_folder(folder: Path, fusion: str, parents: Mapping[str, str]) -> Path:
+    """The joint space that a fusion was trained on: a run has one a set of modalities."""
+    wanted = next(parents[name] for name in sorted(parents) if name.startswith("joint."))
+    for path in sorted((folder / "joint").glob("*/")):
+        if bundle_fingerprint(path) == wanted:
+            return path
+    raise BundleError(
+        f"{folder / 'joint'}: not the one that the fusion {fusion} was trained on, so its "
+        f"scores would mean nothing; train the head again: mmgenre fuse --run {folder}"
+    )
+
+
 def parents_of(model: Path) -> dict[str, str]:
     """Fingerprints of what a model was made from, by name."""
     described = json.loads((model / CONFIG).read_text(encoding="utf-8"))
@@ -223,7 +242,7 @@ def _own_fusion(folder: Path, names: Sequence[str]) -> str:
     state = folder / "run.json"
     recipe = json.loads(state.read_text(encoding="utf-8"))["recipe"] if state.is_file() else None
     own = f"{recipe['labels']['task']}-{recipe['fusion']['head']}-" if recipe else ""
-    candidates = [n for n in names if own and n.startswith(own) and not n.endswith("joint")]
+    candidates = [n for n in names if own and n.startswith(own) and "joint" not in n]
     if not candidates:
         raise BundleError(f"{folder}: has {', '.join(names)}; name one with --fusion")
     return max(candidates, key=len)

@@ -26,6 +26,10 @@ class TargetConfig(Settings):
     name: TargetName = "logistic"
     dim: int = Field(50, ge=1)
 
+    def used(self) -> dict[str, Any]:
+        """What decides the outcome: LOGISTIC has no `dim`."""
+        return self.model_dump(exclude={"dim"} if self.name == "logistic" else set())
+
 
 class Target(Protocol):
     """The last linear layer's meaning: what it should give, how far off it is, what it says."""

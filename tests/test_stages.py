@@ -22,10 +22,11 @@ from mmgenre.bundle import Bundle, read_bundle
 from mmgenre.errors import BundleError, MmgenreError, RecipeError, WeightsError
 from mmgenre.fusion import KIND
 from mmgenre.manifest import MODALITIES, Item, Manifest, Modality
+from mmgenre.provenance import Provenance
 from mmgenre.results import FusionResult
-from mmgenre.runs import open_run
+from mmgenre.runs import open_run, prepare_run
 from mmgenre.stages import extract_features, fuse
-from mmgenre.store import FeatureStore, content_hash, fingerprint_of, group_names
+from mmgenre.store import FeatureStore, content_hash, fingerprint_of, group_names, write_store
 from mmgenre.tagger import GenreTagger
 
 OTHER_SEED = 1  # draws other splits of the small catalogue than 0, the shared run's
@@ -542,7 +543,7 @@ def test_joint_vectors_stand_beside_embeddings(joint_run: Path) -> None:
     assert result["rows"][6]["inputs"] == [*MODALITIES, *(f"joint.{m}" for m in MODALITIES)]
     assert 1 <= len(result["joint"]["epochs"]) <= 2
     for modality in MODALITIES:
-        vectors = rows_of(joint_run / "joint.h5", modality)
+        vectors = rows_of(joint_run / "joint" / "a+t+i.h5", modality)
         assert vectors.keys() == rows_of(joint_run / "embeddings.h5", modality).keys()
         assert {v.shape for v in vectors.values()} == {(16,)}
 
@@ -560,9 +561,69 @@ def test_a_joint_space_made_anew_disowns_the_older_fusion(
     run = Small(small.manifest, joint_run, small.result).copy(tmp_path / "run")
     name = f"{NAME}-with-joint"
     assert GenreTagger.from_pretrained(run, name).joint is not None
-    fuse(("audio", "text"), run=run, joint=True, seeds=1)
+    fuse(("audio", "text"), run=run, joint=True, seeds=1)  # a joint space of its own
+    assert GenreTagger.from_pretrained(run, name).joint is not None
+    fuse(run=run, seeds=1, settings=["fusion.joint=alone", "joint.margin=0.3"])
     with pytest.raises(BundleError, match=r"joint: not the one that the fusion"):
         GenreTagger.from_pretrained(run, name)
+
+
+def test_mm_audio_is_learned_with_covers_and_needs_none_to_predict(
+    joint_run: Path, small: Small, tmp_path: Path
+) -> None:
+    run = Small(small.manifest, joint_run, small.result).copy(tmp_path / "run")
+    result = fuse(("audio", "image"), run=run, inputs=["joint.audio"], seeds=1)
+    assert result["name"] == "multi-logistic-only-joint.a"
+    assert [row["inputs"] for row in result["rows"]] == [["joint.audio"]]
+    space = read_bundle(run / "joint" / "a+i", "joint space")
+    assert set(space.config["widths"]) == {"audio", "image"}
+    tagger = GenreTagger.from_pretrained(run, result["name"])
+    assert set(tagger.encoders) == {"audio"}
+    manifest = Manifest.read(small.manifest)
+    track = manifest[manifest.ids(having=["audio"])[0]].media["audio"][0]
+    assert tagger.predict(audio=track).used == ("audio",)
+    with pytest.raises(ValueError, match="image: this model knows audio"):
+        tagger.predict(image=track)
+    with pytest.raises(RecipeError, match=r"inputs joint.tuba: known here are audio, image, joint"):
+        fuse(("audio", "image"), run=run, inputs=["joint.tuba"], seeds=1)
+
+
+def test_vectors_given_to_a_run_are_inputs_like_the_others(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of any width; a modality's own name stands for that modality, whose media nobody reads."""
+    folder = tmp_path / "run"
+    ready = prepare_run(folder, manifest=small.manifest, recipe="quick", settings=SETTINGS)
+    ids = ready.manifest.ids()
+    y = ready.labels().encode([ready.manifest[i].labels for i in ids]).astype(np.float32)
+    noise = np.random.default_rng(0).standard_normal((len(ids), 7)).astype(np.float32)
+    provenance = Provenance("features", 1, {})
+    write_store(ready.features, "clap", [(ids, y)], provenance)
+    write_store(ready.features, "text", [(ids[:-3], noise[:-3])], provenance)
+    monkeypatch.setattr("mmgenre.stages.fusing.extract_features", None)  # nothing to extract
+    result = fuse(
+        ("text",),
+        run=folder,
+        seeds=1,
+        settings=["fusion.training.max_epochs=60", "fusion.training.learning_rate=0.1"],
+    )
+    assert [row["name"] for row in result["rows"]] == ["T", "clap", "T+clap"]
+    auc = {row["name"]: row["all"]["summary"]["macro_roc_auc"]["mean"] for row in result["rows"]}
+    assert auc["clap"] > 0.8 > auc["T"]  # the labels themselves, and noise
+    with pytest.raises(BundleError, match=r"reads vectors that were given to the run \(text, clap"):
+        GenreTagger.from_pretrained(folder)
+    with pytest.raises(MmgenreError, match=r"features.h5: holds vectors for text"):
+        extract_features(run=folder, modalities=("text",))
+
+
+def test_hiding_modalities_of_test_items(joint_run: Path, small: Small, tmp_path: Path) -> None:
+    run = Small(small.manifest, joint_run, small.result).copy(tmp_path / "run")
+    whole = small.result["rows"][-1]["all"]["n_without_input"]
+    result = fuse(run=run, seeds=1, settings=["fusion.missing_share=0.9"])
+    row = result["rows"][-1]
+    assert row["all"]["n_without_input"] > whole
+    assert row["complete"] is not None  # which items these are does not change
+    assert row["complete"]["n_items"] == small.result["rows"][-1]["complete"]["n_items"]  # type: ignore[index]
 
 
 def test_the_single_genre_task(joint_run: Path) -> None:

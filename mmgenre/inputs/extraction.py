@@ -89,6 +89,14 @@ def media_digest(work: Sequence[tuple[str, Media]]) -> str:
     return digest.hexdigest()
 
 
+def inputs_provenance(manifest: Manifest, modality: Modality, config: Settings) -> Provenance:
+    """What the inputs of a modality are made from: the media as they are now, and the settings."""
+    media = media_digest(work_list(manifest, modality))
+    return Provenance(
+        "inputs", STAGE_VERSION, {modality: config.model_dump(), "media": media}
+    )
+
+
 def extract_inputs(
     manifest: Manifest,
     modality: Modality,
@@ -104,9 +112,7 @@ def extract_inputs(
     call that was killed goes on where it was; one with nothing to do does nothing.
     """
     work = work_list(manifest, modality)
-    provenance = Provenance(
-        "inputs", STAGE_VERSION, {modality: config.model_dump(), "media": media_digest(work)}
-    )
+    provenance = inputs_provenance(manifest, modality, config)
     folder = target.with_name(target.name + ".parts")
     if fingerprint_of(target, modality) == provenance.fingerprint:
         shutil.rmtree(folder, ignore_errors=True)  # left by a kill just after the merge

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from mmgenre.bundle import bundle_fingerprint, read_bundle, write_bundle
 from mmgenre.encoders.image import make_image_encoder
 from mmgenre.encoders.network import (
-    EncoderConfig,
     embed,
     item_of,
     load_encoder,
@@ -28,10 +27,11 @@ from mmgenre.progress import Progress, silent
 from mmgenre.provenance import Provenance
 from mmgenre.recipe import Recipe
 from mmgenre.runs import DEFAULT_RUN, Run, prepare_run
+from mmgenre.stages import lineage
+from mmgenre.stages.lineage import encoder_config
 from mmgenre.store import FeatureStore, content_hash, fingerprint_of, write_store
 from mmgenre.targets import make_target
 
-ENCODER_VERSION, EMBED_VERSION = 2, 1
 ADOPTED = "adopted"  # in an encoder's config: the fingerprint of the one it is a copy of
 
 
@@ -89,6 +89,12 @@ def extract_features(
         settings=settings,
         progress=progress,
     )
+    given = [m for m in modalities if m in state.given]
+    if given:
+        raise MmgenreError(
+            f"{state.features}: holds vectors for {', '.join(given)}, which the run uses instead "
+            "of learning its own; delete that file, or leave these out of --modalities"
+        )
     present = [m for m in modalities if state.manifest.ids(having=[m])]
     if not present:
         raise MmgenreError(f"{state.dataset}: no item has {' or '.join(modalities)}")
@@ -113,19 +119,9 @@ def extract_features(
         if modality not in (encoders or {}):
             train(state, modality, progress=progress)
         embed_items(state, modality, progress=progress)
-        with FeatureStore(state.embeddings, modality) as store:
+        with FeatureStore(state.embeddings(modality), modality) as store:
             counts[modality] = len(store)
-    return Extraction(state.folder, state.embeddings, counts, refusals(state))
-
-
-def encoder_config(recipe: Recipe, modality: Modality) -> EncoderConfig:
-    """The recipe's section of a modality."""
-    sections: dict[Modality, EncoderConfig] = {
-        "audio": recipe.audio,
-        "text": recipe.text,
-        "image": recipe.image,
-    }
-    return sections[modality]
+    return Extraction(state.folder, state.folder / "embeddings.h5", counts, refusals(state))
 
 
 def train(run: Run, modality: Modality, *, progress: Progress = silent) -> Path:
@@ -166,23 +162,6 @@ def train(run: Run, modality: Modality, *, progress: Progress = silent) -> Path:
     return folder
 
 
-def _encoder_provenance(run: Run, modality: Modality) -> Provenance:
-    return Provenance(
-        "encoder",
-        ENCODER_VERSION,
-        {
-            modality: encoder_config(run.recipe, modality).model_dump(
-                mode="json", exclude={"input"}
-            ),
-            "target": run.recipe.target.model_dump(),
-            "task": run.recipe.labels.task,
-            "seed": run.recipe.seed,
-            "labels": run.task_digest,
-        },
-        {"inputs": fingerprint_of(run.inputs(modality), modality) or ""},
-    )
-
-
 def adopt(run: Run, modality: Modality, source: Path) -> Path:
     """Copies a trained encoder into the run, so that whoever loads the run finds what it used.
 
@@ -201,7 +180,9 @@ def adopt(run: Run, modality: Modality, source: Path) -> Path:
     if ADOPTED in bundle.config and source.resolve() == folder.resolve():
         return folder
     parents = {"encoder": bundle.fingerprint}
-    provenance = Provenance("adopted encoder", ENCODER_VERSION, {"modality": modality}, parents)
+    provenance = Provenance(
+        "adopted encoder", lineage.ENCODER_VERSION, {"modality": modality}, parents
+    )
     if bundle_fingerprint(folder) == provenance.fingerprint:
         return folder
     config = {**bundle.config, ADOPTED: bundle.fingerprint}
@@ -214,10 +195,13 @@ def is_current(run: Run, modality: Modality) -> bool:
 
     Media are not looked at: they may have gone since, and an adopted encoder asks for none.
     """
-    if fingerprint_of(run.embeddings, modality) is None:
+    if fingerprint_of(run.embeddings(modality), modality) is None:
         return False
     folder = run.encoder(modality)
-    if fingerprint_of(run.embeddings, modality) != _embed_provenance(run, modality).fingerprint:
+    if (
+        fingerprint_of(run.embeddings(modality), modality)
+        != _embed_provenance(run, modality).fingerprint
+    ):
         return False
     if bundle_fingerprint(folder) == _encoder_provenance(run, modality).fingerprint:
         return True
@@ -229,25 +213,26 @@ def labels_of(run: Run, ids: Sequence[str], recipe: Recipe) -> NDArray[np.bool_]
     return run.labels(recipe).encode([run.manifest[i].labels for i in ids])
 
 
+def _encoder_provenance(run: Run, modality: Modality) -> Provenance:
+    return lineage.of_encoder(run, modality, fingerprint_of(run.inputs(modality), modality) or "")
+
+
 def _embed_provenance(run: Run, modality: Modality) -> Provenance:
-    parents = {
-        "inputs": fingerprint_of(run.inputs(modality), modality) or "",
-        "encoder": bundle_fingerprint(run.encoder(modality)) or "",
-    }
-    return Provenance("embeddings", EMBED_VERSION, {"modality": modality}, parents)
+    inputs = fingerprint_of(run.inputs(modality), modality) or ""
+    return lineage.of_embeddings(modality, inputs, bundle_fingerprint(run.encoder(modality)) or "")
 
 
 def embed_items(run: Run, modality: Modality, *, progress: Progress = silent) -> Path:
     """Embeds every item that has the modality; an item's audio is the mean over its tracks."""
     provenance = _embed_provenance(run, modality)
-    if fingerprint_of(run.embeddings, modality) == provenance.fingerprint:
-        return run.embeddings
+    if fingerprint_of(run.embeddings(modality), modality) == provenance.fingerprint:
+        return run.embeddings(modality)
     encoder, _ = load_encoder(run.encoder(modality), modality)
     with FeatureStore(run.inputs(modality), modality) as store:
         source = encoder.source(store)
         rows = embed(encoder, source, store.ids, task=f"embedding {modality}", progress=progress)
         ids, means = mean_by_item(store.ids, rows)
-    return write_store(run.embeddings, modality, [(ids, means)], provenance)
+    return write_store(run.embeddings(modality), modality, [(ids, means)], provenance)
 
 
 def refusals(run: Run) -> tuple[Refusal, ...]:

@@ -1,13 +1,11 @@
-"""Embeddings -> joint space -> fusion -> metrics."""
+"""Embeddings and joint vectors -> fusion heads, one a row of the table, and what each is worth."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
@@ -16,32 +14,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre import evaluation, metrics
-from mmgenre.bundle import bundle_fingerprint, read_bundle
-from mmgenre.errors import RecipeError
+from mmgenre.bundle import bundle_fingerprint
+from mmgenre.errors import MmgenreError, RecipeError
 from mmgenre.files import write_json
 from mmgenre.fusion import FusionModel, predict, train_fusion
-from mmgenre.joint import load_joint, project, save_joint, train_joint
-from mmgenre.labels import LabelSpace, closure
-from mmgenre.manifest import MODALITIES, SPLITS, Modality, Split
+from mmgenre.labels import LabelSpace
+from mmgenre.manifest import MODALITIES, SPLITS, Modality, Split, short_name
 from mmgenre.progress import Progress, silent
-from mmgenre.provenance import Provenance
 from mmgenre.recipe import Recipe, merge, parse_setting, validate
-from mmgenre.results import Curve, EncoderResult, FusionResult, Result, Row, RunResult
-from mmgenre.runs import DEFAULT_RUN, SYNTHETIC, Run, open_run
-from mmgenre.stages.features import extract_features, is_current, labels_of, refusals
-from mmgenre.store import FeatureStore, fingerprint_of, write_store
-from mmgenre.table import FeatureTable, gather
-from mmgenre.tagger import parents_of
+from mmgenre.results import RESULT, FusionResult, Result, Row
+from mmgenre.runs import DEFAULT_RUN, Run, open_run
+from mmgenre.stages import lineage
+from mmgenre.stages.aligning import JOINT, align, feature_table
+from mmgenre.stages.features import extract_features, is_current, labels_of
+from mmgenre.stages.measuring import evaluate, read_curve
+from mmgenre.store import fingerprint_of, write_store
+from mmgenre.table import FeatureTable
 from mmgenre.targets import Target, make_target
+from mmgenre.training import FitLog
 
-JOINT_VERSION = FUSION_VERSION = 1
-RESULT = "metrics.json"
+Inputs = tuple[str, ...]  # ("audio", "joint.audio")
 
 
 def fuse(
     modalities: Sequence[Modality] = MODALITIES,
     *,
     run: Path | str = DEFAULT_RUN,
+    inputs: Sequence[str] | None = None,
     head: str | None = None,
     joint: bool | None = None,
     task: str | None = None,
@@ -52,11 +51,13 @@ def fuse(
     """Joint space, late fusion and evaluation of every subset of the modalities.
 
     Embeddings that are not there yet, or were made for another manifest or recipe than the run
-    now has, are extracted first.
+    now has, are extracted first. Vectors given to the run stand beside the modalities.
 
     Args:
         modalities: the whole; every subset of it becomes a row of the table.
         run: the run's folder.
+        inputs: instead of all subsets this one row, as ["joint.audio"] for MM_AUDIO: its joint
+            space is of all modalities, but to predict it needs audio alone.
         head: "logistic" or "cosine"; default: the recipe's.
         joint: whether joint vectors stand beside the embeddings; default: the recipe's.
         task: "single" or "multi"; default: the recipe's. Encoders stay as they are.
@@ -71,25 +72,40 @@ def fuse(
     # Only the default run may begin here: a misspelt folder must not start hours of work. And a
     # misspelt setting shows before anything is extracted.
     if folder != DEFAULT_RUN or (folder / "run.json").is_file():
-        _fusion_recipe(open_run(folder).recipe, head, joint, task, settings)
-    if not _is_extracted(folder, modalities):
-        extract_features(run=folder, modalities=modalities, progress=progress)
+        state = open_run(folder)
+        recipe = _fusion_recipe(state.recipe, head, joint, task, settings)
+        table_rows(recipe, _names(state, modalities), inputs)
+    _extract_what_lacks(folder, modalities, progress)
     state = open_run(folder)
     recipe = _fusion_recipe(state.recipe, head, joint, task, settings)
-    usable = [m for m in modalities if state.manifest.ids(having=[m])]
-    if recipe.fusion.joint != "none":
-        align(state, recipe, usable, progress=progress)
-    result = fuse_embeddings(state, recipe, usable, seeds, progress=progress)
+    names = _names(state, modalities)
+    rows = table_rows(recipe, names, inputs)
+    joined = joined_names(recipe, names, rows)
+    if joined:
+        align(state, recipe, joined, progress=progress)
+    name = fusion_name(recipe, names, inputs)
+    result = fuse_rows(state, recipe, name, rows, joined, seeds, progress=progress)
     evaluate(state)
     return result
 
 
-def _is_extracted(folder: Path, modalities: Sequence[Modality]) -> bool:
-    if not (folder / "run.json").is_file():
-        return False
-    run = open_run(folder)
-    wanted = [m for m in modalities if run.manifest.ids(having=[m])]
-    return bool(wanted) and all(is_current(run, m) for m in wanted)
+def _names(run: Run, modalities: Sequence[Modality]) -> Inputs:
+    """The modalities that any item has, then further vectors given to the run."""
+    learned = [m for m in modalities if m in run.given or run.manifest.ids(having=[m])]
+    names = (*learned, *(name for name in run.given if name not in MODALITIES))
+    if not names:
+        raise MmgenreError(f"{run.dataset}: no item has {' or '.join(modalities)}")
+    return names
+
+
+def _extract_what_lacks(folder: Path, modalities: Sequence[Modality], progress: Progress) -> None:
+    if (folder / "run.json").is_file():
+        run = open_run(folder)
+        having = [m for m in modalities if run.manifest.ids(having=[m])]
+        modalities = [m for m in having if m not in run.given]
+        if all(is_current(run, m) for m in modalities):
+            return
+    extract_features(run=folder, modalities=modalities, progress=progress)
 
 
 def _fusion_recipe(
@@ -117,44 +133,50 @@ def _fusion_recipe(
     return validate(merge(merge(recipe.model_dump(), changes), named), where="of this fusion")
 
 
-def align(
-    run: Run, recipe: Recipe, modalities: Sequence[Modality], *, progress: Progress = silent
-) -> Path:
-    """Learns the joint space of the embeddings and writes every item's joint vectors."""
-    parents = {str(m): fingerprint_of(run.embeddings, m) or "" for m in modalities}
-    parameters = {
-        "joint": recipe.joint.model_dump(),
-        "seed": recipe.seed,
-        "splits": run.task_digest,
-    }
-    provenance = Provenance("joint", JOINT_VERSION, parameters, parents)
-    if bundle_fingerprint(run.joint_model) != provenance.fingerprint:
-        train, val = (feature_table(run, modalities, run.manifest.ids(s)) for s in ("train", "val"))
-        space, log = train_joint(train, val, recipe.joint, seed=recipe.seed, progress=progress)
-        save_joint(run.joint_model, space, log, provenance)
-    if any(fingerprint_of(run.joint_vectors, m) != provenance.fingerprint for m in modalities):
-        space = load_joint(run.joint_model)
-        table = feature_table(run, modalities, run.manifest.ids())
-        for modality, vectors in project(space, table).items():
-            ids = [i for i, p in zip(table.ids, table.present[modality], strict=True) if p]
-            write_store(run.joint_vectors, modality, [(ids, vectors)], provenance)
-    return run.joint_vectors
+def table_rows(
+    recipe: Recipe, names: Sequence[str], inputs: Sequence[str] | None = None
+) -> list[Inputs]:
+    """The inputs of each row: those asked for, else every subset of the names.
+
+    Raises:
+        RecipeError: an input that nothing here gives.
+    """
+    joined: Inputs = recipe.joint.modalities or tuple(names)
+    known = (*names, *(f"{JOINT}{name}" for name in joined))
+    if inputs is not None:
+        unknown = [name for name in inputs if name not in known]
+        if unknown or not inputs:
+            raise RecipeError(
+                f"inputs {', '.join(unknown) or 'of none'}: known here are {', '.join(known)}"
+            )
+        return [tuple(dict.fromkeys(inputs))]
+    subsets = [s for k in range(1, len(names) + 1) for s in combinations(names, k)]
+    rows = []
+    for subset in subsets:
+        plain = subset if recipe.fusion.joint != "alone" else ()
+        beside = joined if recipe.fusion.joint != "none" else ()
+        row = (*plain, *(f"{JOINT}{name}" for name in subset if name in beside))
+        rows += [row] if row else []
+    return rows
 
 
-def feature_table(
-    run: Run, modalities: Sequence[Modality], ids: Sequence[str], joint: str = "none"
-) -> FeatureTable:
-    """Embeddings, joint vectors (as "joint.audio") or both of some items."""
-    stores: dict[str, FeatureStore] = {}
-    if joint != "alone":
-        stores |= {str(m): FeatureStore(run.embeddings, m) for m in modalities}
-    if joint != "none":
-        stores |= {f"joint.{m}": FeatureStore(run.joint_vectors, m) for m in modalities}
-    try:
-        return gather(stores, ids)
-    finally:
-        for store in stores.values():
-            store.close()
+def joined_names(recipe: Recipe, names: Sequence[str], rows: Sequence[Inputs]) -> Inputs:
+    """What the joint space is of; () where no row reads it."""
+    if not any(name.startswith(JOINT) for row in rows for name in row):
+        return ()
+    return recipe.joint.modalities or tuple(names)
+
+
+def fusion_name(recipe: Recipe, names: Sequence[str], inputs: Sequence[str] | None = None) -> str:
+    """`multi-logistic-a+t+i`: task, head, modalities, and whether joint vectors take part."""
+    if inputs is not None:
+        letters = [
+            JOINT * name.startswith(JOINT) + short_name(name.removeprefix(JOINT)) for name in inputs
+        ]
+        return f"{recipe.labels.task}-{recipe.fusion.head}-only-{'+'.join(letters)}"
+    joint = {"none": "", "beside": "-with-joint", "alone": "-joint"}[recipe.fusion.joint]
+    letters = [short_name(name) for name in names]
+    return f"{recipe.labels.task}-{recipe.fusion.head}-{'+'.join(letters)}{joint}"
 
 
 @dataclass(frozen=True)
@@ -165,193 +187,161 @@ class FusionData:
     target: Target
     y: Mapping[Split, NDArray[np.bool_]]
     tables: Mapping[Split, FeatureTable]
-    complete: NDArray[np.bool_]  # test items that have every modality
+    complete: NDArray[np.bool_]  # test items that have every input
 
 
-def fusion_name(recipe: Recipe, modalities: Sequence[Modality]) -> str:
-    """`multi-logistic-a+t+i`: task, head, modalities, and whether joint vectors take part."""
-    letters = "+".join(m[0] for m in modalities)
-    joint = {"none": "", "beside": "-with-joint", "alone": "-joint"}[recipe.fusion.joint]
-    return f"{recipe.labels.task}-{recipe.fusion.head}-{letters}{joint}"
+def fusion_data(
+    run: Run, recipe: Recipe, rows: Sequence[Inputs], joined: Sequence[str]
+) -> FusionData:
+    """Labels and vectors of all splits for the inputs of some rows."""
+    labels = run.labels(recipe)
+    ids = {split: run.manifest.ids(split) for split in SPLITS}
+    y = {split: labels_of(run, ids[split], recipe) for split in SPLITS}
+    target = make_target(recipe.fusion_target, len(labels), exclusive=recipe.exclusive)
+    target.fit(y["train"])
+    inputs = sorted({name for row in rows for name in row})
+    tables = {split: feature_table(run, inputs, ids[split], joined) for split in SPLITS}
+    complete = np.all(list(tables["test"].present.values()), axis=0)
+    tables["test"] = tables["test"].hide(recipe.fusion.missing_share, recipe.seed)
+    return FusionData(labels, target, y, tables, complete)
 
 
-def fuse_embeddings(
+@dataclass(frozen=True)
+class TrainedHead:
+    """A head over the inputs of one row, and its scores of all test items, (n_test, n_labels)."""
+
+    model: FusionModel
+    log: FitLog
+    scores: NDArray[np.float64]
+
+
+def train_head(data: FusionData, recipe: Recipe, row: Inputs, seed: int) -> TrainedHead:
+    """Trains the head of a row; its threshold comes from validation.
+
+    Raises:
+        MmgenreError: a split has no item with any of the inputs.
+    """
+    tables = {split: table.only(row) for split, table in data.tables.items()}
+    having = {s: _any_input(tables[s]) for s in ("train", "val")}
+    empty = [split for split, items in having.items() if not items.any()]
+    if empty:
+        raise MmgenreError(
+            f"row {row_name(row)}: no {' and no '.join(empty)} item has {' or '.join(row)}; leave "
+            "it out with --modalities, or draw other splits with --set seed=N"
+        )
+    train, val = (tables[s].select(having[s]) for s in ("train", "val"))
+    y = {s: data.y[s][having[s]] for s in ("train", "val")}
+    targets = {s: data.target.targets(y[s]) for s in y}
+    head, log = train_fusion(
+        train, val, data.target, targets, recipe.fusion, exclusive=recipe.exclusive, seed=seed
+    )
+    threshold = (
+        None
+        if recipe.exclusive
+        else metrics.best_threshold(y["val"], predict(head, data.target, val))
+    )
+    model = FusionModel(head, data.target, recipe.fusion.head, data.labels, threshold)
+    return TrainedHead(model, log, predict(head, data.target, tables["test"]))
+
+
+def _any_input(table: FeatureTable) -> NDArray[np.bool_]:
+    return np.asarray(np.any(list(table.present.values()), axis=0))
+
+
+def input_fingerprints(run: Run, rows: Sequence[Inputs], joined: Sequence[str]) -> dict[str, str]:
+    """What rows are made from: embeddings, the encoders behind them, joint vectors."""
+    inputs = sorted({name for row in rows for name in row})
+    plain = sorted({name.removeprefix(JOINT) for name in (*inputs, *joined)})
+    parents = {name: fingerprint_of(run.embeddings(name), name) or "" for name in plain}
+    for name in plain:
+        if name not in run.given:
+            parents[f"encoder.{name}"] = bundle_fingerprint(run.encoder(cast(Modality, name))) or ""
+    for name in inputs:
+        if name.startswith(JOINT):
+            path = run.joint_vectors(joined)
+            parents[name] = fingerprint_of(path, name.removeprefix(JOINT)) or ""
+    return parents
+
+
+def fuse_rows(
     run: Run,
     recipe: Recipe,
-    modalities: Sequence[Modality],
+    name: str,
+    rows: Sequence[Inputs],
+    joined: Sequence[str],
     seeds: int,
     *,
     progress: Progress = silent,
 ) -> FusionResult:
-    """Trains and measures a head for every subset of the modalities; keeps that of the whole."""
-    folder = run.fusions / fusion_name(recipe, modalities)
-    parents = {str(m): fingerprint_of(run.embeddings, m) or "" for m in modalities}
-    parents |= {f"encoder.{m}": bundle_fingerprint(run.encoder(m)) or "" for m in modalities}
-    if recipe.fusion.joint != "none":
-        parents |= {f"joint.{m}": fingerprint_of(run.joint_vectors, m) or "" for m in modalities}
-    provenance = Provenance(
-        "fusion",
-        FUSION_VERSION,
-        {
-            "fusion": recipe.fusion.model_dump(),
-            "target": recipe.target.model_dump(),
-            "task": recipe.labels.task,
-            "seed": recipe.seed,
-            "seeds": seeds,
-            "labels": run.task_digest,
-        },
-        parents,
-    )
+    """Trains and measures a head for every row; keeps the model of the last, the whole."""
+    folder = run.fusions / name
+    parents = input_fingerprints(run, rows, joined)
+    provenance = lineage.of_fusion(run, recipe, rows, seeds, parents)
     saved = folder / RESULT
     if saved.is_file() and bundle_fingerprint(folder / "model") == provenance.fingerprint:
         return cast(FusionResult, json.loads(saved.read_text(encoding="utf-8")))
-    data = _fusion_data(run, recipe, modalities)
-    subsets = [s for k in range(1, len(modalities) + 1) for s in combinations(modalities, k)]
-    rows: list[Row] = []
+    data = fusion_data(run, recipe, rows, joined)
+    results: list[Row] = []
     scores: dict[str, NDArray[np.float32]] = {}
-    for number, subset in enumerate(subsets):
-        progress("fusion heads", number, len(subsets))
-        row, row_scores, model = _fuse_row(data, recipe, subset, seeds)
-        rows.append(row)
-        scores |= {f"{row['name']}.seed{k}": s.astype(np.float32) for k, s in row_scores.items()}
-    progress("fusion heads", len(subsets), len(subsets))
+    for number, row in enumerate(rows):
+        progress("fusion heads", number, len(rows))
+        heads = [train_head(data, recipe, row, recipe.seed + k) for k in range(seeds)]
+        results.append(_measure_row(data, recipe, row, heads))
+        for k, trained in enumerate(heads):
+            scores[f"{row_name(row)}.seed{recipe.seed + k}"] = trained.scores.astype(np.float32)
+    progress("fusion heads", len(rows), len(rows))
     result: FusionResult = {
         "name": folder.name,
         "head": recipe.fusion.head,
         "exclusive": recipe.exclusive,
         "labels": list(data.labels.names),
         "seeds": [recipe.seed + k for k in range(seeds)],
-        "rows": rows,
-        "joint": _curve(run.joint_model) if recipe.fusion.joint != "none" else None,
+        "rows": results,
+        "joint": read_curve(run.joint_model(joined)) if joined else None,
     }
     # Nothing of an older fusion stays beside what is written now, its model least of all.
     shutil.rmtree(folder, ignore_errors=True)
-    for name, values in scores.items():
-        write_store(folder / "scores.h5", name, [(data.tables["test"].ids, values)], provenance)
+    for group, values in scores.items():
+        write_store(folder / "scores.h5", group, [(data.tables["test"].ids, values)], provenance)
     write_json(saved, result)
     # Written last: the model's fingerprint says that everything beside it is complete.
-    model.save(folder / "model", provenance)
+    heads[0].model.save(folder / "model", provenance)
     return result
 
 
-def _fusion_data(run: Run, recipe: Recipe, modalities: Sequence[Modality]) -> FusionData:
-    labels = run.labels(recipe)
-    ids = {split: run.manifest.ids(split) for split in SPLITS}
-    y = {split: labels_of(run, ids[split], recipe) for split in SPLITS}
-    # Widths of COSINE's factors follow the fusion's own head, not the encoders' target.
-    config = recipe.target.model_copy(update={"name": recipe.fusion.head})
-    target = make_target(config, len(labels), exclusive=recipe.exclusive)
-    target.fit(y["train"])
-    tables = {s: feature_table(run, modalities, ids[s], recipe.fusion.joint) for s in SPLITS}
-    complete = np.all(list(tables["test"].present.values()), axis=0)
-    return FusionData(labels, target, y, tables, complete)
-
-
-def _fuse_row(
-    data: FusionData, recipe: Recipe, subset: Sequence[Modality], seeds: int
-) -> tuple[Row, dict[int, NDArray[np.float64]], FusionModel]:
-    """Heads over one subset of the modalities: the row, test scores by seed, the first model."""
-    names = [n for n in data.tables["train"].x if n.removeprefix("joint.") in subset]
-    tables = {split: table.only(names) for split, table in data.tables.items()}
-    has_input = {s: np.any(list(t.present.values()), axis=0) for s, t in tables.items()}
-    train, val = (tables[s].select(has_input[s]) for s in ("train", "val"))
-    y = {s: data.y[s][has_input[s]] for s in ("train", "val")}
-    targets = {s: data.target.targets(y[s]) for s in y}
-    models, logs, scores = [], [], {}
-    for seed in range(recipe.seed, recipe.seed + seeds):
-        head, log = train_fusion(
-            train, val, data.target, targets, recipe.fusion, exclusive=recipe.exclusive, seed=seed
-        )
-        threshold = (
-            None
-            if recipe.exclusive
-            else metrics.best_threshold(y["val"], predict(head, data.target, val))
-        )
-        models.append(FusionModel(head, data.target, recipe.fusion.head, data.labels, threshold))
-        logs.append(log)
-        scores[seed] = predict(head, data.target, tables["test"])
+def _measure_row(
+    data: FusionData, recipe: Recipe, row: Inputs, heads: Sequence[TrainedHead]
+) -> Row:
+    has_input = _any_input(data.tables["test"].only(row))
 
     def measure(items: NDArray[np.bool_]) -> Result:
         return evaluation.result(
             data.y["test"][items],
-            [s[items] for s in scores.values()],
-            [model.threshold for model in models],
+            [trained.scores[items] for trained in heads],
+            [trained.model.threshold for trained in heads],
             data.labels,
-            has_input["test"][items],
+            has_input[items],
             seed=recipe.seed,
         )
 
-    row: Row = {
-        "name": row_name(names),
-        "inputs": names,
+    return {
+        "name": row_name(row),
+        "inputs": list(row),
         "all": measure(np.ones(len(data.complete), dtype=bool)),
         "complete": measure(data.complete) if data.complete.any() else None,
-        "curve": logs[0].curve(),
+        "curve": heads[0].log.curve(),
     }
-    return row, scores, models[0]
 
 
 def row_name(inputs: Sequence[str]) -> str:
-    """`A+T` for audio and text, `joint.A` for a joint vector.
+    """`A+T` for audio and text, `joint.A` for a joint vector; given vectors by their own name.
 
-    >>> row_name(["audio", "joint.audio"])
-    'A+joint.A'
+    >>> row_name(["audio", "joint.audio", "clap"])
+    'A+joint.A+clap'
     """
-    short = {m: m[0].upper() for m in MODALITIES}
-    return "+".join(
-        "joint." * n.startswith("joint.") + short[cast(Modality, n.removeprefix("joint."))]
-        for n in inputs
-    )
-
-
-def evaluate(run: Run) -> Path:
-    """Gathers everything measured in a run into its metrics.json."""
-    manifest = run.manifest
-    closures = [closure(item.labels) for item in manifest]
-    counts = Counter(name for names in closures for name in names)
-    result: RunResult = {
-        "run": str(run.folder),
-        "made_by": f"mmgenre {version('mmgenre')}",
-        "recipe": run.recipe.model_dump(mode="json"),
-        "dataset": {
-            "name": run.dataset,
-            "synthetic": run.dataset == SYNTHETIC,
-            "n_items": len(manifest),
-            "splits": {split: len(manifest.ids(split)) for split in SPLITS},
-            "modalities": {
-                m: {split: len(manifest.ids(split, having=[m])) for split in SPLITS}
-                for m in MODALITIES
-            },
-            "label_counts": dict(sorted(counts.items())),
-            "refused": [vars(r) for r in refusals(run)],
-        },
-        "encoders": {m: _encoder_result(run, m) for m in MODALITIES if run.encoder(m).is_dir()},
-        "fusions": [
-            json.loads(path.read_text(encoding="utf-8"))
-            for path in sorted(run.fusions.glob(f"*/{RESULT}"))
-            if _is_of(run, path.parent)
-        ],
-    }
-    return write_json(run.metrics, result)
-
-
-def _is_of(run: Run, folder: Path) -> bool:
-    """Whether a fusion was made from the embeddings that the run has now."""
-    if bundle_fingerprint(folder / "model") is None:
-        return False
-    parents = parents_of(folder / "model")
-    return all(fingerprint_of(run.embeddings, m) == parents[m] for m in MODALITIES if m in parents)
-
-
-def _encoder_result(run: Run, modality: Modality) -> EncoderResult:
-    bundle = read_bundle(run.encoder(modality), f"{modality} encoder")
-    return {
-        "network": bundle.config["config"].get("network", "vsm"),
-        "n_parameters": sum(t.numel() for t in bundle.weights.values()),
-        "embedding_dim": bundle.config["embedding_dim"],
-        "curve": bundle.files["curve.json"],
-    }
-
-
-def _curve(folder: Path) -> Curve:
-    return cast(Curve, json.loads((folder / "curve.json").read_text(encoding="utf-8")))
+    parts = []
+    for name in inputs:
+        plain = name.removeprefix(JOINT)
+        short = short_name(plain).upper() if plain in MODALITIES else plain
+        parts.append(JOINT * name.startswith(JOINT) + short)
+    return "+".join(parts)

@@ -1,0 +1,81 @@
+"""What each artefact is made from. A fingerprint is known before the artefact is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmgenre.encoders.network import EncoderConfig
+from mmgenre.inputs.extraction import inputs_provenance
+from mmgenre.manifest import Modality
+from mmgenre.provenance import Provenance
+from mmgenre.recipe import Recipe
+from mmgenre.runs import Run
+
+# Each rises when the code of its stage changes what it writes.
+ENCODER_VERSION, EMBED_VERSION, JOINT_VERSION, FUSION_VERSION = 2, 1, 2, 2
+
+
+def encoder_config(recipe: Recipe, modality: Modality) -> EncoderConfig:
+    """The recipe's section of a modality."""
+    sections: dict[Modality, EncoderConfig] = {
+        "audio": recipe.audio,
+        "text": recipe.text,
+        "image": recipe.image,
+    }
+    return sections[modality]
+
+
+def of_inputs(run: Run, modality: Modality) -> Provenance:
+    """Of what is read from media."""
+    return inputs_provenance(run.manifest, modality, encoder_config(run.recipe, modality).input)
+
+
+def of_encoder(run: Run, modality: Modality, inputs: str) -> Provenance:
+    """Of an encoder trained on inputs of that fingerprint."""
+    recipe = run.recipe
+    config = encoder_config(recipe, modality)
+    return Provenance(
+        "encoder",
+        ENCODER_VERSION,
+        {
+            modality: config.model_dump(mode="json", exclude={"input"}),
+            "target": recipe.target.used(),
+            "task": recipe.labels.task,
+            "seed": recipe.seed,
+            "labels": run.task_digest,
+        },
+        {"inputs": inputs},
+    )
+
+
+def of_embeddings(modality: Modality, inputs: str, encoder: str) -> Provenance:
+    """Of the vectors that an encoder makes of inputs."""
+    parents = {"inputs": inputs, "encoder": encoder}
+    return Provenance("embeddings", EMBED_VERSION, {"modality": modality}, parents)
+
+
+def of_joint(run: Run, recipe: Recipe, embeddings: Mapping[str, str]) -> Provenance:
+    """Of the joint space of embeddings, given by input name -> fingerprint."""
+    parameters = {
+        "joint": recipe.joint.model_dump(exclude={"modalities"}),
+        "seed": recipe.seed,
+        "splits": run.task_digest,
+    }
+    return Provenance("joint", JOINT_VERSION, parameters, embeddings)
+
+
+def of_fusion(
+    run: Run, recipe: Recipe, rows: Sequence[Sequence[str]], seeds: int, parents: Mapping[str, str]
+) -> Provenance:
+    """Of the heads over some rows of inputs; parents are the inputs' stores and their encoders."""
+    parameters: dict[str, Any] = {
+        "fusion": recipe.fusion.model_dump(exclude={"joint"}),  # the rows say it
+        "target": recipe.fusion_target.used(),
+        "task": recipe.labels.task,
+        "seed": recipe.seed,
+        "seeds": seeds,
+        "rows": [list(names) for names in rows],
+        "labels": run.task_digest,
+    }
+    return Provenance("fusion", FUSION_VERSION, parameters, parents)
