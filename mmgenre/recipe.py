@@ -93,10 +93,19 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: unknown recipe, key or value; names the nearest known ones.
     """
-    values = _read(name, ())
+    values = read_values(name)
+    if "table" in values:
+        raise RecipeError(
+            f"recipe {name}: is a table of experiments; run it with mmgenre run {name}"
+        )
     for setting in settings:
         values = merge(values, parse_setting(setting))
     return validate(values, where=name)
+
+
+def read_values(name: str) -> dict[str, Any]:
+    """What a recipe and the recipes below it state, not yet checked."""
+    return _read(name, ())
 
 
 def validate(values: Mapping[str, Any], *, where: str) -> Recipe:
@@ -133,8 +142,13 @@ def parse_setting(setting: str) -> dict[str, Any]:
         value: Any = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    for part in reversed(parts):
-        value = {part: value}
+    return setting_at(key, value)
+
+
+def setting_at(key: str, value: Any) -> dict[str, Any]:
+    """`a.b` and a value -> {"a": {"b": value}}."""
+    for part in reversed(key.split(".")):
+        value = {part.strip(): value}
     return dict(value)
 
 

@@ -22,6 +22,7 @@ ROOMS: tuple[frozenset[str], ...] = tuple(
         "mmgenre",
         "stages",
         "runs evaluation",
+        "experiment",
         "recipe",
         "report",
         "tagger explain",

@@ -13,7 +13,7 @@ from mmgenre.recipe import Recipe
 from mmgenre.runs import Run
 
 # Each rises when the code of its stage changes what it writes.
-ENCODER_VERSION, EMBED_VERSION, JOINT_VERSION, FUSION_VERSION = 2, 1, 2, 2
+ENCODER_VERSION, EMBED_VERSION, JOINT_VERSION, FUSION_VERSION, ROW_VERSION = 2, 1, 2, 2, 1
 
 
 def encoder_config(recipe: Recipe, modality: Modality) -> EncoderConfig:
@@ -79,3 +79,21 @@ def of_fusion(
         "labels": run.task_digest,
     }
     return Provenance("fusion", FUSION_VERSION, parameters, parents)
+
+
+def of_row(run: Run, inputs: Sequence[str], scores: str, parents: Mapping[str, str]) -> Provenance:
+    """Of a row of an experiment: a head over its inputs, or the scores of the encoder itself."""
+    recipe = run.recipe
+    parameters: dict[str, Any] = {
+        "inputs": list(inputs),
+        "scores": scores,
+        "labels": run.task_digest,
+        "task": recipe.labels.task,
+    }
+    if scores == "head":
+        parameters |= {
+            "fusion": recipe.fusion.model_dump(exclude={"joint"}),
+            "target": recipe.fusion_target.used(),
+            "seed": recipe.seed,
+        }
+    return Provenance("row", ROW_VERSION, parameters, parents)

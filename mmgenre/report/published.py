@@ -1,0 +1,142 @@
+"""An experiment's table with the published figures beside ours: terminal, Markdown, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmgenre.report.tables import EXCLUSIVE_COLUMNS, NOTHING, OVERLAPPING_COLUMNS, number
+from mmgenre.results import TableResult, TableRow
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+TITLES = EXCLUSIVE_COLUMNS | OVERLAPPING_COLUMNS
+
+
+def ours(row: TableRow, metric: str) -> str:
+    """Mean and deviation over seeds, `.871 ± .012`; a dash where there is none."""
+    spread = row["summary"].get(metric)
+    if spread is None:
+        return NOTHING
+    several = len(row["per_seed"]) > 1
+    return number(spread["mean"]) + (f" ± {number(spread['std'])}" if several else "")
+
+
+def published(row: TableRow, metric: str) -> str:
+    """The paper's figure to the decimals printed there; a dash where it has none."""
+    value = row["published"].get(metric)
+    decimals = 2 if metric.startswith("adiv") else 3
+    return NOTHING if value is None else f"{value:.{decimals}f}"
+
+
+def has_published(result: TableResult) -> bool:
+    """Whether the table has any published figure."""
+    return any(row["published"] for row in result["rows"])
+
+
+def caption(result: TableResult) -> str:
+    """What the figures are of, in one or two sentences."""
+    seeds = len(result["seeds"])
+    counts = [f"{n:,}" for n in dict.fromkeys(result["n_items"])]
+    items = {
+        "complete": "test items that have every input of the table",
+        "all": "test items, whatever they lack",
+    }[result["items"]]
+    spread = "mean ± deviation over" if seeds > 1 else "of"
+    text = f"{' / '.join(counts)} {items}; {spread} {seeds} seed{'s' if seeds > 1 else ''}."
+    if result["synthetic"]:
+        text += " The built-in catalogue is synthetic and the networks are small: compare rows"
+        text += " with each other, not with the published figures."
+    return text
+
+
+def sharing(result: TableResult) -> str:
+    """How many steps there are, and how many times cells use them."""
+    distinct = sum(step["distinct"] for step in result["steps"])
+    uses = sum(step["uses"] for step in result["steps"])
+    made = sum(step["made"] for step in result["steps"])
+    each = ", ".join(f"{s['stage']} {s['distinct']} for {s['uses']}" for s in result["steps"])
+    return f"{distinct} steps serve {uses} uses ({each}); {made} were made now."
+
+
+def markdown(result: TableResult) -> str:
+    """The table as Markdown."""
+    with_published = has_published(result)
+    heads, marks = ["row"], ["---"]
+    for metric in result["metrics"]:
+        heads += [TITLES.get(metric, metric)] + ["published"] * with_published
+        marks += ["---:"] * (1 + with_published)
+    lines = [f"# {result['title']}", "", caption(result), ""]
+    lines += [f"| {' | '.join(heads)} |", f"|{'|'.join(marks)}|"]
+    for row in result["rows"]:
+        cells = [row["name"].replace("|", "\\|")]
+        for metric in result["metrics"]:
+            cells += [ours(row, metric)] + [published(row, metric)] * with_published
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", sharing(result)]
+    faults = [f"- {row['name']}: {fault}" for row in result["rows"] for fault in row["failed"]]
+    if faults:
+        lines += ["", "Without figures:", "", *faults]
+    return "\n".join(lines) + "\n"
+
+
+def as_csv(result: TableResult) -> str:
+    """A line a row and metric: mean, deviation, number of seeds, published."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "metric", "mean", "std", "n_seeds", "published", "failed"])
+    for row in result["rows"]:
+        for metric in result["metrics"]:
+            spread = row["summary"].get(metric)
+            figures = [spread["mean"], spread["std"]] if spread else ["", ""]
+            writer.writerow(
+                [
+                    row["name"],
+                    metric,
+                    *figures,
+                    len(row["per_seed"]),
+                    row["published"].get(metric, ""),
+                    "; ".join(row["failed"]),
+                ]
+            )
+    return text.getvalue()
+
+
+def write_tables(result: TableResult, folder: Path) -> Path:
+    """Writes table.md and table.csv beside table.json; returns the Markdown's path."""
+    (folder / "table.csv").write_text(as_csv(result), encoding="utf-8")
+    path = folder / "table.md"
+    path.write_text(markdown(result), encoding="utf-8")
+    return path
+
+
+def rich_published(result: TableResult) -> Table:
+    """The table for a terminal."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    with_published = has_published(result)
+    table = Table(
+        title=Text(result["title"], style="bold"),
+        caption=Text(f"{caption(result)}\n{sharing(result)}"),
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE,
+    )
+    table.add_column("row", overflow="fold")
+    for metric in result["metrics"]:
+        title = TITLES.get(metric, metric).replace("ROC-AUC", "AUC").replace("PR-AUC", "AP")
+        table.add_column(title, justify="right", no_wrap=True)
+        if with_published:
+            table.add_column("publ.", justify="right", style="dim")
+    for row in result["rows"]:
+        cells = [Text(row["name"], style="red" if row["failed"] else "")]
+        for metric in result["metrics"]:
+            cells.append(Text(ours(row, metric)))
+            cells += [Text(published(row, metric))] * with_published
+        table.add_row(*cells)
+    return table

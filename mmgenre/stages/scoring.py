@@ -1,0 +1,95 @@
+"""A row of an experiment: its head, or its encoder alone, and the scores of all test items."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmgenre import metrics
+from mmgenre.encoders.network import load_task_head
+from mmgenre.errors import MmgenreError
+from mmgenre.experiment import Cell
+from mmgenre.files import write_json
+from mmgenre.manifest import Modality
+from mmgenre.provenance import Provenance
+from mmgenre.runs import Run
+from mmgenre.stages.aligning import feature_table
+from mmgenre.stages.features import labels_of
+from mmgenre.stages.fusing import fusion_data, train_head
+from mmgenre.store import FeatureStore, write_store
+
+ROW_SCORES, ROW = "scores.h5", "row.json"
+
+
+@dataclass(frozen=True)
+class RowScores:
+    """What a row says of the test items.
+
+    `ids`: of the items that have scores; `scores`: (n, n_labels); `complete`: (n,) whether the
+    item has every input of the row.
+    """
+
+    ids: tuple[str, ...]
+    scores: NDArray[np.float32]
+    complete: NDArray[np.bool_]
+    threshold: float | None
+
+
+def score_row(
+    run: Run, cell: Cell, joined: Sequence[str], folder: Path, provenance: Provenance
+) -> Path:
+    """Trains what a row needs, scores the test items, writes both into `folder`.
+
+    Raises:
+        MmgenreError: a split has no item with any of the inputs.
+    """
+    if cell.scores == "encoder":
+        ids, scores, threshold = _scores_of_encoder(run, cast(Modality, cell.inputs[0]))
+        complete = np.ones(len(ids), dtype=bool)
+    else:
+        data = fusion_data(run, run.recipe, [cell.inputs], joined)
+        trained = train_head(data, run.recipe, cell.inputs, run.recipe.seed)
+        trained.model.save(folder / "model", provenance)
+        ids, scores, threshold = run.manifest.ids("test"), trained.scores, trained.model.threshold
+        complete = data.complete
+    write_json(folder / ROW, {"name": cell.name, "inputs": cell.inputs, "threshold": threshold})
+    blocks = [(ids, complete[:, None].astype(np.uint8))]
+    write_store(folder / ROW_SCORES, "complete", blocks, provenance)
+    # Written last: its fingerprint says that everything beside it is there.
+    write_store(folder / ROW_SCORES, "scores", [(ids, scores.astype(np.float32))], provenance)
+    return folder
+
+
+def read_row(folder: Path) -> RowScores:
+    """Reads what `score_row` wrote."""
+    with FeatureStore(folder / ROW_SCORES, "scores") as store:
+        ids, scores = store.ids, store.take(store.ids)
+    with FeatureStore(folder / ROW_SCORES, "complete") as store:
+        complete = store.take(ids)[:, 0].astype(bool)
+    threshold = json.loads((folder / ROW).read_text(encoding="utf-8"))["threshold"]
+    return RowScores(ids, scores, complete, threshold)
+
+
+def _scores_of_encoder(
+    run: Run, modality: Modality
+) -> tuple[tuple[str, ...], NDArray[np.float64], float | None]:
+    """An encoder's own scores of the test items that it has embedded; threshold by validation."""
+    head = load_task_head(run.encoder(modality), modality)
+    found: dict[str, tuple[tuple[str, ...], NDArray[np.float64]]] = {}
+    for split in ("val", "test"):
+        table = feature_table(run, [modality], run.manifest.ids(split))
+        table = table.select(table.present[modality])
+        if not len(table):
+            raise MmgenreError(f"{run.dataset}: no {split} item has usable {modality}")
+        found[split] = table.ids, head.scores(table.x[modality])
+    threshold = None
+    if not run.recipe.exclusive:
+        ids, scores = found["val"]
+        threshold = metrics.best_threshold(labels_of(run, ids, run.recipe), scores)
+    return (*found["test"], threshold)
