@@ -2,80 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, model_validator
 from torch import Tensor, nn
 from torchaudio.transforms import FrequencyMasking, TimeMasking
 
 from mmgenre.config import Settings
+from mmgenre.encoders.convolutions import NETWORKS, AudioNetwork
 from mmgenre.encoders.dense import EmbeddingDim, to_embedding
-from mmgenre.inputs.audio import SAMPLE_RATE_HZ, AudioInput
+from mmgenre.inputs.audio import SAMPLE_RATE_HZ, AudioFeatures, AudioInput
 from mmgenre.inputs.cqt import FLOOR_DB, HOP_SAMPLES, N_BINS
 from mmgenre.store import FeatureStore
 from mmgenre.targets import TargetName
 from mmgenre.training import TrainingConfig
-
-AudioNetwork = Literal[
-    "single-label", "low-3x3", "high-3x3", "low-4x96", "high-4x96", "low-4x70", "high-4x70"
-]
-Kernel = tuple[int, int]  # frames x bins
-
-
-@dataclass(frozen=True)
-class Layers:
-    """Per convolution its kernel, its pool (None: none) and its number of filters."""
-
-    kernels: tuple[Kernel, ...]
-    pools: tuple[Kernel | None, ...]
-    filters: tuple[int, ...]
-
-    @property
-    def least_frames(self) -> int:
-        """The shortest patch of which the last pool still gives something."""
-        frames = 1
-        for kernel, pool in zip(reversed(self.kernels), reversed(self.pools), strict=True):
-            frames = frames * (pool[0] if pool else 1) + kernel[0] - 1
-        return frames
-
-
-LOW, HIGH = (64, 128, 128, 64), (256, 512, 1024, 1024)
-K_4X96: tuple[Kernel, ...] = ((4, 96), (4, 1), (4, 1), (1, 1))
-K_4X70: tuple[Kernel, ...] = ((4, 70), (4, 6), (4, 1), (1, 1))
-# As printed in table 5. The published 16.5M of HIGH-3x3 needs another fourth layer (FACTS).
-K_3X3: tuple[Kernel, ...] = ((3, 3), (3, 3), (3, 3), (1, 1))
-P_4X96: tuple[Kernel | None, ...] = ((4, 1), (4, 1), (4, 1), None)
-P_4X70: tuple[Kernel | None, ...] = ((4, 4), (4, 1), (4, 1), None)
-P_3X3: tuple[Kernel | None, ...] = ((4, 2), (4, 2), (4, 1), (4, 5))
-
-NETWORKS: dict[AudioNetwork, Layers] = {
-    # Oramas 2018, sec. 6.2
-    "single-label": Layers(((4, 96), (4, 1), (4, 1)), ((4, 1), (4, 1), (2, 1)), (64, 128, 256)),
-    # Oramas 2018, table 5
-    "low-4x96": Layers(K_4X96, P_4X96, LOW),
-    "high-4x96": Layers(K_4X96, P_4X96, HIGH),
-    "low-4x70": Layers(K_4X70, P_4X70, LOW),
-    "high-4x70": Layers(K_4X70, P_4X70, HIGH),
-    "low-3x3": Layers(K_3X3, P_3X3, LOW),
-    "high-3x3": Layers(K_3X3, P_3X3, HIGH),
-}
 
 
 class AudioConfig(Settings):
     """`dropout` None: as published (0.5 for single-label, and for HIGH with COSINE; else 0).
 
     `patches`: how many evenly spaced ones are averaged at prediction; the paper took 1.
+    `width_multiplier` scales the number of filters of every convolution, so that each network
+    can run in a small size; other than 1 it departs from the paper. `embedding_dim` None: 2048.
+
+    The network "timbre" has no patches and no convolutions: `patch_s` and `patches` say nothing
+    there, masks and narrower layers are refused, dropout falls on its 48 numbers, and these are
+    its embedding unless an `embedding_dim` asks for a dense layer.
+
+    `input.features` follows from the network and need not be set, "msd-timbre" apart; only that
+    is kept with the settings, so that another network can be set later.
     """
 
     network: AudioNetwork = "low-4x70"
+    width_multiplier: float = Field(1.0, gt=0, le=1)
     patch_s: float = Field(15.0, gt=0)
     patches: int = Field(3, ge=1)
-    embedding_dim: EmbeddingDim = 2048
+    embedding_dim: EmbeddingDim | None = None
     dropout: float | None = Field(None, ge=0, lt=1)
     spec_augment: bool = False
     input: AudioInput = AudioInput()
@@ -86,8 +53,39 @@ class AudioConfig(Settings):
         """Frames of a patch: 322 for 15 s."""
         return int(self.patch_s * SAMPLE_RATE_HZ / HOP_SAMPLES)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _network_decides_features(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        given = values.get("input", {})
+        if isinstance(given, AudioInput):
+            given = given.model_dump(exclude_unset=True)
+        if not isinstance(given, Mapping) or "features" in given:
+            return values
+        return {**values, "input": {"features": _features(values.get("network"))[0], **given}}
+
+    @field_serializer("input")
+    def _without_what_follows(self, value: AudioInput) -> dict[str, Any]:
+        follows = value.features == _features(self.network)[0]
+        return value.model_dump(exclude={"features"} if follows else set())
+
     @model_validator(mode="after")
-    def _patch_fits(self) -> Self:
+    def _fits_the_network(self) -> Self:
+        allowed = _features(self.network)
+        if self.input.features not in allowed:
+            raise ValueError(
+                f"input.features {self.input.features!r}: {self.network} reads "
+                f"{' or '.join(allowed)}; set that, or leave it out in a new run"
+            )
+        if self.network == "timbre":
+            if self.width_multiplier != 1:
+                raise ValueError(
+                    f"width_multiplier {self.width_multiplier:g}: timbre has no filters; give 1"
+                )
+            if self.spec_augment:
+                raise ValueError("spec_augment: timbre has no patches to mask; set it to false")
+            return self
         least = NETWORKS[self.network].least_frames
         if self.patch_frames < least:
             least_s = least * HOP_SAMPLES / SAMPLE_RATE_HZ
@@ -96,12 +94,30 @@ class AudioConfig(Settings):
             )
         return self
 
+    @property
+    def filters(self) -> tuple[int, ...]:
+        """Numbers of filters, at least 1 a convolution."""
+        published = NETWORKS[self.network].filters
+        return tuple(max(1, round(self.width_multiplier * n)) for n in published)
+
+    @property
+    def output_dim(self) -> EmbeddingDim:
+        """The width asked for: timbre's own where nothing is said, else 2048."""
+        if self.embedding_dim is not None:
+            return self.embedding_dim
+        return "native" if self.network == "timbre" else 2048
+
     def dropout_for(self, target: TargetName) -> float:
-        """The dropout after each pool."""
+        """The dropout after each pool; of timbre, before its output layer."""
         if self.dropout is not None:
             return self.dropout
         high_cosine = self.network.startswith("high") and target == "cosine"
         return 0.5 if self.network == "single-label" or high_cosine else 0.0
+
+
+def _features(network: object) -> tuple[AudioFeatures, ...]:
+    """What a network can read, first what it reads unless told otherwise."""
+    return ("timbre", "msd-timbre") if network == "timbre" else ("cqt",)
 
 
 class AudioEncoder(nn.Module):
@@ -118,8 +134,10 @@ class AudioEncoder(nn.Module):
         self.register_buffer("std", torch.ones(N_BINS))
         layers, dropout = NETWORKS[config.network], config.dropout_for(target)
         channels, blocks = 1, []
-        for kernel, pool, filters in zip(layers.kernels, layers.pools, layers.filters, strict=True):
-            blocks += [nn.Conv2d(channels, filters, kernel), nn.ReLU()]
+        for i, filters in enumerate(config.filters):
+            kernel, pool = layers.kernels[i], layers.pools[i]
+            padding = "same" if i in layers.padded else "valid"
+            blocks += [nn.Conv2d(channels, filters, kernel, padding=padding), nn.ReLU()]
             blocks += [nn.MaxPool2d(pool)] if pool else []
             blocks += [nn.Dropout(dropout)] if dropout else []
             channels = filters
@@ -131,7 +149,7 @@ class AudioEncoder(nn.Module):
         with torch.no_grad():
             shape = (1, 1, config.patch_frames, N_BINS)
             width = self.convolutions(torch.zeros(shape)).shape[1]
-        self.embedding, self.embedding_dim = to_embedding(width, config.embedding_dim)
+        self.embedding, self.embedding_dim = to_embedding(width, config.output_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Embeds patches."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,8 +14,11 @@ from torch import Tensor, nn
 
 from mmgenre.bundle import Bundle, read_bundle, write_bundle
 from mmgenre.encoders.audio import AudioConfig, AudioEncoder
+from mmgenre.encoders.examples import InputExamples, Source
 from mmgenre.encoders.image import ImageConfig, ImageEncoder, make_image_encoder
+from mmgenre.encoders.sentences import SentenceEncoder, make_sentence_encoder
 from mmgenre.encoders.text import TextConfig, TextEncoder, make_text_encoder
+from mmgenre.encoders.timbre import TimbreEncoder
 from mmgenre.manifest import TRACK_SEPARATOR, Modality
 from mmgenre.progress import Progress, silent
 from mmgenre.provenance import Provenance
@@ -23,20 +26,10 @@ from mmgenre.store import FeatureStore
 from mmgenre.targets import Target, TargetName, load_target
 from mmgenre.training import Batch, FitLog, TrainingConfig, fit, seeded
 
-Encoder = AudioEncoder | TextEncoder | ImageEncoder
+Encoder = AudioEncoder | TimbreEncoder | TextEncoder | SentenceEncoder | ImageEncoder
 EncoderConfig = AudioConfig | TextConfig | ImageConfig
 VOCABULARY = "vocabulary.json"
 OUTPUT = "output."  # names of the output layer's weights in an encoder's folder
-
-
-class Source(Protocol):
-    """Rows of an input store as an encoder wants them."""
-
-    def views(
-        self, ids: Sequence[str], rng: np.random.Generator | None
-    ) -> NDArray[Any]:  # (n, n_views, ...)
-        """With `rng` one random view of each row for training, without it the evaluation views."""
-        ...
 
 
 class GenreNetwork(nn.Module):
@@ -53,33 +46,18 @@ class GenreNetwork(nn.Module):
         return self.output(self.dropout(self.encoder(x)))  # type: ignore[no-any-return]
 
 
-class InputExamples:
-    """Views of input rows with the targets of the items they belong to."""
-
-    def __init__(self, source: Source, ids: Sequence[str], targets: NDArray[np.float32]) -> None:
-        self.source, self.ids, self.targets = source, ids, targets
-
-    def __len__(self) -> int:
-        """The number of rows."""
-        return len(self.ids)
-
-    def batch(self, rows: NDArray[np.intp], rng: np.random.Generator | None) -> Batch:
-        """{"x": (views, ...), "target": (views, dim)}; each view is an example of its own."""
-        views = self.source.views([self.ids[i] for i in rows], rng)
-        targets = np.repeat(self.targets[rows], views.shape[1], axis=0)
-        x = views.reshape(-1, *views.shape[2:])
-        return {"x": torch.from_numpy(x), "target": torch.from_numpy(targets)}
-
-
 def make_encoder(
     config: EncoderConfig, target: TargetName, store: FeatureStore, train_ids: Sequence[str]
 ) -> Encoder:
     """An untrained encoder, its statistics fitted on the training rows."""
     if isinstance(config, TextConfig):
+        if config.encoder == "sentence-transformers":
+            return make_sentence_encoder(config)
         return make_text_encoder(config, store, train_ids)
     if isinstance(config, ImageConfig):
         return make_image_encoder(config)
-    encoder = AudioEncoder(config, target)
+    kind = TimbreEncoder if config.network == "timbre" else AudioEncoder
+    encoder = kind(config, target)
     encoder.fit(store, train_ids)
     return encoder
 
@@ -152,7 +130,7 @@ def embed(
 ) -> NDArray[np.float32]:
     """Embeddings of input rows, (n, embedding_dim): the mean over the evaluation views."""
     encoder.eval()
-    device = next(encoder.parameters()).device
+    device = next(iter(encoder.state_dict().values())).device  # some have no parameter
     result = np.zeros((len(ids), encoder.embedding_dim), np.float32)
     for start in range(0, len(ids), batch_size):
         progress(task, start, len(ids))
@@ -214,19 +192,28 @@ def load_encoder(folder: Path, modality: Modality) -> tuple[Encoder, Bundle]:
 
     Raises:
         BundleError: the folder is missing, damaged, or another modality's.
+        WeightsError: it needs a sentence model that is not there, or is another one now.
     """
     bundle = read_bundle(folder, f"{modality} encoder")
-    state = bundle.config["config"]
-    encoder: Encoder
-    if modality == "audio":
-        encoder = AudioEncoder(AudioConfig.model_validate(state), bundle.config["target"])
-    elif modality == "text":
-        encoder = TextEncoder(TextConfig.model_validate(state), bundle.files[VOCABULARY])
-    else:
-        encoder = ImageEncoder(ImageConfig.model_validate(state))
+    encoder = _untrained(bundle, modality)
     own = {name: t for name, t in bundle.weights.items() if not name.startswith(OUTPUT)}
     encoder.load_state_dict(own)
     return encoder.eval(), bundle
+
+
+def _untrained(bundle: Bundle, modality: Modality) -> Encoder:
+    """The encoder that a folder describes, without its weights."""
+    state = bundle.config["config"]
+    if modality == "audio":
+        config = AudioConfig.model_validate(state)
+        kind = TimbreEncoder if config.network == "timbre" else AudioEncoder
+        return kind(config, bundle.config["target"])
+    if modality == "image":
+        return ImageEncoder(ImageConfig.model_validate(state))
+    text = TextConfig.model_validate(state)
+    if text.encoder == "sentence-transformers":
+        return make_sentence_encoder(text, bundle.config["model_sha256"])
+    return TextEncoder(text, bundle.files[VOCABULARY])
 
 
 @dataclass(frozen=True)

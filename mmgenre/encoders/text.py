@@ -1,15 +1,18 @@
-"""The text encoder: tf-idf vector-space model through a feed-forward network (METHOD sec. 3)."""
+"""The text encoder: tf-idf vector-space model through a feed-forward network (METHOD sec. 3).
+
+`mmgenre.encoders.sentences` has the other one, with the same network over sentence vectors.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Literal, Self, TypedDict
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor, nn
 
@@ -20,13 +23,22 @@ from mmgenre.inputs.text import TextInput
 from mmgenre.store import FeatureStore
 from mmgenre.training import TrainingConfig
 
+HOW_TO_GET_A_MODEL = (
+    "Download one where there is a network, for instance: "
+    "hf download sentence-transformers/all-MiniLM-L6-v2 --local-dir models/all-MiniLM-L6-v2, "
+    "copy the folder here, and give it: --set text.model=models/all-MiniLM-L6-v2"
+)
+
 
 class TextConfig(Settings):
     """The VSM: at most `max_words` words, none in more than a share `max_df` of the texts.
 
-    `ngrams` 2 counts pairs of words as words, too; the paper has 1.
+    `ngrams` 2 counts pairs of words as words, too; the paper has 1. The encoder
+    "sentence-transformers" has none of these three; its `model` is a folder on this machine.
     """
 
+    encoder: Literal["vsm", "sentence-transformers"] = "vsm"
+    model: str | None = None
     max_words: int = Field(10_000, ge=1)
     max_df: float = Field(0.5, gt=0, le=1)
     ngrams: int = Field(1, ge=1, le=3)
@@ -35,6 +47,24 @@ class TextConfig(Settings):
     embedding_dim: EmbeddingDim = 2048
     input: TextInput = TextInput()
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _settings_are_of_the_encoder(self) -> Self:
+        if self.encoder == "vsm" and self.model is not None:
+            raise ValueError(
+                f"model {self.model!r}: the vsm has none; "
+                "set encoder to sentence-transformers, or leave model out"
+            )
+        if self.encoder == "sentence-transformers":
+            if self.model is None:
+                raise ValueError(f"model: sentence-transformers needs one. {HOW_TO_GET_A_MODEL}")
+            for name in ("max_words", "max_df", "ngrams"):
+                value, default = getattr(self, name), type(self).model_fields[name].default
+                if value != default:
+                    raise ValueError(
+                        f"{name} {value!r}: only the vsm counts words; leave it at {default!r}"
+                    )
+        return self
 
 
 class Vocabulary(TypedDict):
@@ -51,14 +81,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.config, self.vocabulary = config, vocabulary
         self.output_dropout = config.dropout
-        self.hidden = nn.Sequential(
-            nn.Dropout(config.dropout),
-            nn.Linear(len(vocabulary["words"]), config.hidden_dim),
-            nn.ReLU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(config.hidden_dim, config.hidden_dim),
-            nn.ReLU(),
-        )
+        self.hidden = feed_forward(len(vocabulary["words"]), config)
         self.embedding, self.embedding_dim = to_embedding(config.hidden_dim, config.embedding_dim)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,6 +99,18 @@ class TextEncoder(nn.Module):
     def state(self) -> dict[str, Any]:
         """Plain data from which `TextEncoder` is made again, weights and vocabulary apart."""
         return {"config": self.config.model_dump(mode="json")}
+
+
+def feed_forward(width: int, config: TextConfig) -> nn.Sequential:
+    """The two hidden layers over inputs of a width, a dropout before each."""
+    return nn.Sequential(
+        nn.Dropout(config.dropout),
+        nn.Linear(width, config.hidden_dim),
+        nn.ReLU(),
+        nn.Dropout(config.dropout),
+        nn.Linear(config.hidden_dim, config.hidden_dim),
+        nn.ReLU(),
+    )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -55,6 +56,19 @@ def load_path(network: nn.Module, path: Path, sha256: str | None) -> None:
     if sha256 is not None and sha256_file(path) != sha256.lower():
         raise WeightsError(f"{path}: sha256 is {sha256_file(path)}, the recipe says {sha256}")
     load_file_into(network, path)
+
+
+def sha256_folder(folder: Path) -> str:
+    """One hash over the names and bytes of a folder's files, as 64 hex digits.
+
+    Hidden files do not count: downloaders and file managers keep their own notes there.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder)
+        if not any(part.startswith(".") for part in name.parts):
+            digest.update(f"{name.as_posix()}\0{sha256_file(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def load_file_into(network: nn.Module, path: Path) -> None:

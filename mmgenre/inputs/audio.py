@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import soundfile
@@ -14,9 +15,12 @@ from mmgenre.config import Settings
 from mmgenre.errors import InputError
 
 SAMPLE_RATE_HZ = 22_050
+MSD_SUFFIX = ".h5"  # files of the Million Song Dataset, which hold features and no audio
 SILENCE_PEAK = 1e-4  # -80 dBFS: below it, decibels relative to the track's maximum show only noise
 # An mp3 may decode a frame or two less than its header declares; one cut short lacks far more.
 DECODED_SHARE = 0.98
+
+AudioFeatures = Literal["cqt", "timbre", "msd-timbre"]
 
 
 class AudioInput(Settings):
@@ -24,8 +28,11 @@ class AudioInput(Settings):
 
     Of a track longer than `excerpt_s` the middle is read: it bounds memory, and intros and fades
     say little. One shorter than `min_s` is refused; the lowest filters of the CQT need 0.75 s.
+    `features`: what becomes of the samples (`mmgenre.inputs.cqt`, `mmgenre.inputs.timbre`); with
+    "msd-timbre" the files hold no audio but features, which are read whole.
     """
 
+    features: AudioFeatures = "cqt"
     excerpt_s: float = Field(300.0, gt=0)
     min_s: float = Field(1.0, ge=0.75)
 
@@ -39,6 +46,13 @@ def load_audio(path: Path, config: AudioInput | None = None) -> NDArray[np.float
     config = config or AudioInput()
     if not path.is_file():
         raise InputError("missing", str(path), "no such file")
+    if path.suffix.lower() == MSD_SUFFIX:
+        raise InputError(
+            "unreadable",
+            str(path),
+            "holds features of the Million Song Dataset and no audio; "
+            "read them with --set audio.network=timbre --set audio.input.features=msd-timbre",
+        )
     try:
         with soundfile.SoundFile(path) as file:
             rate_hz, declared = file.samplerate, file.frames

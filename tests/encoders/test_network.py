@@ -18,7 +18,6 @@ from mmgenre.encoders.network import (
     Encoder,
     EncoderConfig,
     GenreNetwork,
-    InputExamples,
     embed,
     item_of,
     load_encoder,
@@ -208,15 +207,6 @@ class Counting:
     def views(self, ids: Sequence[str], rng: np.random.Generator | None) -> NDArray[np.float32]:
         assert rng is None
         return np.array([[[int(i), v] for v in range(3)] for i in ids], np.float32)
-
-
-def test_each_view_of_a_row_is_an_example_with_the_rows_target() -> None:
-    targets = np.array([[1, 0], [0, 1], [1, 1]], np.float32)
-    examples = InputExamples(Counting(), ["5", "6", "7"], targets)
-    assert len(examples) == 3
-    batch = examples.batch(np.array([2, 0]), None)
-    assert batch["x"].tolist() == [[7, 0], [7, 1], [7, 2], [5, 0], [5, 1], [5, 2]]
-    assert batch["target"].tolist() == [[1, 1]] * 3 + [[1, 0]] * 3
 
 
 def test_an_embedding_is_the_mean_over_the_views(tmp_path: Path) -> None:

@@ -143,6 +143,14 @@ def test_what_is_no_audio_is_refused(tmp_path: Path) -> None:
     assert code_of(random) == "unreadable"
 
 
+def test_a_file_of_features_says_who_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "TRAXLZU.h5"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n")
+    assert code_of(path) == "unreadable"
+    with pytest.raises(InputError, match=r"--set audio\.input\.features=msd-timbre"):
+        load_audio(path)
+
+
 # Without an excerpt some samples are decoded, but fewer than declared; with one, its middle lies
 # beyond the cut and not a single sample is.
 @pytest.mark.parametrize("excerpt_s", [300.0, 2.0])
