@@ -141,11 +141,106 @@ def fuse_command(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="Folder of the run.")] = DEFAULT_RUN) -> None:
-    """Writes one self-contained HTML page about a run."""
-    from mmgenre.report import write_report
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of the run.")] = DEFAULT_RUN,
+    human: Annotated[
+        Path | None,
+        typer.Option(help="CSV of a human annotator's F1: columns genre, and rows as A, I, A+I."),
+    ] = None,
+) -> None:
+    """Describes a run, and writes one self-contained HTML page about it."""
+    from mmgenre.stages.describing import make_report
 
-    typer.echo(write_report(run))
+    with _progress() as progress:
+        page = make_report(run, human=human, progress=progress)
+    typer.echo(page)
+
+
+RecipeArgument = Annotated[
+    str, typer.Argument(help="An experiment: its name, as oramas2018/table2, or a TOML file.")
+]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option("--dataset", help="A manifest, or 'synthetic': the built-in catalogue."),
+]
+OverlayOption = Annotated[
+    str | None,
+    typer.Option(help="A recipe laid over it, to run in another size; rows stand above it."),
+]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder that experiments share.")]
+SeedsOption = Annotated[
+    int | None, typer.Option(min=1, help="How many of the experiment's seeds; default: all.")
+]
+
+
+@app.command("run")
+def run_command(
+    recipe: RecipeArgument,
+    dataset: DatasetOption = None,
+    overlay: OverlayOption = None,
+    runs: RunsOption = Path("runs"),
+    seeds: SeedsOption = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Runs a whole experiment: every step once, a table with the published figures at the end."""
+    from mmgenre.report.published import rich_published, write_tables
+    from mmgenre.stages.grid import prepare_experiment, run_experiment, write_table
+
+    with _progress() as progress:
+        plan = prepare_experiment(
+            recipe,
+            dataset=dataset,
+            overlay=overlay,
+            runs=runs,
+            seeds=seeds,
+            settings=settings or [],
+            progress=progress,
+        )
+        result = run_experiment(plan, progress=progress)
+    page = write_tables(result, write_table(result, runs))
+    if as_json:
+        _print_json(result)
+    else:
+        _print_rich(rich_published(result))
+        typer.echo(page)
+    failed = [f"{row['name']}: {fault}" for row in result["rows"] for fault in row["failed"]]
+    for fault in failed:
+        typer.secho(f"failed: {fault}", fg=typer.colors.RED, err=True)
+    _finish([Refusal(**r) for r in result["refused"]], failed=bool(failed))  # type: ignore[arg-type]
+
+
+@app.command("plan")
+def plan_command(
+    recipe: RecipeArgument,
+    dataset: DatasetOption = None,
+    overlay: OverlayOption = None,
+    runs: RunsOption = Path("runs"),
+    seeds: SeedsOption = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Lists the steps of an experiment: which are done, what each needs, what is left to pay."""
+    from mmgenre.stages.costs import describe_plan
+    from mmgenre.stages.grid import prepare_experiment
+
+    with _progress() as progress:
+        plan = prepare_experiment(
+            recipe,
+            dataset=dataset,
+            overlay=overlay,
+            runs=runs,
+            seeds=seeds,
+            settings=settings or [],
+            progress=progress,
+        )
+        described = describe_plan(plan)
+    if as_json:
+        _print_json(described)
+    else:
+        from mmgenre.report.published import rich_plan
+
+        _print_rich(rich_plan(described))
 
 
 @app.command()
@@ -221,6 +316,42 @@ def doctor(as_json: JsonOption = False) -> None:
                 typer.echo(f"      -> {check.advice}")
     if not all(check.ok for check in checks):
         raise typer.Exit(FAILED)
+
+
+@manifest_app.command("build")
+def manifest_build(
+    name: Annotated[
+        Literal["mumu", "msdi", "cls", "tartarus"],
+        typer.Argument(help="Layout: MuMu, MSD-I, genre file of the MSD, the authors' arrays."),
+    ],
+    folder: Annotated[Path, typer.Argument(help="Where the published files lie.")],
+    out: Annotated[Path, typer.Option("--out", help="The CSV to write.")],
+    audio: Annotated[Path | None, typer.Option(help="Audio files named by track id.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Covers named by item id.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="tartarus: which of several datasets in the folder.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """A published dataset, and the media that you have of it -> a manifest."""
+    from mmgenre.datasets.build import build_manifest
+
+    with _progress() as progress:
+        built = build_manifest(
+            name,
+            folder,
+            out,
+            audio=audio,
+            images=images,
+            dataset=dataset,
+            progress=progress,
+        )
+    if as_json:
+        _print_json(built.as_dict())
+        return
+    for line in built.summary():
+        typer.echo(line)
+    typer.echo(f"next: mmgenre manifest check {out}")
 
 
 @manifest_app.command("check")
@@ -305,11 +436,15 @@ def _print_json(content: object) -> None:
 
 
 def _print_fusion(result: Any) -> None:
-    from rich.console import Console
-
     from mmgenre.report.tables import rich_table
 
-    Console().print(rich_table(result))
+    _print_rich(rich_table(result))
+
+
+def _print_rich(table: Any) -> None:
+    from rich.console import Console
+
+    Console().print(table)
 
 
 def _finish(refused: Sequence[Refusal], *, failed: bool = False) -> None:

@@ -37,3 +37,10 @@ def write_json(path: Path, content: object) -> Path:
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
     return path
+
+
+def append_line(path: Path, line: str) -> None:
+    """Adds a line to a log; what is written stays whole lines unless the machine stops midway."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")

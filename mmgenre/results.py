@@ -104,6 +104,76 @@ class RunResult(TypedDict):
     fusions: list[FusionResult]
 
 
+class TableRow(TypedDict):
+    """A row of an experiment at one point of its axes; `failed` says why it has no figures.
+
+    `per_seed` holds {metric: value}, None where a metric does not exist, in the order of the
+    table's seeds that came through.
+    """
+
+    name: str
+    inputs: list[str]
+    scores: str  # by a fusion "head", or by the "encoder" itself
+    changes: dict[str, Any]
+    published: dict[str, float]
+    per_seed: list[dict[str, float | None]]
+    summary: dict[str, Spread]
+    failed: list[str]
+
+
+class StepCount(TypedDict):
+    """The steps of one stage: how many there are, how many cells use them, what was made now."""
+
+    stage: str
+    distinct: int
+    uses: int
+    made: int
+    seconds: float
+
+
+class TableResult(TypedDict):
+    """table.json of an experiment."""
+
+    name: str
+    title: str
+    made_by: str
+    dataset: str
+    synthetic: bool
+    metrics: list[str]
+    items: str  # "complete" | "all"
+    seeds: list[int]
+    n_items: list[int]  # measured test items, by seed
+    n_labels: list[int]
+    rows: list[TableRow]
+    steps: list[StepCount]
+    refused: list[dict[str, str]]
+
+
+class PlannedStep(TypedDict):
+    """A step of an experiment: `took_s` if it was made here, `estimate_s` if it is not done."""
+
+    stage: str
+    what: str
+    fingerprint: str
+    path: str
+    needs: list[str]
+    cells: list[str]
+    done: bool
+    took_s: float | None
+    estimate_s: float | None
+
+
+class PlanResult(TypedDict):
+    """What `mmgenre plan` shows. `corrected_by`: timed steps that the estimates rest on."""
+
+    name: str
+    title: str
+    dataset: str
+    n_cells: int
+    steps: list[PlannedStep]
+    corrected_by: int
+
+
 def headline_metric(*, exclusive: bool) -> str:
     """The metric by which a task is judged: macro F1 of one genre, macro ROC-AUC of many."""
     return "macro_f1" if exclusive else "macro_roc_auc"
@@ -156,9 +226,11 @@ class Heat(TypedDict):
 class HeatResult(TypedDict):
     """Heat maps of the first test items by id that have a cover."""
 
-    method: str  # "CAM" | "Grad-CAM"
+    method: str  # "CAM" | "Grad-CAM" | "HiResCAM"
     network: str
     score: str  # "probability" | "cosine"
+    block: str  # whose output the map weighs
+    is_last: bool  # whether no later block is there
     grid: tuple[int, int]  # rows and columns of the map before it was enlarged
     crop_px: int
     n_with_cover: int  # test items
@@ -240,7 +312,8 @@ class Qualitative(TypedDict):
     metrics_sha256: str  # of the metrics.json that it goes with
     words: WordsResult | None
     heat: HeatResult | None
-    maps: list[PointMap]
-    guesses: list[GuessTable]
-    human: list[Agreement]
+    factors: PointMap | None
+    covers: PointMap | None
+    guesses: list[GuessTable] | None
+    human: list[Agreement] | None
     missing: dict[str, str]

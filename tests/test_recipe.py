@@ -13,6 +13,7 @@ from mmgenre.recipe import (
     load_recipe,
     merge,
     parse_setting,
+    read_values,
     recipe_folder,
     recipe_names,
     validate,
@@ -34,10 +35,19 @@ def test_names_are_all_files_of_the_folder() -> None:
     assert {"default", "quick"} <= set(found)
 
 
-@pytest.mark.parametrize("name", recipe_names())
+EXPERIMENTS = [name for name in recipe_names() if "table" in read_values(name)]
+
+
+@pytest.mark.parametrize("name", sorted(set(recipe_names()) - set(EXPERIMENTS)))
 def test_every_recipe_loads_and_survives_json(name: str) -> None:
     recipe = load_recipe(name)
     assert validate(recipe.model_dump(mode="json"), where=name) == recipe
+
+
+def test_an_experiment_is_no_recipe_of_a_run() -> None:
+    assert EXPERIMENTS
+    with pytest.raises(RecipeError, match="is a table of experiments; run it with mmgenre run"):
+        load_recipe(EXPERIMENTS[0])
 
 
 def test_default_is_the_library_s_own_but_for_what_it_states() -> None:
@@ -60,7 +70,7 @@ def test_quick_changes_what_it_says_and_keeps_the_rest_of_default() -> None:
         ("audio.netwrok='low-4x70'", "unknown key 'audio.netwrok'; did you mean network"),
         ("audoi.patches=2", "unknown key 'audoi'; did you mean audio"),
         ("text.training.max_epoch=2", "'text.training.max_epoch'; did you mean max_epochs"),
-        ("joint.zzz=2", "unknown key 'joint.zzz'; known: dim, margin, training"),
+        ("joint.zzz=2", "unknown key 'joint.zzz'; known: modalities, dim, margin, training"),
         ("text.max_words='many'", "text.max_words: .*valid integer, got 'many'"),
         ("text.max_words=1.5", "text.max_words: .*valid integer.*, got 1.5"),
         ("audio.spec_augment=1", "audio.spec_augment: .*valid boolean, got 1"),
@@ -166,7 +176,7 @@ def test_latin_1_is_no_toml(tmp_path: Path) -> None:
 def test_a_misspelt_name_is_given_the_nearest() -> None:
     with pytest.raises(RecipeError, match=r"no recipe 'quikc'; did you mean quick\? known: "):
         load_recipe("quikc")
-    with pytest.raises(RecipeError, match=r"no recipe 'gone\.toml'; known: default, "):
+    with pytest.raises(RecipeError, match=r"no recipe 'gone\.toml'; known: ablations"):
         load_recipe("gone.toml")
 
 

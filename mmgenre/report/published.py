@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmgenre.report.tables import EXCLUSIVE_COLUMNS, NOTHING, OVERLAPPING_COLUMNS, number
-from mmgenre.results import TableResult, TableRow
+from mmgenre.results import PlannedStep, PlanResult, TableResult, TableRow
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -140,3 +140,61 @@ def rich_published(result: TableResult) -> Table:
             cells += [Text(published(row, metric))] * with_published
         table.add_row(*cells)
     return table
+
+
+def rich_plan(plan: PlanResult) -> Table:
+    """The steps of an experiment for a terminal, in the order in which they will be made."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    left = [step for step in plan["steps"] if not step["done"]]
+    names = {step["fingerprint"]: step for step in plan["steps"]}
+    basis = (
+        f"corrected by {plan['corrected_by']} steps timed here"
+        if plan["corrected_by"]
+        else "not yet corrected by any step timed here"
+    )
+    table = Table(
+        title=Text(plan["title"], style="bold"),
+        caption=Text(
+            f"{plan['n_cells']} cells on {plan['dataset']}: {len(plan['steps'])} steps, "
+            f"{len(plan['steps']) - len(left)} done; the others take about "
+            f"{duration(sum(step['estimate_s'] or 0 for step in left))} ({basis})."
+        ),
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE,
+    )
+    for heading in ("step", "of", "needs", "for"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("cost", justify="right", no_wrap=True)
+    for step in plan["steps"]:
+        needs = Text(", ".join(_need(names[parent]) for parent in step["needs"]))
+        uses = f"{len(step['cells'])} cell{'s' if len(step['cells']) > 1 else ''}"
+        table.add_row(step["stage"], Text(step["what"]), needs, uses, _cost(step))
+    return table
+
+
+def _need(step: PlannedStep) -> str:
+    return f"{step['stage']} {step['what']}"
+
+
+def _cost(step: PlannedStep) -> str:
+    if step["done"]:
+        took = step["took_s"]
+        return "done" if took is None else f"done in {duration(took)}"
+    return f"~ {duration(step['estimate_s'] or 0)}"
+
+
+def duration(seconds: float) -> str:
+    """A span of time to two figures or so.
+
+    >>> duration(0.04), duration(48), duration(3000), duration(90_000)
+    ('0.0 s', '48 s', '50 min', '25.0 h')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -21,13 +20,14 @@ from mmgenre.files import write_json
 from mmgenre.progress import Progress, silent
 from mmgenre.results import StepCount, TableResult, TableRow
 from mmgenre.runs import SYNTHETIC
+from mmgenre.stages.costs import note_time
 from mmgenre.stages.features import labels_of
-from mmgenre.stages.planning import Plan, PlannedCell, Stage, Step, plan_experiment
+from mmgenre.stages.planning import Plan, PlannedCell, Stage, plan_experiment
 from mmgenre.stages.scoring import RowScores, read_row
 from mmgenre.store import FeatureStore
 
 DEFAULT_RUNS = Path("runs")
-POOL, LOG, TABLE = "steps", "log.jsonl", "table.json"
+POOL, TABLE = "steps", "table.json"
 
 
 def prepare_experiment(
@@ -102,26 +102,9 @@ def run_experiment(plan: Plan, *, progress: Progress = silent) -> TableResult:
             failed[step.fingerprint] = str(error)
             continue
         seconds[step.fingerprint] = perf_counter() - started
-        _note_time(plan, step, seconds[step.fingerprint])
+        note_time(plan.pool, step, seconds[step.fingerprint])
     progress("steps", len(wanted), len(wanted))
     return _tabulate(plan, failed, seconds)
-
-
-def _note_time(plan: Plan, step: Step, seconds: float) -> None:
-    """One line a step that was made: what later plans know of costs."""
-    pool = plan.cells[0].run.folder
-    line = {"fingerprint": step.fingerprint, "stage": step.stage, "what": step.what}
-    with (pool / LOG).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({**line, "seconds": round(seconds, 3)}) + "\n")
-
-
-def times_of(plan: Plan) -> dict[str, float]:
-    """Seconds that steps took when they were made, by fingerprint; the last where several."""
-    log = plan.cells[0].run.folder / LOG
-    if not log.is_file():
-        return {}
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line]
-    return {line["fingerprint"]: line["seconds"] for line in lines}
 
 
 def _tabulate(plan: Plan, failed: Mapping[str, str], seconds: Mapping[str, float]) -> TableResult:

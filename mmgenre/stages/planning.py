@@ -57,13 +57,9 @@ class Plan:
 
     experiment: Experiment
     dataset: str
+    pool: Path
     steps: Mapping[str, Step]
     cells: tuple[PlannedCell, ...]
-
-    @property
-    def n_uses(self) -> int:
-        """The steps that the cells would take if they shared nothing."""
-        return sum(len(step.cells) for step in self.steps.values())
 
 
 def plan_experiment(
@@ -83,7 +79,7 @@ def plan_experiment(
     """
     planner = _Planner(experiment, dataset, pool, progress)
     cells = [planner.add(cell, s) for s in experiment.table.seeds for cell in experiment.cells]
-    return Plan(experiment, dataset, planner.steps, tuple(cells))
+    return Plan(experiment, dataset, pool, planner.steps, tuple(cells))
 
 
 class _Planner:

@@ -1,0 +1,156 @@
+"""Experiments: every one resolves, states all rows of its table, and lets nothing misspelt pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmgenre.errors import RecipeError
+from mmgenre.experiment import OVERLAY, load_experiment
+from mmgenre.recipe import load_recipe, read_values, recipe_names
+
+NAMES = [name for name in recipe_names() if "table" in read_values(name)]
+
+HEAD = """
+base = "quick"
+[table]
+title = "Mine"
+metrics = ["macro_f1", "adiv_1"]
+"""
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("overlay", [None, OVERLAY])
+def test_every_experiment_resolves_in_full_and_in_small(name: str, overlay: str | None) -> None:
+    experiment = load_experiment(name, overlay=overlay)
+    names = [cell.name for cell in experiment.cells]
+    assert len(set(names)) == len(names) >= 2
+    recipes = [experiment.recipe(cell, 1) for cell in experiment.cells]
+    assert {recipe.seed for recipe in recipes} == {1}
+    if overlay:
+        assert {recipe.image.network for recipe in recipes} == {"resnet-18"}
+        assert {recipe.image.weights for recipe in recipes} == {"none"}
+
+
+def test_all_parts_of_the_paper_and_all_ablations_are_there() -> None:
+    wanted = "modalities target audio-network joint-space joint-margin label-factors semantics"
+    wanted += " vocabulary missing"
+    tables = {"oramas2018/table2", "oramas2018/table6"}
+    assert set(NAMES) == tables | {f"ablations/{name}" for name in wanted.split()}
+
+
+def test_table_2_is_whole() -> None:
+    """Oramas 2018, table 2, nine rows: macro F1 as printed."""
+    cells = load_experiment("oramas2018/table2").cells
+    assert [cell.published["macro_f1"] for cell in cells] == [
+        *(0.336, 0.334, 0.346, 0.255, 0.239, 0.245, 0.425, 0.400, 0.427),
+    ]
+    assert {cell.scores for cell in cells} == {"head"}
+    assert cells[-1].inputs == ("audio", "joint.audio", "image", "joint.image")
+
+
+def test_table_6_is_whole() -> None:
+    """Oramas 2018, table 6: seven and six audio rows, four of text, one of images, eight fused."""
+    experiment = load_experiment("oramas2018/table6")
+    cells = experiment.cells
+    assert [cell.published["macro_roc_auc"] for cell in cells] == [
+        *(0.792, 0.859, 0.840, 0.851, 0.862, 0.871, 0.849),
+        *(0.864, 0.881, 0.860, 0.884, 0.868, 0.888),
+        *(0.905, 0.916, 0.901, 0.917, 0.743),
+        *(0.923, 0.900, 0.921, 0.936, 0.930, 0.896, 0.919, 0.931),
+    ]
+    for cell in cells:
+        recipe = experiment.recipe(cell, 0)
+        assert (recipe.target.name == "cosine") == ("COSINE" in cell.name)
+        if len(cell.inputs) > 1:
+            assert recipe.fusion.head == recipe.target.name
+            assert cell.scores == "head"
+        sem = recipe.text.input.entities.annotator == "local"
+        assert sem == ("SEM" in cell.name or (len(cell.inputs) > 1 and "T" in cell.name[:3]))
+
+
+def test_axes_multiply_rows_and_a_cell_states_its_difference(tmp_path: Path) -> None:
+    rows = 'rows = [{ name = "A", inputs = ["audio"] }, { name = "T", inputs = ["text"] }]\n'
+    axes = """
+[table.axes]
+"joint.margin" = [0.1, 0.9]
+[table.axes.head]
+L = { fusion.head = "logistic" }
+C = { fusion.head = "cosine" }
+"""
+    experiment = load_experiment(write(tmp_path / "x.toml", HEAD + rows + axes))
+    assert [cell.name for cell in experiment.cells][:4] == [
+        "A, joint.margin=0.1, L",
+        "A, joint.margin=0.1, C",
+        "A, joint.margin=0.9, L",
+        "A, joint.margin=0.9, C",
+    ]
+    recipe = experiment.recipe(experiment.cells[3], 5)
+    assert (recipe.joint.margin, recipe.fusion.head, recipe.seed) == (0.9, "cosine", 5)
+    base = load_recipe("quick")
+    assert recipe.audio == base.audio
+    assert recipe.fusion.training == base.fusion.training
+
+
+def test_what_stands_above_what(tmp_path: Path) -> None:
+    """Base < overlay < row < single settings."""
+    own = 'rows = [{ name = "A", inputs = ["audio"], set = { audio.patches = 7 } }]\n'
+    path = write(tmp_path / "x.toml", HEAD + own + "[text]\nmax_words = 5\n")
+    text = "[audio]\npatches = 3\npatch_s = 9.0\n[text]\nmax_words = 6\n"
+    overlay = write(tmp_path / "over.toml", text)
+    experiment = load_experiment(path, overlay=overlay, settings=["audio.patch_s=8.0"])
+    recipe = experiment.recipe(experiment.cells[0], 0)
+    assert (recipe.audio.patches, recipe.audio.patch_s, recipe.text.max_words) == (7, 8.0, 6)
+
+
+ROW = '{ name = "A", inputs = ["audio"] }'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rows = []", "table.rows: .*at least 1"),
+        (f"rows = [{ROW}, {ROW}]", "two of the same name"),
+        ('rows = [{ name = "A", input = ["audio"] }]', "did you mean inputs"),
+        (f"rows = [{ROW}]\nmetrcs = 1", "unknown key 'table.metrcs'; did you mean metrics"),
+        ('rows = [{ name = "A", inputs = ["tuba"] }]', "each at most once of audio, text, image"),
+        ('rows = [{ name = "A", inputs = ["audio", "audio"] }]', "each at most once"),
+        (
+            'rows = [{ name = "A", inputs = ["audio"], set = { audio.netwrok = "x" } }]',
+            "row 'A': unknown key 'audio.netwrok'; did you mean network",
+        ),
+        (
+            'rows = [{ name = "A", inputs = ["joint.audio"], scores = "encoder" }]',
+            "an encoder scores one of audio, text, image alone",
+        ),
+        (
+            'rows = [{ name = "A", inputs = ["audio"], published = [0.5] }]',
+            "row 'A': 1 published figures for 2 metrics",
+        ),
+        (
+            'items = "all"\nrows = [{ name = "A", inputs = ["audio"], scores = "encoder" }]',
+            "an encoder scores no item that lacks its modality",
+        ),
+        (f"rows = [{ROW}]\n[table.axes]\n'joint.margin' = []", "axes joint.margin: without a val"),
+        (
+            'rows = [{ name = "A", inputs = ["audio"], published = [0.5, 0.1] }]\n'
+            "[table.axes]\n'joint.margin' = [0.1]",
+            "published figures do not go with axes",
+        ),
+        (f"rows = [{ROW}]\n[table.axes]\n'joint.margn' = [0.1]", "did you mean margin"),
+    ],
+)
+def test_what_is_not_allowed_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load_experiment(write(tmp_path / "mine.toml", HEAD + text))
+
+
+def test_a_recipe_without_a_table_is_no_experiment() -> None:
+    with pytest.raises(RecipeError, match=r"recipe quick: has no section \[table\]"):
+        load_experiment("quick")
