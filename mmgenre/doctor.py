@@ -136,11 +136,15 @@ def _store() -> str:
 
 
 def _recipes() -> str:
-    from mmgenre.recipe import load_recipe, recipe_names
+    from mmgenre.experiment import load_experiment
+    from mmgenre.recipe import is_experiment, load_recipe, recipe_names
 
     names = recipe_names()
     for name in names:
-        load_recipe(name)
+        if is_experiment(name):
+            load_experiment(name)
+        else:
+            load_recipe(name)
     return f"{len(names)} load"
 
 

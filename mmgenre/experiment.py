@@ -17,9 +17,8 @@ from pydantic import Field, ValidationError, model_validator
 from mmgenre.config import Settings
 from mmgenre.errors import RecipeError
 from mmgenre.manifest import MODALITIES
-from mmgenre.recipe import Recipe, merge, parse_setting, read_values, setting_at, validate
+from mmgenre.recipe import TABLE, Recipe, merge, parse_setting, read_values, setting_at, validate
 
-TABLE = "table"  # the section that makes a recipe an experiment
 OVERLAY = "synthetic"  # the recipe laid over an experiment on the built-in catalogue
 
 MetricName = Literal[

@@ -22,6 +22,8 @@ from mmgenre.joint import JointConfig
 from mmgenre.splits import RATIOS
 from mmgenre.targets import TargetConfig
 
+TABLE = "table"  # the section that makes a recipe an experiment
+
 
 class LabelsConfig(Settings):
     """`task` single: one genre an item, the broadest of its first label; multi: all of them."""
@@ -94,13 +96,18 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
         RecipeError: unknown recipe, key or value; names the nearest known ones.
     """
     values = read_values(name)
-    if "table" in values:
+    if TABLE in values:
         raise RecipeError(
             f"recipe {name}: is a table of experiments; run it with mmgenre run {name}"
         )
     for setting in settings:
         values = merge(values, parse_setting(setting))
     return validate(values, where=name)
+
+
+def is_experiment(name: str) -> bool:
+    """Whether a recipe has a table, and so is for `mmgenre run`."""
+    return TABLE in read_values(name)
 
 
 def read_values(name: str) -> dict[str, Any]:

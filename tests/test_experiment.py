@@ -8,9 +8,9 @@ import pytest
 
 from mmgenre.errors import RecipeError
 from mmgenre.experiment import OVERLAY, load_experiment
-from mmgenre.recipe import load_recipe, read_values, recipe_names
+from mmgenre.recipe import is_experiment, load_recipe, recipe_names
 
-NAMES = [name for name in recipe_names() if "table" in read_values(name)]
+NAMES = [name for name in recipe_names() if is_experiment(name)]
 
 HEAD = """
 base = "quick"

@@ -10,10 +10,10 @@ import pytest
 from mmgenre.errors import RecipeError
 from mmgenre.recipe import (
     Recipe,
+    is_experiment,
     load_recipe,
     merge,
     parse_setting,
-    read_values,
     recipe_folder,
     recipe_names,
     validate,
@@ -35,7 +35,7 @@ def test_names_are_all_files_of_the_folder() -> None:
     assert {"default", "quick"} <= set(found)
 
 
-EXPERIMENTS = [name for name in recipe_names() if "table" in read_values(name)]
+EXPERIMENTS = [name for name in recipe_names() if is_experiment(name)]
 
 
 @pytest.mark.parametrize("name", sorted(set(recipe_names()) - set(EXPERIMENTS)))

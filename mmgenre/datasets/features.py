@@ -100,8 +100,9 @@ def import_features(
 ) -> Path:
     """Puts vectors made elsewhere into a feature store, a group a name; other groups stay.
 
-    Rows of tracks (`ID#0`, `ID#1`) become their mean by item. A feature store passes its rows on:
-    its only group under the name given, of several groups each as `NAME.GROUP`.
+    Rows of tracks (`ID#0`, `ID#1`) become their mean by item. A feature store passes its groups on:
+    its only one under the name given, several as `NAME-GROUP`, or as they are called if the name
+    is empty.
 
     Args:
         sources: name of the group -> file that `read_features` or `FeatureStore` reads.
@@ -127,6 +128,10 @@ def import_features(
             groups |= read
     if not sources:
         faults.append("no sources")
+    unfit = [key for key in groups if not key or "." in key or "/" in key]
+    faults += [
+        f"group {key!r}: is no name for an input: empty, or with '.' or '/'" for key in unfit
+    ]
     if faults:
         raise StoreError(_listed(str(target), faults))
     return write_features(groups, target)
@@ -225,7 +230,7 @@ def _from_store(name: str, path: Path) -> dict[str, Features]:
     read = {}
     for group in groups:
         with FeatureStore(path, group) as store:
-            key = name if len(groups) == 1 else f"{name}.{group}"
+            key = name or group if len(groups) == 1 or not name else f"{name}-{group}"
             read[key] = make_features(path, store.ids, store.take(store.ids))
     return read
 

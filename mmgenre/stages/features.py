@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.bundle import bundle_fingerprint, read_bundle, write_bundle
+from mmgenre.datasets.features import import_features
 from mmgenre.encoders.image import make_image_encoder
 from mmgenre.encoders.network import (
     embed,
@@ -20,6 +21,7 @@ from mmgenre.encoders.network import (
     save_network,
     train_encoder,
 )
+from mmgenre.encoders.sentences import make_sentence_encoder
 from mmgenre.errors import MmgenreError, Refusal
 from mmgenre.inputs.extraction import extract_inputs
 from mmgenre.manifest import MODALITIES, Modality
@@ -29,7 +31,7 @@ from mmgenre.recipe import Recipe
 from mmgenre.runs import DEFAULT_RUN, Run, prepare_run
 from mmgenre.stages import lineage
 from mmgenre.stages.lineage import encoder_config
-from mmgenre.store import FeatureStore, content_hash, fingerprint_of, write_store
+from mmgenre.store import FeatureStore, content_hash, fingerprint_of, group_names, write_store
 from mmgenre.targets import make_target
 
 ADOPTED = "adopted"  # in an encoder's config: the fingerprint of the one it is a copy of
@@ -104,10 +106,10 @@ def extract_features(
             f"an encoder of {', '.join(unused)} is given, but this run extracts "
             f"{', '.join(present)} only"
         )
-    untrained = "image" in present and not state.encoder("image").is_dir()
-    if untrained and "image" not in (encoders or {}):
-        # Weights that cannot be had show now, not after hours of training audio.
-        make_image_encoder(state.recipe.image)
+    for modality in present:
+        if modality not in (encoders or {}) and not state.encoder(modality).is_dir():
+            # What cannot be had shows now, not after hours of training audio.
+            check_weights(state.recipe, modality)
     for modality, folder in (encoders or {}).items():
         adopt(state, modality, Path(folder))
     for modality in present:
@@ -122,6 +124,45 @@ def extract_features(
         with FeatureStore(state.embeddings(modality), modality) as store:
             counts[modality] = len(store)
     return Extraction(state.folder, state.folder / "embeddings.h5", counts, refusals(state))
+
+
+def check_weights(recipe: Recipe, modality: Modality) -> None:
+    """Loads what an encoder starts from, if that is published weights or a model folder.
+
+    Raises:
+        WeightsError: it cannot be had; says what to do.
+    """
+    if modality == "image":
+        make_image_encoder(recipe.image)
+    if modality == "text" and recipe.text.encoder == "sentence-transformers":
+        make_sentence_encoder(recipe.text)
+
+
+def give_features(run: Run, sources: Mapping[str, Path]) -> dict[str, int]:
+    """Takes vectors made elsewhere as inputs of a run's fusions; {input: items that have it}.
+
+    Under a modality's name they stand for that modality, whose media are then not read.
+
+    Args:
+        run: the run.
+        sources: name -> file; see `import_features`.
+
+    Raises:
+        StoreError: a file cannot be read.
+        MmgenreError: none of its ids is an item of the run.
+    """
+    import_features(sources, run.features)
+    counts = {}
+    for name in group_names(run.features):
+        with FeatureStore(run.features, name) as store:
+            counts[name] = sum(item_id in store for item_id in run.manifest.ids())
+            if not counts[name]:
+                raise MmgenreError(
+                    f"{run.features}: none of the {len(store):,} ids of {name} (first: "
+                    f"{store.ids[0]!r}) is an item of {run.dataset} (first: "
+                    f"{run.manifest.ids()[0]!r}); are they of another dataset?"
+                )
+    return counts
 
 
 def train(run: Run, modality: Modality, *, progress: Progress = silent) -> Path:
@@ -167,14 +208,19 @@ def adopt(run: Run, modality: Modality, source: Path) -> Path:
 
     Raises:
         BundleError: no encoder of that modality is there.
+        WeightsError: the model folder that it reads sentences with is gone or another.
         MmgenreError: it was trained on inputs unlike those of the run.
     """
     encoder, bundle = load_encoder(source, modality)
     wanted = encoder_config(run.recipe, modality).input
-    if encoder.config.input != wanted:
+    was, now = encoder.config.input.model_dump(), wanted.model_dump()
+    if was != now:
+        differing = [key for key in now if was[key] != now[key]]
         raise MmgenreError(
-            f"{source}: was trained on {modality} read with {encoder.config.input}, but this run "
-            f"reads it with {wanted}; change that with --set {modality}.input.KEY=VALUE"
+            f"{source}: was trained on {modality} read with "
+            f"{', '.join(f'{key}={was[key]}' for key in differing)}, but this run reads it with "
+            f"{', '.join(f'{key}={now[key]}' for key in differing)}; change that with "
+            f"--set {modality}.input.KEY=VALUE"
         )
     folder = run.encoder(modality)
     if ADOPTED in bundle.config and source.resolve() == folder.resolve():

@@ -23,10 +23,10 @@ from mmgenre.manifest import MODALITIES, SPLITS, Modality, Split, short_name
 from mmgenre.progress import Progress, silent
 from mmgenre.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.results import RESULT, FusionResult, Result, Row
-from mmgenre.runs import DEFAULT_RUN, Run, open_run
+from mmgenre.runs import DEFAULT_RUN, Run, open_run, prepare_run
 from mmgenre.stages import lineage
 from mmgenre.stages.aligning import JOINT, align, feature_table
-from mmgenre.stages.features import extract_features, is_current, labels_of
+from mmgenre.stages.features import extract_features, give_features, is_current, labels_of
 from mmgenre.stages.measuring import evaluate, read_curve
 from mmgenre.store import fingerprint_of, write_store
 from mmgenre.table import FeatureTable
@@ -40,6 +40,8 @@ def fuse(
     modalities: Sequence[Modality] = MODALITIES,
     *,
     run: Path | str = DEFAULT_RUN,
+    manifest: Path | str | None = None,
+    features: Mapping[str, Path] | None = None,
     inputs: Sequence[str] | None = None,
     head: str | None = None,
     joint: bool | None = None,
@@ -56,6 +58,9 @@ def fuse(
     Args:
         modalities: the whole; every subset of it becomes a row of the table.
         run: the run's folder.
+        manifest: CSV; to begin a run with vectors made elsewhere.
+        features: vectors made elsewhere, name -> file: further inputs, or, under a modality's
+            name, instead of its encoder; the run keeps them. See `give_features`.
         inputs: instead of all subsets this one row, as ["joint.audio"] for MM_AUDIO: its joint
             space is of all modalities, but to predict it needs audio alone.
         head: "logistic" or "cosine"; default: the recipe's.
@@ -69,6 +74,10 @@ def fuse(
     if seeds < 1:
         raise RecipeError(f"seeds {seeds}: at least 1")
     modalities = tuple(m for m in MODALITIES if m in modalities)
+    if manifest is not None:
+        prepare_run(folder, manifest=Path(manifest), progress=progress)
+    if features:
+        give_features(open_run(folder), features)
     # Only the default run may begin here: a misspelt folder must not start hours of work. And a
     # misspelt setting shows before anything is extracted.
     if folder != DEFAULT_RUN or (folder / "run.json").is_file():

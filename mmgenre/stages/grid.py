@@ -7,21 +7,21 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre import evaluation, metrics
-from mmgenre.encoders.image import make_image_encoder
 from mmgenre.errors import MmgenreError, RecipeError, Refusal
 from mmgenre.experiment import OVERLAY, Cell, load_experiment
 from mmgenre.files import write_json
+from mmgenre.manifest import Modality
 from mmgenre.progress import Progress, silent
 from mmgenre.results import StepCount, TableResult, TableRow
 from mmgenre.runs import SYNTHETIC
 from mmgenre.stages.costs import note_time
-from mmgenre.stages.features import labels_of
+from mmgenre.stages.features import check_weights, labels_of
 from mmgenre.stages.planning import Plan, PlannedCell, Stage, plan_experiment
 from mmgenre.stages.scoring import RowScores, read_row
 from mmgenre.store import FeatureStore
@@ -84,9 +84,8 @@ def run_experiment(plan: Plan, *, progress: Progress = silent) -> TableResult:
     """
     wanted = [step for step in plan.steps.values() if not step.is_done()]
     for step in wanted:
-        if step.stage == "train" and step.what == "image":
-            # Weights that cannot be had show now, not after hours of training audio.
-            make_image_encoder(step.run.recipe.image)
+        if step.stage == "train":  # what cannot be had shows now, not after hours of training
+            check_weights(step.run.recipe, cast(Modality, step.what))
     failed: dict[str, str] = {}
     seconds: dict[str, float] = {}
     for number, step in enumerate(wanted):

@@ -115,8 +115,12 @@ def test_feature_store_passes_its_groups_on(tmp_path: Path) -> None:
         write_store(source, name, [block], Provenance("test", 1, {}))
         target = import_features({"old": source}, tmp_path / f"{name}.h5")
     assert group_names(tmp_path / "audio.h5") == ("old",)  # it held one group then
-    assert group_names(target) == ("old.audio", "old.text")
-    assert stored(target, "old.text")["a"] == X[1].tolist()
+    assert group_names(target) == ("old-audio", "old-text")
+    assert stored(target, "old-text")["a"] == X[1].tolist()
+    unnamed = import_features({"": source}, tmp_path / "own.h5")
+    assert group_names(unnamed) == ("audio", "text")
+    with pytest.raises(StoreError, match=r"group 'a\.b': is no name for an input"):
+        import_features({"a.b": tmp_path / "audio.h5"}, tmp_path / "bad.h5")
 
 
 def test_provenance_names_the_files_by_their_hash(tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""The command line: each command parses, calls one library function, and prints."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from mmgenre.cli import experiments, manifests, running
+from mmgenre.cli.shared import DONE, EXIT_CODES, FAILED
+from mmgenre.errors import MmgenreError
+
+app = typer.Typer(
+    name="mmgenre",
+    help=f"Genres from audio, words and cover art. {EXIT_CODES}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("quickstart")(running.quickstart)
+app.command("extract-features")(running.extract_features)
+app.command("fuse")(running.fuse)
+app.command("run")(experiments.run)
+app.command("plan")(experiments.plan)
+app.command("report")(running.report)
+app.command("predict")(running.predict)
+app.command("doctor")(running.doctor)
+
+manifest_app = typer.Typer(
+    help="Datasets: build from a published one, check for leakage, split, describe.",
+    no_args_is_help=True,
+)
+manifest_app.command("build")(manifests.build)
+manifest_app.command("check")(manifests.check)
+manifest_app.command("split")(manifests.split)
+manifest_app.command("info")(manifests.info)
+app.add_typer(manifest_app, name="manifest")
+
+
+def main() -> NoReturn:
+    """Runs the command line; errors of mmgenre's own are printed without a traceback."""
+    try:
+        app()
+    except (MmgenreError, OSError) as error:  # OSError: no right to write, a full disk
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(FAILED)
+    sys.exit(DONE)

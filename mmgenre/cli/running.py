@@ -1,0 +1,212 @@
+"""Commands on a run: extract, fuse, report, predict; and the first look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mmgenre.cli.shared import (
+    DEFAULT_RUN,
+    FAILED,
+    JsonOption,
+    ModalitiesOption,
+    RunOption,
+    SetOption,
+    WorkersOption,
+    encoders_of,
+    features_of,
+    finish,
+    inputs_of,
+    modalities_of,
+    print_fusion,
+    print_json,
+    progress_bars,
+)
+from mmgenre.errors import Refusal
+
+
+def extract_features(
+    manifest: Annotated[
+        Path | None, typer.Option(help="CSV of items; without it the built-in catalogue.")
+    ] = None,
+    modalities: ModalitiesOption = "a,t,i",
+    run: RunOption = DEFAULT_RUN,
+    recipe: Annotated[str | None, typer.Option(help="default, quick, or a TOML file.")] = None,
+    settings: SetOption = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(help="Use a trained encoder: a=FOLDER, t=FOLDER or i=FOLDER."),
+    ] = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Media -> inputs -> encoders trained on the genre task -> embeddings in HDF5."""
+    wanted = modalities_of(modalities)
+    given = encoders_of(encoder or [])
+    from mmgenre import stages
+
+    with progress_bars() as progress:
+        result = stages.extract_features(
+            manifest,
+            run=run,
+            modalities=wanted,
+            recipe=recipe,
+            settings=settings or [],
+            encoders=given,
+            workers=workers,
+            progress=progress,
+        )
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        counts = ", ".join(f"{n} with {m}" for m, n in result.counts.items())
+        typer.echo(f"{result.embeddings}: {counts}")
+        typer.echo(f"next: mmgenre fuse --run {run} --modalities {modalities}")
+    finish(result.refused)
+
+
+def fuse(
+    modalities: ModalitiesOption = "a,t,i",
+    run: RunOption = DEFAULT_RUN,
+    manifest: Annotated[
+        Path | None, typer.Option(help="CSV of items, to begin a run with --features.")
+    ] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Vectors made elsewhere: NAME=FILE (.npy, .npz, .h5), or a store FILE.h5."
+        ),
+    ] = None,
+    inputs: Annotated[
+        str | None,
+        typer.Option(help="One row only, as joint.a for the joint audio vector (MM_AUDIO)."),
+    ] = None,
+    head: Annotated[Literal["logistic", "cosine"] | None, typer.Option()] = None,
+    task: Annotated[
+        Literal["single", "multi"] | None, typer.Option(help="One genre an item, or many.")
+    ] = None,
+    joint: Annotated[
+        bool | None, typer.Option("--joint/--no-joint", help="Joint vectors beside embeddings.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Heads trained for each row.")] = 3,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Joint space, late fusion and evaluation of every subset of the modalities."""
+    wanted = modalities_of(modalities)
+    from mmgenre import stages
+    from mmgenre.runs import open_run
+    from mmgenre.stages.features import refusals
+
+    with progress_bars() as progress:
+        result = stages.fuse(
+            wanted,
+            run=run,
+            manifest=manifest,
+            features=features_of(features or []),
+            inputs=inputs_of(inputs) if inputs else None,
+            head=head,
+            joint=joint,
+            task=task,
+            seeds=seeds,
+            settings=settings or [],
+            progress=progress,
+        )
+    refused = [r for r in refusals(open_run(run)) if r.modality in wanted]
+    if as_json:
+        print_json({**result, "run": str(run), "refused": [asdict(r) for r in refused]})
+    else:
+        print_fusion(result)
+        typer.echo(f"next: mmgenre report {run}")
+    finish(refused)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of the run.")] = DEFAULT_RUN,
+    human: Annotated[
+        Path | None,
+        typer.Option(help="CSV of a human annotator's F1: columns genre, and rows as A, I, A+I."),
+    ] = None,
+) -> None:
+    """Describes a run, and writes one self-contained HTML page about it."""
+    from mmgenre.stages.describing import make_report
+
+    with progress_bars() as progress:
+        page = make_report(run, human=human, progress=progress)
+    typer.echo(page)
+
+
+def quickstart(
+    run: RunOption = DEFAULT_RUN,
+    seeds: Annotated[int, typer.Option(min=1, help="Heads trained for each row.")] = 3,
+) -> None:
+    """Everything once, on the built-in catalogue, with a report at the end."""
+    from mmgenre.quickstart import quickstart as run_quickstart
+
+    with progress_bars() as progress:
+        results, page = run_quickstart(run, seeds=seeds, progress=progress)
+    for result in results:
+        print_fusion(result)
+    typer.echo(f"report: {page}")
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    audio: Annotated[list[Path] | None, typer.Option(help="A track; repeat for an album.")] = None,
+    text: Annotated[Path | None, typer.Option(help="A text file.")] = None,
+    image: Annotated[Path | None, typer.Option(help="A cover.")] = None,
+    manifest: Annotated[Path | None, typer.Option(help="CSV of many items instead.")] = None,
+    fusion: Annotated[str | None, typer.Option(help="Name of a folder under RUN/fusion.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Genres shown for each item.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Names the genres of one item, or of a manifest, from any subset of the modalities."""
+    single = bool(audio or text or image)
+    if single == (manifest is not None):
+        raise typer.BadParameter("give --audio, --text or --image (any of them), or --manifest")
+    from mmgenre.manifest import Manifest
+    from mmgenre.tagger import GenreTagger
+
+    tagger = GenreTagger.from_pretrained(model, fusion)
+    refused: Sequence[Refusal] = ()
+    if manifest is not None:
+        with progress_bars() as progress:
+            predictions, refused = tagger.predict_manifest(
+                Manifest.read(manifest), progress=progress
+            )
+    else:
+        try:
+            predictions = [tagger.predict(audio=audio, text=text, image=image)]
+        except ValueError as error:  # a modality that this model does not know
+            raise typer.BadParameter(str(error)) from None
+    if as_json:
+        shown = [{**asdict(p), "genres": [asdict(g) for g in p.genres[:top]]} for p in predictions]
+        print_json({"predictions": shown, "refused": [asdict(r) for r in refused]})
+    else:
+        for p in predictions:
+            typer.echo(f"{p.id}  from {', '.join(p.used)}  ({p.kind}; * = named)")
+            for genre in p.genres[:top]:
+                mark = "*" if genre.name in p.named else " "
+                typer.echo(f"  {mark} {genre.score:6.3f}  {genre.name}")
+    finish(refused)
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Checks whether this installation is able to do the job."""
+    from mmgenre.doctor import diagnose
+
+    checks = diagnose()
+    if as_json:
+        print_json([asdict(check) for check in checks])
+    else:
+        for check in checks:
+            mark = "ok  " if check.ok else "FAIL"
+            typer.echo(f"{mark}  {check.name:<22}{check.found}")
+            if check.advice:
+                typer.echo(f"      -> {check.advice}")
+    if not all(check.ok for check in checks):
+        raise typer.Exit(FAILED)
