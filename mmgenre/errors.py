@@ -15,6 +15,7 @@ InputCode = Literal[
     "silent",
     "empty",  # a text without a word
     "encoding",  # a text that is not UTF-8
+    "annotation",  # a text whose entities are not known, for instance as a service did not answer
     "too_large",  # an image of a size that only an attack declares
     "unexpected",  # any other failure of a decoder
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmgenre.progress import Progress, silent
-from mmgenre.report import write_report
+from mmgenre.stages.describing import make_report
 from mmgenre.results import FusionResult
 from mmgenre.runs import DEFAULT_RUN
 from mmgenre.stages import extract_features, fuse

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
@@ -138,9 +139,11 @@ def ppmi(y: NDArray[np.bool_]) -> NDArray[np.float64]:
     X(i, j) = max(0, log(P(i, j) / (P(i) P(j)))), P being shares of items. Labels that never meet
     have X = 0, a label without an item a row of zeros.
     """
-    n = len(y)
-    counts = y.astype(np.float32)
-    together = (counts.T @ counts).astype(np.float64)  # exact in float32 below 2^24 items
+    n, n_labels = y.shape
+    # An item has few labels: of the dense product's terms, one in a thousand is not zero.
+    item, label = np.divmod(np.flatnonzero(y), n_labels)
+    m = csr_array((np.ones(len(item)), (item, label)), shape=y.shape)
+    together = (m.T @ m).toarray()
     alone = together.diagonal()
     with np.errstate(divide="ignore", invalid="ignore"):
         information = np.log(together * n / np.outer(alone, alone))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from command_line import Call, Outcome
 from small import NAME, SETTINGS, Small
@@ -154,6 +155,9 @@ def test_refused_items_are_code_3_and_on_stderr(small: Small, tmp_path: Path, ca
         (("manifest", "split", "m.csv", "--out", "o.csv", "--ratios", "0.8,0.2"), "three numbers"),
         (("manifest", "split", "m.csv", "--out", "o.csv", "--ratios", "a,b,c"), "three numbers"),
         (("tag",), "'tag'"),
+        (("fuse", "--features", "clap.npy"), "write NAME=FILE, or FILE.h5"),
+        (("fuse", "--features", "a=x.npy", "--features", "audio=y.npy"), "is given twice"),
+        (("run",), "Missing argument"),
     ],
 )
 def test_usage_is_code_2(call: Call, words: tuple[str, ...], message: str) -> None:
@@ -172,6 +176,11 @@ def test_usage_is_code_2(call: Call, words: tuple[str, ...], message: str) -> No
         ("extract-features --run {run} --encoder a={new}", "no such model folder"),
         ("fuse --run {run} --set audio.patches=1", "audio: no setting of fusion"),
         ("fuse --run {new}", "no run here; make one: mmgenre extract-features --run"),
+        ("fuse --run {run} --inputs joint.tuba", "inputs joint.tuba: known here are audio, text"),
+        ("fuse --run {run} --features clap={new}/x.npy", "x.npy: no such file"),
+        ("run oramas2018/table2 --runs {new}", "--dataset synthetic to see it whole"),
+        ("plan oramas2018/tabel2 --runs {new}", "did you mean oramas2018/table2"),
+        ("run quick --dataset synthetic --runs {new}", "has no section [table]"),
         ("predict {new} --text {manifest}", "no fusion head; train one: mmgenre fuse"),
         ("predict {run} --text {new}", "no such file [missing]"),
         ("predict {run} --fusion nix --text {manifest}", f"no fusion 'nix'; has {NAME}"),
@@ -191,6 +200,31 @@ def test_failure_is_code_1_without_traceback(
     assert message in error
     assert "Traceback" not in done.err
     assert not (tmp_path / "new").exists()
+
+
+def test_vectors_made_elsewhere_become_a_row(small: Small, tmp_path: Path, call: Call) -> None:
+    """A manifest and two arrays are enough: no media, no encoder."""
+    run, manifest = tmp_path / "run", Manifest.read(small.manifest)
+    ids = np.array(manifest.ids())
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "clap.npz", ids=ids, x=rng.standard_normal((len(ids), 5)))
+    np.savez(tmp_path / "a.npz", ids=ids[:-2], x=rng.standard_normal((len(ids) - 2, 3)))
+    done = call(
+        *("fuse", "--run", run, "--manifest", small.manifest, "--modalities", "a"),
+        *("--features", f"clap={tmp_path / 'clap.npz'}", "--features", f"a={tmp_path / 'a.npz'}"),
+        *("--set", "fusion.training.max_epochs=2", "--seeds", 1, "--json"),
+    )
+    assert done.code == 0, done.err
+    assert [row["name"] for row in done.json["rows"]] == ["A", "clap", "A+clap"]
+    assert not (run / "encoders").exists()
+    one = call("fuse", "--run", run, "-m", "a", "--inputs", "clap", "--seeds", 1, "--json")
+    assert [row["inputs"] for row in one.json["rows"]] == [["clap"]]
+    predicted = call("predict", run, "--fusion", one.json["name"], "--text", small.manifest)
+    assert predicted.code == 1
+    assert "reads vectors that were given to the run (clap)" in flat(predicted.err)
+    np.savez(tmp_path / "other.npz", ids=np.array(["x", "y"]), x=rng.standard_normal((2, 3)))
+    strange = call("fuse", "--run", run, "--features", f"clap={tmp_path / 'other.npz'}")
+    assert "none of the 2 ids of clap (first: 'x') is an item" in flat(strange.err)
 
 
 # Predicting

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from mmgenre.config import Settings
 from mmgenre.errors import InputError, Refusal
 from mmgenre.inputs.audio import AudioInput, load_audio
+from mmgenre.inputs.entities import annotator_of, entity_provenance
 from mmgenre.inputs.image import ImageInput, load_image
 from mmgenre.inputs.text import TextInput, load_text
 from mmgenre.manifest import Manifest, Modality
@@ -29,22 +31,25 @@ from mmgenre.store import FeatureStore, fingerprint_of, write_store
 
 STAGE_VERSION = 1
 PART_ROWS = 32
-RAGGED: frozenset[Modality] = frozenset({"audio", "text"})
 
 Media = tuple[Path | str, ...]
 Read = Callable[[Media], NDArray[Any]]
 
 
-def read_audio(media: Media, config: AudioInput) -> NDArray[np.float16]:
-    """One track -> log CQT in dB, (frames, 96)."""
-    from mmgenre.inputs.cqt import log_cqt  # librosa takes its time to import
+def read_audio(media: Media, config: AudioInput) -> NDArray[np.float16] | NDArray[np.float32]:
+    """One track -> log CQT in dB, (frames, 96), or its timbre, (48,)."""
+    # librosa takes its time to import
+    from mmgenre.inputs.cqt import log_cqt
+    from mmgenre.inputs.timbre import load_timbre
 
-    return log_cqt(load_audio(Path(media[0]), config)).astype(np.float16)
+    if config.features == "cqt":
+        return log_cqt(load_audio(Path(media[0]), config)).astype(np.float16)
+    return load_timbre(Path(media[0]), config)
 
 
-def read_text(media: Media, config: TextInput) -> NDArray[np.uint8]:
+def read_text(media: Media, config: TextInput, row_id: str | None = None) -> NDArray[np.uint8]:
     """An item's texts -> UTF-8 bytes, (n_bytes,)."""
-    return np.frombuffer(load_text(media, config).encode(), np.uint8)
+    return np.frombuffer(load_text(media, config, row_id).encode(), np.uint8)
 
 
 def read_image(media: Media, config: ImageInput) -> NDArray[np.uint8]:
@@ -57,6 +62,13 @@ READERS: dict[Modality, Callable[[Media, Any], NDArray[Any]]] = {
     "text": read_text,
     "image": read_image,
 }
+
+
+def is_ragged(config: Settings) -> bool:
+    """Whether the rows differ in length: CQTs and texts do, timbres and covers do not."""
+    if isinstance(config, AudioInput):
+        return config.features == "cqt"
+    return isinstance(config, TextInput)
 
 
 def work_list(manifest: Manifest, modality: Modality) -> list[tuple[str, Media]]:
@@ -92,9 +104,10 @@ def media_digest(work: Sequence[tuple[str, Media]]) -> str:
 def inputs_provenance(manifest: Manifest, modality: Modality, config: Settings) -> Provenance:
     """What the inputs of a modality are made from: the media as they are now, and the settings."""
     media = media_digest(work_list(manifest, modality))
-    return Provenance(
-        "inputs", STAGE_VERSION, {modality: config.model_dump(), "media": media}
-    )
+    parameters = {modality: config.model_dump(), "media": media}
+    if isinstance(config, TextInput):
+        parameters |= {"entities": entity_provenance(config.entities)}
+    return Provenance("inputs", STAGE_VERSION, parameters)
 
 
 def extract_inputs(
@@ -117,6 +130,8 @@ def extract_inputs(
     if fingerprint_of(target, modality) == provenance.fingerprint:
         shutil.rmtree(folder, ignore_errors=True)  # left by a kill just after the merge
         return target
+    if isinstance(config, TextInput):
+        annotator_of(config.entities)  # its faults are the run's, not each item's
     parts = [work[start : start + PART_ROWS] for start in range(0, len(work), PART_ROWS)]
     paths = [folder / f"{k:06d}.h5" for k in range(len(parts))]
     task = f"reading {modality}"
@@ -126,10 +141,10 @@ def extract_inputs(
         for part, path in zip(parts, paths, strict=True):
             if fingerprint_of(path, modality) != provenance.fingerprint:
                 outcomes = pool.map(lambda row: _read_one(row, modality, config), part)
-                _write_part(path, modality, list(outcomes), provenance)
+                _write_part(path, modality, list(outcomes), provenance, is_ragged(config))
             done += len(part)
             progress(task, done, len(work))
-    _merge(paths, target, modality, provenance)
+    _merge(paths, target, modality, provenance, is_ragged(config))
     shutil.rmtree(folder, ignore_errors=True)
     return target
 
@@ -139,8 +154,11 @@ Outcome = tuple[str, NDArray[Any]] | Refusal
 
 def _read_one(row: tuple[str, Media], modality: Modality, config: Settings) -> Outcome:
     row_id, media = row
+    read: Callable[..., NDArray[Any]] = READERS[modality]
+    if isinstance(config, TextInput) and config.entities.annotator != "none":
+        read = partial(read, row_id=row_id)  # annotations may be listed by item
     try:
-        return row_id, READERS[modality](media, config)
+        return row_id, read(media, config)
     except InputError as error:
         return Refusal(row_id, modality, error.code, str(error))
     except Exception as error:  # a library met damage that we did not foresee; the run goes on
@@ -151,16 +169,21 @@ def _read_one(row: tuple[str, Media], modality: Modality, config: Settings) -> O
 
 
 def _write_part(
-    path: Path, modality: Modality, outcomes: Sequence[Outcome], provenance: Provenance
+    path: Path,
+    modality: Modality,
+    outcomes: Sequence[Outcome],
+    provenance: Provenance,
+    ragged: bool,
 ) -> None:
     rows = [outcome for outcome in outcomes if not isinstance(outcome, Refusal)]
     refused = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
     ids, values = [row_id for row_id, _ in rows], [value for _, value in rows]
-    ragged = modality in RAGGED
     write_store(path, modality, [(ids, values)], provenance, refused=refused, ragged=ragged)
 
 
-def _merge(paths: Sequence[Path], target: Path, modality: Modality, provenance: Provenance) -> None:
+def _merge(
+    paths: Sequence[Path], target: Path, modality: Modality, provenance: Provenance, ragged: bool
+) -> None:
     refused: list[Refusal] = []
 
     def blocks() -> Iterator[tuple[tuple[str, ...], list[NDArray[Any]]]]:
@@ -170,4 +193,4 @@ def _merge(paths: Sequence[Path], target: Path, modality: Modality, provenance: 
                 refused.extend(part.refused)
                 yield part.ids, [part.read(row_id) for row_id in part.ids]
 
-    write_store(target, modality, blocks(), provenance, refused=refused, ragged=modality in RAGGED)
+    write_store(target, modality, blocks(), provenance, refused=refused, ragged=ragged)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from mmgenre.config import Settings
 from mmgenre.errors import InputError
+from mmgenre.inputs.entities import EntityConfig, annotator_of, enrich
 
 # A full stop, question or exclamation mark (also Arabic, Devanagari) with closing quotes, before a
 # space; Chinese and Japanese write none after theirs.
@@ -17,16 +18,30 @@ SENTENCE_END = re.compile(r"[.!?…؟।][\"'”’»)\]]*(?=\s|$)|[。！？｡
 
 
 class TextInput(Settings):
-    """How much of an item's texts is kept (Oramas 2018, sec. 5.1: about 1500 characters)."""
+    """How much of an item's texts is kept (Oramas 2018, sec. 5.1: about 1500 characters).
+
+    `entities`: whose categories are added as words (VSM+SEM, sec. 3.2); "none": plain VSM.
+    """
 
     max_characters: int = Field(1500, ge=1)
+    entities: EntityConfig = EntityConfig()
 
 
-def load_text(media: Sequence[Path | str], config: TextInput | None = None) -> str:
+def load_text(
+    media: Sequence[Path | str], config: TextInput | None = None, row_id: str | None = None
+) -> str:
     """Joins an item's texts in their order (oldest first) and cuts them at a sentence end.
 
+    Entities are looked up in what is left: their categories come on top of `max_characters`.
+
+    Args:
+        media: files or inline texts.
+        config: how much is kept, and which annotator finds entities in it.
+        row_id: the item, for annotations that are listed by item.
+
     Raises:
-        InputError: missing, unreadable, encoding or empty.
+        InputError: missing, unreadable, encoding, empty or annotation.
+        MmgenreError: the annotator cannot be made.
     """
     config = config or TextInput()
     parts = [_read(source) if isinstance(source, Path) else source for source in media]
@@ -34,7 +49,9 @@ def load_text(media: Sequence[Path | str], config: TextInput | None = None) -> s
     if not any(character.isalnum() for character in text):
         where = str(media[0]) if media and isinstance(media[0], Path) else "inline text"
         raise InputError("empty", where, "not a single letter or digit")
-    return truncate(text, config.max_characters)
+    text = truncate(text, config.max_characters)
+    annotator = annotator_of(config.entities, row_id)
+    return text if annotator is None else enrich(text, annotator.annotate(text))
 
 
 def truncate(text: str, max_characters: int) -> str:

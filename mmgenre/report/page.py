@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from mmgenre.errors import MmgenreError
-from mmgenre.report import plots, tables
-from mmgenre.results import Curve, FusionResult, Metrics, Row, RunResult, headline_metric
+from mmgenre.explain.description import QUALITATIVE, Qualitative
+from mmgenre.provenance import sha256_file
+from mmgenre.report import plots, qualitative, tables
+from mmgenre.report.made_from import MOST_LABELS, dataset, recipe
+from mmgenre.results import (
+    RESULT,
+    Curve,
+    FusionResult,
+    Metrics,
+    Row,
+    RunResult,
+    headline_metric,
+)
 
-METRICS, REPORT = "metrics.json", "report.html"
-MOST_LABELS = 40  # in a figure; more are in the table below it
-MOST_REFUSED = 1000  # lines in the page; all are in metrics.json
-SPLITS = ("train", "val", "test")
-MODALITIES = ("audio", "text", "image")
+REPORT = "report.html"
 
 
 def write_report(run: Path) -> Path:
-    """Reads `run`/metrics.json and writes `run`/report.html, whole or not at all.
+    """Reads `run`/metrics.json and, if it is there, qualitative.json; writes `run`/report.html.
+
+    The page is written whole or not at all. A qualitative.json that goes with other metrics is not
+    shown; `stages.describing.make_report` makes it anew first.
 
     Raises:
         MmgenreError: metrics.json is missing or is not one.
     """
-    source, target = run / METRICS, run / REPORT
+    source, target = run / RESULT, run / REPORT
     if not source.is_file():
         raise MmgenreError(
             f"{source}: not there, so there is nothing to report yet. "
@@ -47,26 +56,23 @@ def write_report(run: Path) -> Path:
             f"{source}: lacks {', '.join(sorted(missing))}; was it written by another version? "
             f"Run again: mmgenre fuse --run {run}"
         )
+    described = qualitative.read(run / QUALITATIVE, sha256_file(source))
     temporary = target.with_name(f".{REPORT}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(render(cast(RunResult, result)), encoding="utf-8")
+        temporary.write_text(render(cast(RunResult, result), described), encoding="utf-8")
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
     return target
 
 
-def render(result: RunResult) -> str:
-    """The page. Whatever comes from the data is escaped; the same result gives the same bytes."""
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: plots.printable(value) if type(value) is str else value,
-    )
-    environment.filters["thousands"] = lambda n: f"{n:,}"
-    source = files("mmgenre.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
+def render(result: RunResult, described: Qualitative | str = qualitative.NOT_DESCRIBED) -> str:
+    """The page. Whatever comes from the data is escaped; the same result gives the same bytes.
+
+    Args:
+        result: metrics.json.
+        described: qualitative.json, or why it is not shown.
+    """
     encoders = [
         _panel(
             encoder["curve"],
@@ -76,53 +82,35 @@ def render(result: RunResult) -> str:
         )
         for k, (name, encoder) in enumerate(result["encoders"].items())
     ]
-    return environment.from_string(source).render(
-        run=result["run"],
-        made_by=result["made_by"],
-        dataset=_dataset(result),
-        fusions=[_fusion(fusion, k) for k, fusion in enumerate(result["fusions"], 1)],
-        encoders=encoders,
-        recipe=_recipe(result["recipe"]),
-        colours=plots.COLOURS,
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            run=result["run"],
+            made_by=result["made_by"],
+            dataset=dataset(result),
+            fusions=[_fusion(fusion, k) for k, fusion in enumerate(result["fusions"], 1)],
+            shown=qualitative.shown(described),
+            encoders=encoders,
+            recipe=recipe(result["recipe"]),
+            colours=plots.COLOURS,
+        )
     )
 
 
-def _dataset(result: RunResult) -> dict[str, Any]:
-    """Counts per split and modality, labels by frequency, and what was refused."""
-    dataset = result["dataset"]
-    counts = sorted(dataset["label_counts"].items(), key=lambda pair: (-pair[1], pair[0]))
-    splits = _ordered(SPLITS, dataset["splits"])
-    modalities = _ordered(MODALITIES, dataset["modalities"])
-    rows: list[tuple[str, int, list[str]]] = []
-    for split in splits:
-        n = dataset["splits"][split]
-        rows.append(
-            (split, n, [_of(dataset["modalities"][m].get(split, 0), n) for m in modalities])
-        )
-    total, sums = sum(dataset["splits"].values()), {}
-    for m in modalities:
-        sums[m] = sum(dataset["modalities"][m].values())
-    rows.append(("total", total, [_of(sums[m], total) for m in modalities]))
-    per_split = ", ".join(f"{n:,} {split}" for split, n, _ in rows[:-1]) or "no splits"
-    line = [f"{dataset['n_items']:,} items ({per_split})", f"{len(counts):,} labels"]
-    line += [f"{m} for {sums[m]:,}" for m in modalities]
-    refused = dataset["refused"]
-    kinds = Counter(f"{r.get('modality', '?')}: {r.get('code', '?')}" for r in refused)
-    return {
-        "name": dataset["name"],
-        "synthetic": dataset["synthetic"],
-        "line": ", ".join(line),
-        "modalities": modalities,
-        "rows": rows,
-        "counts": counts,
-        "most": MOST_LABELS,
-        "tail": plots.long_tail([n for _, n in counts], "tail")
-        if len(counts) > MOST_LABELS
-        else None,
-        "refused": refused[:MOST_REFUSED],
-        "n_refused": len(refused),
-        "refused_kinds": sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0])),
-    }
+def _environment() -> Environment:
+    """Templates of this folder; plain text is made printable and escaped."""
+    folder = files("mmgenre.report")
+    environment = Environment(
+        loader=FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: plots.printable(value) if type(value) is str else value,
+    )
+    environment.filters["thousands"] = lambda n: f"{n:,}"
+    return environment
 
 
 def _fusion(fusion: FusionResult, k: int) -> dict[str, Any]:
@@ -244,23 +232,3 @@ def _panel(curve: Curve, key: str, title: str, detail: str) -> dict[str, Any]:
         "detail": ", ".join(part for part in (detail, kept) if part),
         "figure": plots.learning_curve(curve, key, title) if n else None,
     }
-
-
-def _recipe(recipe: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Sections and their settings; values as JSON."""
-    top = {key: v for key, v in recipe.items() if not isinstance(v, Mapping)}
-    sections = [("(top level)", top)] if top else []
-    sections += [(key, dict(v)) for key, v in recipe.items() if isinstance(v, Mapping)]
-    return [
-        (name, [(k, json.dumps(v, ensure_ascii=False)) for k, v in settings.items()])
-        for name, settings in sections
-    ]
-
-
-def _ordered(first: Sequence[str], names: Mapping[str, object]) -> list[str]:
-    """The names in their usual order, unknown ones at the end."""
-    return [n for n in first if n in names] + sorted(n for n in names if n not in first)
-
-
-def _of(n: int, total: int) -> str:
-    return f"{n:,} ({n / total:.0%})" if total else f"{n:,}"

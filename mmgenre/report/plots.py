@@ -77,7 +77,7 @@ def headline_bars(fusion: FusionResult, items: ItemSet, key: str) -> Markup:
     metric = headline_metric(exclusive=fusion["exclusive"])
     rows = fusion["rows"]
     _, whole = compared(fusion)
-    with _figure(6.0, 0.55 + 0.3 * len(rows)) as (figure, axes):
+    with drawing(6.0, 0.55 + 0.3 * len(rows)) as (figure, axes):
         _name_rows(axes, [row["name"] for row in rows])
         axes.set_xlim(0, 1)
         axes.set_xlabel(columns(fusion)[metric])
@@ -100,7 +100,7 @@ def headline_bars(fusion: FusionResult, items: ItemSet, key: str) -> Markup:
             else:
                 continue
             axes.errorbar(value, y, xerr=error, color=INK, linewidth=1.2, capsize=3)
-    return _inline(figure, key, f"{columns(fusion)[metric]} of each row of {fusion['name']}")
+    return inline(figure, key, f"{columns(fusion)[metric]} of each row of {fusion['name']}")
 
 
 def per_label(
@@ -112,7 +112,7 @@ def per_label(
     key: str,
 ) -> Markup:
     """A bar for the whole and a mark for each single modality, one line a label."""
-    with _figure(7.6, 0.95 + 0.235 * len(names)) as (figure, axes):
+    with drawing(7.6, 0.95 + 0.235 * len(names)) as (figure, axes):
         ys = np.arange(len(names))
         shown = [f"{shorten(n)}  ({s:,})" for n, s in zip(names, supports, strict=True)]
         _name_rows(axes, shown)
@@ -136,7 +136,7 @@ def per_label(
                 clip_on=False,
             )
         figure.legend(loc="outside upper center", ncols=4, frameon=False)
-    return _inline(figure, key, f"{metric} of each label, by inputs")
+    return inline(figure, key, f"{metric} of each label, by inputs")
 
 
 def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], key: str) -> Markup:
@@ -153,7 +153,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], key: str) -
     side, named = min(max(cell * n, 1.6), 9.6), n <= NAMED_CLASSES
     high = max(side * len(share) / n, 1.0)
     size = 8.5 if n <= 20 else 7 if n <= COUNTED_CLASSES else 5.5
-    with _figure(side + (1.9 if named else 0.9), high + (1.5 if named else 0.6)) as (figure, axes):
+    with drawing(side + (1.9 if named else 0.9), high + (1.5 if named else 0.6)) as (figure, axes):
         image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="none")
         bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 2.5 / high), pad=0.02)
         bar.set_label("share of the true label", fontsize=8)
@@ -178,14 +178,14 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], key: str) -
                 text = axes.text(j, i, str(counts[i, j]), fontsize=size - 0.5, color=ink)
                 text.set(ha="center", va="center")
     label = "confusion matrix: true labels in rows, predicted in columns"
-    return _inline(figure, key, label, crop=True)
+    return inline(figure, key, label, crop=True)
 
 
 def learning_curve(curve: Curve, key: str, label: str) -> Markup:
     """Training and validation loss by epoch, the kept epoch marked; one small panel."""
     epochs = [epoch["epoch"] for epoch in curve["epochs"]]
     marker = "." if len(epochs) < 3 else ""
-    with _figure(3.0, 1.9) as (figure, axes):
+    with drawing(3.0, 1.9) as (figure, axes):
         for part, colour in (("train_loss", COLOURS["audio"]), ("val_loss", COLOURS["text"])):
             losses = {e["epoch"]: e[part] for e in curve["epochs"]}  # type: ignore[literal-required]
             axes.plot(epochs, _floats(list(losses.values())), color=colour, marker=marker)
@@ -198,12 +198,12 @@ def learning_curve(curve: Curve, key: str, label: str) -> Markup:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss")
-    return _inline(figure, key, f"learning curve of {label}")
+    return inline(figure, key, f"learning curve of {label}")
 
 
 def long_tail(counts: Sequence[int], key: str) -> Markup:
     """Items of each label against the label's rank, on a logarithmic scale."""
-    with _figure(7.6, 2.4) as (figure, axes):
+    with drawing(7.6, 2.4) as (figure, axes):
         edges = np.arange(len(counts) + 1) + 0.5
         axes.stairs(counts, edges, fill=True, color=WHOLE, baseline=0.5)
         axes.set_yscale("log", nonpositive="clip")
@@ -213,11 +213,11 @@ def long_tail(counts: Sequence[int], key: str) -> Markup:
         axes.set_xlim(0.4, len(counts) + 0.6)
         axes.set_xlabel("labels, most frequent first")
         axes.set_ylabel("items (log scale)")
-    return _inline(figure, key, "number of items of each label, most frequent first")
+    return inline(figure, key, "number of items of each label, most frequent first")
 
 
 @contextmanager
-def _figure(width_in: float, height_in: float) -> Iterator[tuple[Figure, Axes]]:
+def drawing(width_in: float, height_in: float) -> Iterator[tuple[Figure, Axes]]:
     """A figure of its own, outside any global state, in the report's style."""
     with rc_context(_STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(width_in, height_in))
@@ -236,7 +236,7 @@ def _floats(values: Sequence[float | None]) -> list[float]:
     return [math.nan if value is None else value for value in values]
 
 
-def _inline(figure: Figure, key: str, label: str, *, crop: bool = False) -> Markup:
+def inline(figure: Figure, key: str, label: str, *, crop: bool = False) -> Markup:
     """The figure as an <svg> element for an HTML page: no namespaces, ids unique by `key`."""
     buffer, box = io.BytesIO(), "tight" if crop else None
     with rc_context(_STYLE), warnings.catch_warnings():  # type: ignore[arg-type]

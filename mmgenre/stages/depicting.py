@@ -14,6 +14,7 @@ from mmgenre.encoders.image import ImageEncoder
 from mmgenre.encoders.network import item_of, load_encoder, load_task_head
 from mmgenre.encoders.text import fit_vocabulary, vectorizer
 from mmgenre.errors import MmgenreError
+from mmgenre.explain.description import GuessTable, HeatResult, PointMap, WordsResult
 from mmgenre.explain.guesses import best_guesses, first_ids
 from mmgenre.explain.heat import cover_heat
 from mmgenre.explain.overlay import jpeg_base64, overlay
@@ -21,7 +22,7 @@ from mmgenre.explain.points import PERPLEXITY, clipped_perplexity, distinct, two
 from mmgenre.explain.words import chance_gain, information_gain, speaks_for, top_words
 from mmgenre.labels import LabelSpace, ancestors
 from mmgenre.report import tables
-from mmgenre.results import FusionResult, GuessTable, HeatResult, PointMap, Row, WordsResult
+from mmgenre.results import FusionResult, Row
 from mmgenre.runs import Run
 from mmgenre.store import FeatureStore
 from mmgenre.targets import CosineTarget

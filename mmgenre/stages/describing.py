@@ -13,11 +13,12 @@ from typing import Any, cast
 from mmgenre.bundle import bundle_fingerprint
 from mmgenre.errors import MmgenreError
 from mmgenre.explain.agreement import both, pearson, read_human
+from mmgenre.explain.description import QUALITATIVE, Agreement
 from mmgenre.files import write_json
 from mmgenre.progress import Progress, silent
 from mmgenre.provenance import Provenance, sha256_file
 from mmgenre.report import tables, write_report
-from mmgenre.results import QUALITATIVE, Agreement, FusionResult, RunResult
+from mmgenre.results import FusionResult, RunResult
 from mmgenre.runs import Run, open_run
 from mmgenre.stages.depicting import (
     guess_tables,

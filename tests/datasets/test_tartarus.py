@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import Call
 from numpy.typing import NDArray
 from published_layouts import by_id, faults, noted
 from scipy import sparse
@@ -82,6 +83,18 @@ def test_embeddings_lie_beside_the_manifest_by_id(tmp_path: Path) -> None:
             assert len(store.provenance["parameters"]["sources"]) == 3
     assert built.features == {"VSM": 6, "model_1-pred_9": 6}
     assert f"{built.store}: 6 VSM, 6 model_1-pred_9" in built.summary()
+
+
+def test_published_embeddings_go_straight_into_fusion(tmp_path: Path, call: Call) -> None:
+    out = tmp_path / "manifest.csv"
+    built = build_manifest("tartarus", make_arrays(tmp_path / "arrays"), out)
+    words = ("--manifest", out, "--features", built.store, "--seeds", 1, "--json")
+    done = call("fuse", "--run", tmp_path / "run", *words)
+    assert done.code == 0, done.err
+    assert [row["name"] for row in done.json["rows"]] == [
+        *("VSM", "model_1-pred_9", "VSM+model_1-pred_9"),
+    ]
+    assert done.json["labels"] == sorted(GENRES)
 
 
 def test_one_of_several_datasets(tmp_path: Path) -> None:

@@ -1,0 +1,147 @@
+"""The shape of qualitative.json: what a report shows of what the models learned, as plain data."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+QUALITATIVE = "qualitative.json"
+
+
+class TopWord(TypedDict):
+    """A word that tells a genre: what it is worth, and which way it points."""
+
+    word: str
+    bits: float  # information gain
+    speaks_for: bool  # whether the genre is likelier with the word than without
+    n_texts: int  # training texts that have it
+
+
+class GenreWords(TypedDict):
+    """The words of one genre, best first; `chance_bits` is what shuffled labels reach."""
+
+    genre: str
+    n_texts: int  # training texts of the genre
+    chance_bits: float
+    words: list[TopWord]
+
+
+class WordsResult(TypedDict):
+    """Information gain of words about genres, on training texts."""
+
+    n_texts: int
+    n_words: int
+    n_genres: int  # of which the most frequent are in `genres`
+    n_shuffles: int
+    genres: list[GenreWords]
+
+
+class Heat(TypedDict):
+    """A cover and where it speaks for the genre that the image encoder names first.
+
+    `cover` and `overlay` are JPEG, in base64; `blank` says that nowhere spoke for the genre.
+    """
+
+    id: str
+    genre: str
+    score: float
+    right: bool
+    truth: list[str]
+    cover: str
+    overlay: str
+    blank: bool
+
+
+class HeatResult(TypedDict):
+    """Heat maps of the first test items by id that have a cover."""
+
+    method: str  # "CAM" | "Grad-CAM" | "HiResCAM"
+    network: str
+    score: str  # "probability" | "cosine"
+    block: str  # whose output the map weighs
+    is_last: bool  # whether no later block is there
+    grid: tuple[int, int]  # rows and columns of the map before it was enlarged
+    crop_px: int
+    n_with_cover: int  # test items
+    items: list[Heat]
+
+
+class Point(TypedDict):
+    """An item on a map."""
+
+    x: float
+    y: float
+    genre: str  # broadest genre of its first label
+
+
+class PointMap(TypedDict):
+    """Vectors of items in two dimensions, by t-SNE."""
+
+    name: str
+    detail: str  # which items, from what
+    width: int  # dimensions before
+    n_items: int  # of which `points` is a draw where it is shorter
+    n_distinct: int
+    perplexity: float
+    wanted_perplexity: float
+    seed: int
+    points: list[Point]
+
+
+class Guess(TypedDict):
+    """A genre that a head named, and whether the item has it."""
+
+    genre: str
+    score: float
+    right: bool
+
+
+class Guesses(TypedDict):
+    """The three best genres of one item by both heads."""
+
+    id: str
+    truth: list[str]
+    logistic: list[Guess]
+    cosine: list[Guess]
+
+
+class GuessTable(TypedDict):
+    """Both heads on the first test items by id that have every modality of the row."""
+
+    logistic: str  # name of the fusion
+    cosine: str
+    row: str
+    seed: int
+    n_complete: int  # test items that have every modality of the row
+    items: list[Guesses]
+
+
+class Agreement(TypedDict):
+    """A human annotator and one row of a fusion, F1 by genre; `pearson` None: see `undefined`."""
+
+    fusion: str
+    row: str
+    items: str
+    n_items: int
+    genres: list[str]
+    human: list[float]
+    model: list[float]
+    left_out: list[str]  # genres that the annotator was measured on, but no test item has
+    pearson: float | None
+    undefined: str
+
+
+class Qualitative(TypedDict):
+    """qualitative.json of a run: what its models learned, to be looked at.
+
+    `missing` says of each part that is not there why.
+    """
+
+    fingerprint: str
+    metrics_sha256: str  # of the metrics.json that it goes with
+    words: WordsResult | None
+    heat: HeatResult | None
+    factors: PointMap | None
+    covers: PointMap | None
+    guesses: list[GuessTable] | None
+    human: list[Agreement] | None
+    missing: dict[str, str]

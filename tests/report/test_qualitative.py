@@ -1,0 +1,215 @@
+"""The qualitative part of the page on a made-up description: what is shown, said, and escaped."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import re
+from pathlib import Path
+
+import pytest
+from test_page import HOSTILE, Page, made_run
+from test_tables import GENRES, made_fusion
+
+from mmgenre.explain.description import PointMap, Qualitative
+from mmgenre.provenance import sha256_file
+from mmgenre.report import render, write_report
+from mmgenre.report.points import STYLES, genre_styles
+
+PICTURE = base64.b64encode(b"a picture").decode()
+
+
+def made_map(name: str, genres: list[str]) -> PointMap:
+    return {
+        "name": name,
+        "detail": "vectors of some items",
+        "width": 50,
+        "n_items": 2 * len(genres),
+        "n_distinct": len(genres),
+        "perplexity": 5.0,
+        "wanted_perplexity": 30.0,
+        "seed": 7,
+        "points": [{"x": k / 10, "y": -k / 20, "genre": g} for k, g in enumerate(genres)],
+    }
+
+
+def made_description(names: list[str]) -> Qualitative:
+    guess = {"genre": names[0], "score": 0.87, "right": True}
+    wrong = {"genre": names[1], "score": 0.25, "right": False}
+    found = {
+        "fingerprint": "0" * 16,
+        "metrics_sha256": "0" * 64,
+        "words": {
+            "n_texts": 1200,
+            "n_words": 10000,
+            "n_genres": 250,
+            "n_shuffles": 20,
+            "genres": [
+                {
+                    "genre": names[0],
+                    "n_texts": 321,
+                    "chance_bits": 0.05,
+                    "words": [
+                        {"word": "loud", "bits": 0.2, "speaks_for": True, "n_texts": 40},
+                        {"word": names[2], "bits": 0.1, "speaks_for": False, "n_texts": 30},
+                        {"word": "perhaps", "bits": 0.04, "speaks_for": True, "n_texts": 9},
+                    ],
+                }
+            ],
+        },
+        "heat": {
+            "method": "CAM",
+            "network": "resnet-50",
+            "score": "probability",
+            "block": "layer4",
+            "is_last": True,
+            "grid": [7, 7],
+            "crop_px": 224,
+            "n_with_cover": 90,
+            "items": [
+                {"id": names[3], **guess, "truth": [names[0]], "cover": PICTURE,
+                 "overlay": PICTURE, "blank": False},
+                {"id": "b", **wrong, "truth": [names[2]], "cover": PICTURE,
+                 "overlay": PICTURE, "blank": True},
+            ],
+        },
+        "factors": made_map("Albums by their genres", names),
+        "covers": made_map("Albums by their covers", list(reversed(names))),
+        "guesses": [
+            {
+                "logistic": "multi-logistic-a+t+i",
+                "cosine": "multi-cosine-a+t+i",
+                "row": "A+T+I",
+                "seed": 0,
+                "n_complete": 80,
+                "items": [
+                    {"id": names[3], "truth": ["Jazz", "Jazz/Swing"],
+                     "logistic": [guess, wrong, wrong], "cosine": [wrong, guess, guess]}
+                ],
+            }
+        ],
+        "human": [
+            {"fusion": "single", "row": "A", "items": "all test items", "n_items": 240,
+             "genres": names[:4], "human": [0.1, 0.2, 0.3, 0.4], "model": [0.4, 0.3, 0.2, 0.1],
+             "left_out": [names[4]], "pearson": -1.0, "undefined": ""},
+            {"fusion": "single", "row": "I", "items": "all test items", "n_items": 240,
+             "genres": names[:2], "human": [0.5, 0.6], "model": [0.7, 0.8],
+             "left_out": [], "pearson": None, "undefined": "n = 2: too few"},
+        ],
+        "missing": {},
+    }  # fmt: skip
+    result: Qualitative = json.loads(json.dumps(found))
+    return result
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return render(made_run([], GENRES), made_description(GENRES))
+
+
+def test_every_part_is_shown_with_its_sizes(page: str) -> None:
+    text = " ".join(Page(page).text.split())
+    order = [
+        "What tells genres apart Words Information gain",
+        "1,200 training texts and 10,000 words",
+        "Synthetic catalogue: it shows what its maker put in.",
+        "the 1 most frequent of 250 genres",
+        "Rock (321) loud 0.200 Electronic 0.100 0.050",
+        "by CAM: exact",
+        "✓ right Rock, probability 0.87",
+        "✗ wrong Pop, probability 0.25; no place speaks for it",
+        "The first 2 by id of 90 test items that have a cover; 1 of these 2 named rightly",
+        "resnet-50, 224 px: the map is taken at layer4, the last block, which has 7 × 7 positions",
+        "Albums by their genres: vectors of some items. 30 items, a draw of 15 shown, 15 different",
+        "perplexity 5 (30 would want more points), seed 7",
+        "; 3 rarer genres are grey",
+        "LOGISTIC: 1 of 1 first guesses right, a right one among three for 1, 2 different genres",
+        "COSINE: 0 of 1 first guesses right",
+        "Row A+T+I, seed 0: the first 1 by id of 80 test items that have every modality",
+        "Rap Jazz/Swing ✓ right Rock 0.87",
+        "F1 by genre of the annotator and of the model, all test items (n = 240), first seed",
+        "Rap 0.40 0.10 – –",
+        "Rock 0.10 0.40 0.50 0.70",
+        "A: Pearson's r = −1.00 over n = 4 genres; not measured, since no test item has them",
+        "I: no correlation (n = 2: too few).",
+    ]
+    place = 0
+    for part in order:
+        place = text.find(part, place)
+        assert place >= 0, f"{part!r} is not where it belongs"
+    assert "perhaps" not in text  # no better than chance
+    assert "No map" not in text
+
+
+def test_the_page_stays_well_formed_and_every_picture_is_told(page: str) -> None:
+    parsed = Page(page)
+    assert parsed.tags["img"] == 4
+    alts = [value for tag, name, value in parsed.attributes if (tag, name) == ("img", "alt")]
+    assert len(alts) == 4
+    assert all(alts)
+    assert parsed.values("src") == [f"data:image/jpeg;base64,{PICTURE}"] * 4
+    ids = parsed.values("id")
+    assert len(ids) == len(set(ids))
+    assert {"apart", "guesses", "human"} <= set(ids)
+    assert set(re.findall(r"url\(#([^)]*)\)", page)) <= set(ids)
+    assert len(parsed.values("scope")) == parsed.tags["th"]
+
+
+def test_what_comes_from_the_data_is_escaped() -> None:
+    names = [HOSTILE, "</svg>", "\x00\ud800 bell", '"><img src=x>', "{{ 7*7 }}", "a", "b"]
+    described = made_description(names)
+    assert described["heat"]
+    described["heat"]["network"] = described["heat"]["items"][0]["cover"] = '"><script>'
+    described["missing"] = {"human": HOSTILE}
+    page = render(made_run([], GENRES), described)
+    page.encode("utf-8")
+    parsed = Page(page)
+    assert parsed.tags["script"] == 1
+    assert parsed.tags["img"] == 4
+    assert "<script>alert" not in page
+    assert "{{ 7*7 }}" in parsed.text
+
+
+def test_colours_are_the_same_in_all_maps_and_end_at_twelve() -> None:
+    maps = [made_map("a", GENRES), made_map("b", GENRES[5:6] * 9)]
+    styles = genre_styles(maps)
+    assert len(styles) == len(set(styles.values())) == len(STYLES) == 12
+    assert next(iter(styles)) == GENRES[5]
+    assert genre_styles([]) == {}
+
+
+def test_parts_that_are_missing_say_why() -> None:
+    described = copy.deepcopy(made_description(GENRES))
+    described["words"] = described["heat"] = described["factors"] = described["covers"] = None
+    described["guesses"] = described["human"] = None
+    described["missing"] = {
+        part: f"Why no {part}." for part in ("words", "heat", "factors", "guesses", "human")
+    }
+    text = " ".join(Page(render(made_run([], GENRES), described)).text.split())
+    for part in ("No words: Why no words.", "No heat maps: Why no heat.", "No map: Why no factors.",
+                 "No map: This run has none.", "No guesses: Why no guesses.",
+                 "Why no human. A CSV"):  # fmt: skip
+        assert part in text
+
+
+def test_a_description_of_other_metrics_is_not_shown(tmp_path: Path) -> None:
+    run = made_run(
+        [made_fusion("genre", GENRES[:4], exclusive=True, n_seeds=1, sizes=(1,))], GENRES
+    )
+    metrics, described = tmp_path / "metrics.json", tmp_path / "qualitative.json"
+    metrics.write_text(json.dumps(run))
+    found = made_description(GENRES)
+
+    def text() -> str:
+        return " ".join(Page(write_report(tmp_path).read_text(encoding="utf-8")).text.split())
+
+    described.write_text(json.dumps(found))
+    assert "No words: qualitative.json is of other metrics than this page's" in text()
+    described.write_text("[]")
+    assert "qualitative.json lacks covers, factors" in text()
+    described.write_text("{")
+    assert "qualitative.json is damaged" in text()
+    found["metrics_sha256"] = sha256_file(metrics)
+    described.write_text(json.dumps(found))
+    assert "loud 0.200" in text()
