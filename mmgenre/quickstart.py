@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from mmgenre.progress import Progress, silent
-from mmgenre.stages.describing import make_report
 from mmgenre.results import FusionResult
 from mmgenre.runs import DEFAULT_RUN
 from mmgenre.stages import extract_features, fuse
+from mmgenre.stages.describing import make_report
 
 
 def quickstart(
@@ -27,4 +27,4 @@ def quickstart(
         fuse(run=run, task="multi", head="logistic", seeds=seeds, progress=progress),
         fuse(run=run, task="multi", head="cosine", seeds=seeds, progress=progress),
     ]
-    return results, write_report(Path(run))
+    return results, make_report(run, progress=progress)

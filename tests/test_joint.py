@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 from pathlib import Path
 
@@ -31,7 +32,10 @@ WIDTHS = {"audio": 10, "text": 7, "image": 5}
 
 
 def cosine(a: Floats, b: Floats) -> float:
-    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+    """0 where a vector has no length, as that of absent values."""
+    product = sum(float(p) * float(q) for p, q in zip(a, b, strict=True))
+    norm = math.sqrt(sum(float(p) ** 2 for p in a) * sum(float(q) ** 2 for q in b))
+    return product / norm if norm else 0.0
 
 
 def vectors(n: int, seed: int) -> dict[str, Floats]:
@@ -44,23 +48,57 @@ def tensors(x: dict[str, Floats]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("names", [("audio", "image"), ("audio", "text", "image")])
-@pytest.mark.parametrize("m", [0.5, -0.3])
-def test_the_loss_is_the_equation(names: tuple[str, ...], m: float) -> None:
+@pytest.mark.parametrize("m", [0.5, 0.0, -0.3])
+@pytest.mark.parametrize("meet", [True, False])
+def test_the_loss_is_the_equation(names: tuple[str, ...], m: float, meet: bool) -> None:
     n = 9
     e = {name: v for name, v in vectors(n, 0).items() if name in names}
     e_r = {name: v for name, v in vectors(n, 1).items() if name in names}
     present = {name: np.random.default_rng(2 + k).random(n) < 0.7 for k, name in enumerate(names)}
-    expected = 0.0
+    if not meet:  # no item has both; with a third modality the other pairs still count
+        present["image"] &= ~present["audio"]
+    assert {sum(present[name][i] for name in names) for i in range(n)} >= ({1, 2} if meet else {1})
+    one = int(np.flatnonzero(present["image"])[0])
+    e["image"][one] = e_r["audio"][one] = 0  # no length: every cosine is 0
+    expected, hinges = 0.0, set()
     for a, v in combinations(names, 2):
         items = [i for i in range(n) if present[a][i] and present[v][i]]
-        assert 0 < len(items) < n
+        assert len(items) < n
+        assert bool(items) == (meet or (a, v) != ("audio", "image"))
         for i in items:
             matched = 1 - cosine(e[a][i], e[v][i])
             wrong_a = max(0.0, cosine(e_r[a][i], e[v][i]) - m)
             wrong_v = max(0.0, cosine(e[a][i], e_r[v][i]) - m)
             expected += (matched + wrong_a + wrong_v) / len(items)
+            hinges |= {wrong_a > 0, wrong_v > 0}
+    assert hinges == ({True, False} if expected else set())  # inside the margin and outside
     masks = {name: torch.from_numpy(mask) for name, mask in present.items()}
     assert float(margin_loss(tensors(e), tensors(e_r), masks, m)) == pytest.approx(expected)
+
+
+def test_absent_items_pull_at_nothing() -> None:
+    """Neither what stands where a modality is absent nor its negative counts, nor has a gradient.
+
+    An item that has one modality only teaches nothing by it either.
+    """
+    e = {name: v.requires_grad_() for name, v in tensors(vectors(5, 0)).items()}
+    e_r = {name: v.requires_grad_() for name, v in tensors(vectors(5, 1)).items()}
+    present = {
+        "audio": torch.tensor([True, True, True, False, False]),
+        "text": torch.tensor([True, True, False, False, True]),
+        "image": torch.tensor([True, False, False, False, True]),
+    }
+    loss = margin_loss(e, e_r, present, -1.0)  # every hinge is open
+    loss.backward()
+    for name, here in present.items():
+        pulled = here.clone()
+        pulled[2] = False
+        for vector in (e[name], e_r[name]):
+            assert vector.grad is not None
+            assert (vector.grad.abs().sum(dim=1) > 0).tolist() == pulled.tolist()
+            with torch.no_grad():
+                vector[~pulled] = 1e6
+    assert float(margin_loss(e, e_r, present, -1.0)) == float(loss)
 
 
 def test_no_pair_in_a_batch_costs_nothing() -> None:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,46 +32,90 @@ def draw_exclusive(seed: int, n: int = 80, n_labels: int = 6) -> tuple[Bools, Fl
     return y, rng.random((n, n_labels)) + 0.4 * y
 
 
-# Slow loops, written from the equations.
+def draw_lacking(seed: int) -> tuple[Bools, Floats]:
+    """As `draw`, but label 1 is on no item, 2 on all, 3 and 4 on one and on all but one.
+
+    Label 5 is on items that all score the same; items 0 and 1 have label 2 and no other.
+    """
+    y, scores = draw(seed)
+    y[:2] = False
+    y[:, 1], y[:, 2], y[:, 3] = False, True, np.arange(len(y)) == 7
+    y[:, 4] = np.arange(len(y)) != 1
+    y[0, 4] = True
+    scores[:, 5] = 0.5
+    return y, scores
 
 
-def auc_by_pairs(y: NDArray[np.bool_], s: NDArray[np.float64]) -> float:
+DRAWS = pytest.mark.parametrize("drawn", [draw, draw_lacking])
+Draw = Callable[[int], tuple[Bools, Floats]]
+
+
+# Slow loops, written from the equations, over plain lists.
+
+
+def columns(values: NDArray[Any]) -> list[list[Any]]:
+    return [list(column) for column in zip(*values.tolist(), strict=True)]
+
+
+def auc_by_pairs(y: Sequence[bool], s: Sequence[float]) -> float:
     """Share of (positive, negative) pairs in which the positive scores higher; ties count half."""
-    wins = [float(p > q) + 0.5 * float(p == q) for p in s[y] for q in s[~y]]
-    return sum(wins) / len(wins)
+    positives = [v for v, t in zip(s, y, strict=True) if t]
+    negatives = [v for v, t in zip(s, y, strict=True) if not t]
+    wins = [float(p > q) + 0.5 * float(p == q) for p in positives for q in negatives]
+    return sum(wins) / len(wins) if wins else math.nan
 
 
-def ap_by_thresholds(y: NDArray[np.bool_], s: NDArray[np.float64]) -> float:
+def ap_by_thresholds(y: Sequence[bool], s: Sequence[float]) -> float:
+    if all(y) or not any(y):
+        return math.nan
     area, recall_before = 0.0, 0.0
-    for threshold in sorted(set(s.tolist()), reverse=True):
-        claimed = s >= threshold
-        hits = int((claimed & y).sum())
-        recall = hits / int(y.sum())
-        area += (recall - recall_before) * hits / int(claimed.sum())
+    for threshold in sorted(set(s), reverse=True):
+        claimed = [t for v, t in zip(s, y, strict=True) if v >= threshold]
+        recall = sum(claimed) / sum(y)
+        area += (recall - recall_before) * sum(claimed) / len(claimed)
         recall_before = recall
     return area
+
+
+def prf_by_counts(y: Sequence[bool], claimed: Sequence[bool]) -> tuple[float, float, float]:
+    """P = TP / (TP + FP), R = TP / (TP + FN), F1 = 2 P R / (P + R), 0 where P and R are."""
+    pairs = list(zip(y, claimed, strict=True))
+    tp, fp, fn = (pairs.count(kind) for kind in ((True, True), (False, True), (True, False)))
+    if tp + fn == 0:
+        return math.nan, math.nan, math.nan
+    p, r = tp / (tp + fp) if tp + fp else 0.0, tp / (tp + fn)
+    return p, r, 2 * p * r / (p + r) if p + r else 0.0
 
 
 def top(scores: NDArray[np.float64], k: int) -> list[int]:
     return sorted(range(len(scores)), key=lambda j: (-scores[j], j))[:k]
 
 
+@DRAWS
 @pytest.mark.parametrize("seed", SEEDS)
-def test_roc_auc_is_the_share_of_pairs_won(seed: int) -> None:
-    y, scores = draw(seed)
-    slow = [auc_by_pairs(y[:, j], scores[:, j]) for j in range(y.shape[1])]
+def test_roc_auc_is_the_share_of_pairs_won(drawn: Draw, seed: int) -> None:
+    y, scores = drawn(seed)
+    slow = [auc_by_pairs(t, s) for t, s in zip(columns(y), columns(scores), strict=True)]
     np.testing.assert_allclose(metrics.roc_auc(y, scores), slow, atol=1e-12)
-    np.testing.assert_allclose(slow, peer.roc_auc_score(y, scores, average=None), atol=1e-12)
+    both = y.any(axis=0) & ~y.all(axis=0)
+    np.testing.assert_array_equal(np.isnan(slow), ~both)
+    expected = peer.roc_auc_score(y[:, both], scores[:, both], average=None)
+    np.testing.assert_allclose(np.array(slow)[both], expected, atol=1e-12)
+    known = [v for v in slow if not math.isnan(v)]
+    macro = metrics.macro(metrics.roc_auc(y, scores))
+    assert macro == pytest.approx(sum(known) / len(known), abs=1e-12)
 
 
+@DRAWS
 @pytest.mark.parametrize("seed", SEEDS)
-def test_average_precision_is_the_sum_over_thresholds(seed: int) -> None:
-    y, scores = draw(seed)
-    slow = [ap_by_thresholds(y[:, j], scores[:, j]) for j in range(y.shape[1])]
+def test_average_precision_is_the_sum_over_thresholds(drawn: Draw, seed: int) -> None:
+    y, scores = drawn(seed)
+    slow = [ap_by_thresholds(t, s) for t, s in zip(columns(y), columns(scores), strict=True)]
     np.testing.assert_allclose(metrics.average_precision(y, scores), slow, atol=1e-12)
-    np.testing.assert_allclose(
-        slow, peer.average_precision_score(y, scores, average=None), atol=1e-12
-    )
+    both = y.any(axis=0) & ~y.all(axis=0)
+    np.testing.assert_array_equal(np.isnan(slow), ~both)
+    expected = peer.average_precision_score(y[:, both], scores[:, both], average=None)
+    np.testing.assert_allclose(np.array(slow)[both], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -86,6 +131,21 @@ def test_micro_pools_all_pairs(
 ) -> None:
     y, scores = draw(seed)
     assert metrics.micro(ours, y, scores) == pytest.approx(theirs(y, scores, average="micro"))
+
+
+@DRAWS
+@pytest.mark.parametrize("seed", SEEDS)
+def test_precision_recall_f1_by_counting(drawn: Draw, seed: int) -> None:
+    y, scores = drawn(seed)
+    predicted = scores >= 0.7
+    predicted[:, 0], predicted[:, 6] = False, True  # never predicted, always
+    pairs = zip(columns(y), columns(predicted), strict=True)
+    slow = list(zip(*(prf_by_counts(t, c) for t, c in pairs), strict=True))
+    found = metrics.precision_recall_f1(y, predicted)
+    np.testing.assert_allclose(found, slow, atol=1e-12)
+    for got, want in zip(found, slow, strict=True):
+        known = [v for v in want if not math.isnan(v)]
+        assert metrics.macro(got) == pytest.approx(sum(known) / len(known), abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -109,14 +169,21 @@ def test_macro_f1_is_the_mean_of_f1_values() -> None:
     assert metrics.macro(f1) != pytest.approx(3 / 4)
 
 
+@DRAWS
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("k", [1, 2, 3, 7, 9])
-def test_top_k_and_adiv_by_sets(seed: int, k: int) -> None:
-    y, scores = draw(seed)
+def test_top_k_and_adiv_by_sets(drawn: Draw, seed: int, k: int) -> None:
+    y, scores = drawn(seed)
+    if drawn is draw_lacking:
+        y[:, 2] = False  # items 0 and 1 are left without a label: no hit, whatever k
+        scores[0] = 0.5  # all tie
     tops = [set(top(row, k)) for row in scores]
-    hits = [bool(t & set(np.flatnonzero(row))) for t, row in zip(tops, y, strict=True)]
+    hits = [any(truth[j] for j in t) for t, truth in zip(tops, y.tolist(), strict=True)]
     assert metrics.top_k_accuracy(y, scores, k) == pytest.approx(sum(hits) / len(hits))
     assert metrics.adiv(scores, k) == pytest.approx(len(set.union(*tops)) / y.shape[1])
+    # Every label counts, also those without an item, and one that no top holds.
+    scores[:, 3] = -1
+    assert metrics.adiv(scores, min(k, 6)) <= 6 / 7
 
 
 def test_top_k_against_peer() -> None:

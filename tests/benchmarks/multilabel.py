@@ -83,7 +83,7 @@ def main() -> None:
     y = long_tail(31_000, rng)
     y_test = long_tail(3_000, rng)
     y_test[:, -2], y_test[:, -1] = False, True  # no positive, no negative: no AUC
-    scores: Floats = np.round(rng.random(y_test.shape) + 0.3 * y_test, 2)
+    scores = np.round(rng.random(y_test.shape) + 0.3 * y_test, 2).astype(np.float64)
     x = ppmi(y)
     print(f"{y.sum(axis=1).mean():.1f} labels an item; a label has {y.sum(axis=0).min()} items")
     print(
