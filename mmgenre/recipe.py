@@ -187,7 +187,9 @@ def _read(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(base, str):
         raise RecipeError(f"{path}: base: must be a recipe's name, got {base!r}")
     beside = path.parent / f"{base.removesuffix('.toml')}.toml"
-    return merge(_read(str(beside) if beside.is_file() else base, (*seen, name)), values)
+    # One's own quick.toml may stand on ours.
+    other = beside.is_file() and beside.resolve() != path.resolve()
+    return merge(_read(str(beside) if other else base, (*seen, name)), values)
 
 
 def _nearest(path: Sequence[str]) -> str:

@@ -145,7 +145,12 @@ def test_a_file_over_a_base_beside_it_over_one_of_ours(tmp_path: Path) -> None:
         assert recipe.audio.network == load_recipe("quick").audio.network
 
 
-@pytest.mark.parametrize("names", [("a",), ("a", "b"), ("a", "b", "c")])
+def test_one_s_own_file_may_have_the_name_of_its_base(tmp_path: Path) -> None:
+    path = write(tmp_path / "quick.toml", 'base = "quick"\nseed = 3\n')
+    assert load_recipe(path) == load_recipe("quick", ["seed=3"])
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("a", "b", "c")])
 def test_bases_in_a_circle(tmp_path: Path, names: tuple[str, ...]) -> None:
     for name, base in zip(names, (*names[1:], names[0]), strict=True):
         write(tmp_path / f"{name}.toml", f'base = "{base}"\n')

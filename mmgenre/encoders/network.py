@@ -19,6 +19,8 @@ from mmgenre.encoders.image import ImageConfig, ImageEncoder, make_image_encoder
 from mmgenre.encoders.sentences import SentenceEncoder, make_sentence_encoder
 from mmgenre.encoders.text import TextConfig, TextEncoder, make_text_encoder
 from mmgenre.encoders.timbre import TimbreEncoder
+from mmgenre.errors import BundleError
+from mmgenre.inputs.entities.annotators import entity_provenance
 from mmgenre.manifest import TRACK_SEPARATOR, Modality
 from mmgenre.progress import Progress, silent
 from mmgenre.provenance import Provenance
@@ -172,15 +174,15 @@ def save_network(
     files: dict[str, Any] = {"curve.json": log.curve()}
     if isinstance(encoder, TextEncoder):
         files[VOCABULARY] = encoder.vocabulary
+    config = {**encoder.state(), "embedding_dim": encoder.embedding_dim}
+    if isinstance(encoder.config, TextConfig):
+        config["entities"] = entity_provenance(encoder.config.input.entities)
+    config["learned"] = {"target": target.state(), "labels": list(labels)}
     output = {f"{OUTPUT}{name}": t for name, t in network.output.state_dict().items()}
     return write_bundle(
         folder,
         f"{modality} encoder",
-        {
-            **encoder.state(),
-            "embedding_dim": encoder.embedding_dim,
-            "learned": {"target": target.state(), "labels": list(labels)},
-        },
+        config,
         {**encoder.state_dict(), **output},
         provenance,
         files=files,
@@ -191,17 +193,18 @@ def load_encoder(folder: Path, modality: Modality) -> tuple[Encoder, Bundle]:
     """Reads an encoder's folder.
 
     Raises:
-        BundleError: the folder is missing, damaged, or another modality's.
+        BundleError: the folder is missing, damaged, or another modality's, or the tables by which
+            it was given entities are others now.
         WeightsError: it needs a sentence model that is not there, or is another one now.
     """
     bundle = read_bundle(folder, f"{modality} encoder")
-    encoder = _untrained(bundle, modality)
+    encoder = _untrained(folder, bundle, modality)
     own = {name: t for name, t in bundle.weights.items() if not name.startswith(OUTPUT)}
     encoder.load_state_dict(own)
     return encoder.eval(), bundle
 
 
-def _untrained(bundle: Bundle, modality: Modality) -> Encoder:
+def _untrained(folder: Path, bundle: Bundle, modality: Modality) -> Encoder:
     """The encoder that a folder describes, without its weights."""
     state = bundle.config["config"]
     if modality == "audio":
@@ -211,6 +214,14 @@ def _untrained(bundle: Bundle, modality: Modality) -> Encoder:
     if modality == "image":
         return ImageEncoder(ImageConfig.model_validate(state))
     text = TextConfig.model_validate(state)
+    was, now = bundle.config["entities"], entity_provenance(text.input.entities)
+    if was != now:
+        changed = sorted(key for key in {*was, *now} if was.get(key) != now.get(key))
+        raise BundleError(
+            f"{folder}: learned from texts with entities of other {', '.join(changed)} than those "
+            "at hand, so that its words would mean something else; bring the old ones back, or "
+            "train again: mmgenre extract-features"
+        )
     if text.encoder == "sentence-transformers":
         return make_sentence_encoder(text, bundle.config["model_sha256"])
     return TextEncoder(text, bundle.files[VOCABULARY])

@@ -7,29 +7,39 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmgenre.report.tables import EXCLUSIVE_COLUMNS, NOTHING, OVERLAPPING_COLUMNS, number
-from mmgenre.results import PlannedStep, PlanResult, TableResult, TableRow
+from mmgenre.report.tables import EXCLUSIVE_COLUMNS, NOTHING, OVERLAPPING_COLUMNS
+from mmgenre.results import PlannedStep, PlanResult, TableResult, TableRow, headline_metric
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+HEADLINES = (headline_metric(exclusive=True), headline_metric(exclusive=False))
 TITLES = EXCLUSIVE_COLUMNS | OVERLAPPING_COLUMNS
 
 
-def ours(row: TableRow, metric: str) -> str:
+def figure(value: float, decimals: int = 3) -> str:
+    """A share of 1 as the paper prints it.
+
+    >>> figure(0.8714), figure(1.0), figure(0.04, 2)
+    ('.871', '1.000', '.04')
+    """
+    return f"{value:.{decimals}f}".removeprefix("0")
+
+
+def ours(row: TableRow, metric: str, *, deviation: bool = True) -> str:
     """Mean and deviation over seeds, `.871 ± .012`; a dash where there is none."""
     spread = row["summary"].get(metric)
     if spread is None:
         return NOTHING
-    several = len(row["per_seed"]) > 1
-    return number(spread["mean"]) + (f" ± {number(spread['std'])}" if several else "")
+    deviation &= len(row["per_seed"]) > 1
+    return figure(spread["mean"]) + (f" ± {figure(spread['std'])}" if deviation else "")
 
 
 def published(row: TableRow, metric: str) -> str:
     """The paper's figure to the decimals printed there; a dash where it has none."""
     value = row["published"].get(metric)
     decimals = 2 if metric.startswith("adiv") else 3
-    return NOTHING if value is None else f"{value:.{decimals}f}"
+    return NOTHING if value is None else figure(value, decimals)
 
 
 def has_published(result: TableResult) -> bool:
@@ -114,7 +124,7 @@ def write_tables(result: TableResult, folder: Path) -> Path:
 
 
 def rich_published(result: TableResult) -> Table:
-    """The table for a terminal."""
+    """The table for a terminal of 80 columns; deviations of one metric, table.md has all."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -127,16 +137,17 @@ def rich_published(result: TableResult) -> Table:
         caption_justify="left",
         box=box.SIMPLE,
     )
+    judged_by = next((m for m in HEADLINES if m in result["metrics"]), result["metrics"][0])
     table.add_column("row", overflow="fold")
     for metric in result["metrics"]:
         title = TITLES.get(metric, metric).replace("ROC-AUC", "AUC").replace("PR-AUC", "AP")
-        table.add_column(title, justify="right", no_wrap=True)
+        table.add_column(title, justify="right", no_wrap=metric == judged_by)
         if with_published:
-            table.add_column("publ.", justify="right", style="dim")
+            table.add_column("pub.", justify="right", style="dim", no_wrap=True)
     for row in result["rows"]:
         cells = [Text(row["name"], style="red" if row["failed"] else "")]
         for metric in result["metrics"]:
-            cells.append(Text(ours(row, metric)))
+            cells.append(Text(ours(row, metric, deviation=metric == judged_by)))
             cells += [Text(published(row, metric))] * with_published
         table.add_row(*cells)
     return table
@@ -155,12 +166,13 @@ def rich_plan(plan: PlanResult) -> Table:
         if plan["corrected_by"]
         else "not yet corrected by any step timed here"
     )
+    seconds = sum(step["estimate_s"] or 0 for step in left)
+    rest = f"the others take about {duration(seconds)} ({basis})." if left else "none is left."
     table = Table(
         title=Text(plan["title"], style="bold"),
         caption=Text(
             f"{plan['n_cells']} cells on {plan['dataset']}: {len(plan['steps'])} steps, "
-            f"{len(plan['steps']) - len(left)} done; the others take about "
-            f"{duration(sum(step['estimate_s'] or 0 for step in left))} ({basis})."
+            f"{len(plan['steps']) - len(left)} done; {rest}"
         ),
         title_justify="left",
         caption_justify="left",

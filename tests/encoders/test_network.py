@@ -29,7 +29,9 @@ from mmgenre.encoders.network import (
 )
 from mmgenre.encoders.text import TextConfig
 from mmgenre.errors import BundleError
+from mmgenre.inputs.entities import EntityConfig
 from mmgenre.inputs.image import ImageInput
+from mmgenre.inputs.text import TextInput
 from mmgenre.manifest import Modality
 from mmgenre.provenance import Provenance
 from mmgenre.store import FeatureStore, write_store
@@ -264,3 +266,30 @@ def test_a_bundle_that_is_no_encoder_is_refused(tmp_path: Path) -> None:
         load_encoder(folder, "audio")
     with pytest.raises(BundleError, match="no such model folder"):
         load_encoder(tmp_path / "absent", "audio")
+
+
+def test_an_encoder_of_entities_wants_the_tables_it_learned_with(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    entities = base / "entities.tsv"
+    entities.write_text("entity\ttitle\tcategories\nDrum\tDrum\tPercussion\n", encoding="utf-8")
+    surfaces = "surface\tentity\tprior\ndrums\tDrum\t0.9\n"
+    (base / "surfaces.tsv").write_text(surfaces, encoding="utf-8")
+    linking = EntityConfig(annotator="local", knowledge_base=str(base))
+    config = TextConfig(
+        hidden_dim=8, embedding_dim=8, max_df=1.0, input=TextInput(entities=linking)
+    )
+    ids = row_ids("text")
+    path = tmp_path / "store.h5"
+    write_store(path, "text", [(ids, rows_of_classes("text"))], PROVENANCE, ragged=True)
+    with FeatureStore(path, "text") as store:
+        network = GenreNetwork(make_encoder(config, "logistic", store, ids), 2)
+    target = LogisticTarget(2, exclusive=True)
+    folder = save_network(
+        tmp_path / "encoder", "text", network, target, ["a", "b"], FitLog(), PROVENANCE
+    )
+    assert load_encoder(folder, "text")[0].config == config
+    with entities.open("a", encoding="utf-8") as file:
+        file.write("Piano\tPiano\tKeyboards\n")
+    with pytest.raises(BundleError, match=r"entities of other entities\.tsv than those at hand"):
+        load_encoder(folder, "text")
