@@ -17,11 +17,12 @@ from torch.nn import functional
 from mmgenre.bundle import read_bundle, write_bundle
 from mmgenre.config import Settings
 from mmgenre.labels import LabelSpace
+from mmgenre.optimisation import TrainingConfig
 from mmgenre.progress import Progress, silent
 from mmgenre.provenance import Provenance
 from mmgenre.table import FeatureTable
 from mmgenre.targets import Target, TargetName, load_target
-from mmgenre.training import Batch, FitLog, TrainingConfig, fit, seeded
+from mmgenre.training import Batch, FitLog, fit, seeded
 
 KIND = "fusion head"
 

@@ -18,10 +18,11 @@ from mmgenre.bundle import read_bundle, write_bundle
 from mmgenre.config import Settings
 from mmgenre.errors import TrainingError
 from mmgenre.manifest import Modality
+from mmgenre.optimisation import TrainingConfig
 from mmgenre.progress import Progress, silent
 from mmgenre.provenance import Provenance
 from mmgenre.table import FeatureTable
-from mmgenre.training import Batch, FitLog, TrainingConfig, fit, seeded
+from mmgenre.training import Batch, FitLog, fit, seeded
 
 KIND = "joint space"
 

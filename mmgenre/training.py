@@ -1,4 +1,4 @@
-"""The one training loop: Adam, early stopping on validation loss, best weights kept, resumable."""
+"""The one training loop: early stopping on validation loss, best weights kept, resumable."""
 
 from __future__ import annotations
 
@@ -8,35 +8,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mmgenre.config import Settings
 from mmgenre.errors import TrainingError
 from mmgenre.files import replacing
+from mmgenre.optimisation import Rates, TrainingConfig, make_optimizer, set_rate
 from mmgenre.progress import Progress, silent
 from mmgenre.results import Curve, Epoch
 
 Batch = dict[str, Tensor]
 Loss = Callable[[nn.Module, Batch], Tensor]
-
-
-class TrainingConfig(Settings):
-    """METHOD section 8: Adam 1e-3, batches of 32, at most 100 epochs, patience 4."""
-
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    batch_size: int = Field(32, ge=1)
-    max_epochs: int = Field(100, ge=1)
-    patience: int = Field(4, ge=1)
-    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class Examples(Protocol):
@@ -78,6 +66,7 @@ def fit(
     config: TrainingConfig,
     *,
     seed: int,
+    rates: Rates | None = None,
     checkpoint: Path | None = None,
     checkpoint_every_s: float = 60.0,
     device: torch.device | None = None,
@@ -96,6 +85,7 @@ def fit(
         val: validation examples.
         config: how.
         seed: of shuffling, views and dropout.
+        rates: factors on the learning rate by parameter name, 0 for what is frozen; default: 1.
         checkpoint: a safetensors file to go on from if it is there. It holds four times the
             weights and is synced to disk, so it is written after an epoch only if
         checkpoint_every_s: seconds have passed since the last.
@@ -110,10 +100,9 @@ def fit(
         raise TrainingError(f"{task}: {len(train)} training and {len(val)} validation examples")
     device = device or pick_device()
     module.to(device)
-    fused = device.type in ("cpu", "cuda")
-    optimizer = torch.optim.Adam(
-        module.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=fused
-    )
+    if config.channels_last:
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = make_optimizer(module, config, rates)
     log = FitLog()
     best = _copy(module)
     if checkpoint is not None and checkpoint.is_file():
@@ -122,8 +111,9 @@ def fit(
     dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for epoch in range(len(log.epochs) + 1, config.max_epochs + 1):
-            if len(log.epochs) - log.best_epoch >= config.patience:
+            if config.patience and len(log.epochs) - log.best_epoch >= config.patience:
                 break
+            set_rate(optimizer, config.rate_at(epoch))
             progress(task, epoch - 1, config.max_epochs)
             torch.manual_seed(_torch_seed(seed, epoch))
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
@@ -161,12 +151,13 @@ def _train_epoch(
     module.train()
     total = 0.0
     for rows in _batches(rng.permutation(len(train)), config.batch_size):
-        batch = to_device(train.batch(rows, rng), module)
         optimizer.zero_grad(set_to_none=True)
-        value = loss(module, batch)
-        value.backward()  # type: ignore[no-untyped-call]
+        for part in np.array_split(rows, min(config.accumulate, max(1, len(rows) // 2))):
+            batch = to_device(train.batch(part, rng), module)
+            value = loss(module, batch)
+            (value * (len(part) / len(rows))).backward()  # type: ignore[no-untyped-call]
+            total += float(value.detach()) * len(part)
         optimizer.step()
-        total += float(value.detach()) * len(rows)
     return total / len(train)
 
 
@@ -220,7 +211,8 @@ def _save(
     tensors = {f"now.{name}": tensor for name, tensor in _copy(module).items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     for i, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"adam.{i}.{key}": t.detach().cpu().contiguous() for key, t in state.items()}
+        held = {key: t for key, t in state.items() if t is not None}
+        tensors |= {f"step.{i}.{key}": t.detach().cpu().contiguous() for key, t in held.items()}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={"log": json.dumps(asdict(log))})
 
@@ -239,7 +231,7 @@ def _resume(
     )
     module.load_state_dict(_below("now.", tensors))
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _below("adam.", tensors).items():
+    for name, tensor in _below("step.", tensors).items():
         i, key = name.split(".")
         state.setdefault(int(i), {})[key] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

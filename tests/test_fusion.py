@@ -22,10 +22,10 @@ from mmgenre.fusion import (
     train_fusion,
 )
 from mmgenre.labels import LabelSpace
+from mmgenre.optimisation import TrainingConfig
 from mmgenre.provenance import Provenance
 from mmgenre.table import FeatureTable
 from mmgenre.targets import Target, TargetConfig, make_target
-from mmgenre.training import TrainingConfig
 
 WIDTHS = {"audio": 5, "text": 4, "image": 3}
 NAMES = tuple(WIDTHS)

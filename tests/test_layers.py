@@ -28,6 +28,7 @@ ROOMS: tuple[frozenset[str], ...] = tuple(
         "tagger explain",
         "fusion joint encoders",
         "training",
+        "optimisation",
         "targets",
         "table",
         "audit",

@@ -16,10 +16,10 @@ from torch.nn import functional
 
 from mmgenre import training
 from mmgenre.errors import TrainingError
+from mmgenre.optimisation import TrainingConfig
 from mmgenre.training import (
     Batch,
     FitLog,
-    TrainingConfig,
     evaluate_loss,
     fit,
     pick_device,

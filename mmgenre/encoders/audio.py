@@ -18,9 +18,9 @@ from mmgenre.encoders.convolutions import NETWORKS, AudioNetwork
 from mmgenre.encoders.dense import EmbeddingDim, to_embedding
 from mmgenre.inputs.audio import SAMPLE_RATE_HZ, AudioFeatures, AudioInput
 from mmgenre.inputs.cqt import FLOOR_DB, HOP_SAMPLES, N_BINS
+from mmgenre.optimisation import TrainingConfig
 from mmgenre.store import FeatureStore
 from mmgenre.targets import TargetName
-from mmgenre.training import TrainingConfig
 
 
 class AudioConfig(Settings):

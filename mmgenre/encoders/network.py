@@ -22,11 +22,12 @@ from mmgenre.encoders.timbre import TimbreEncoder
 from mmgenre.errors import BundleError
 from mmgenre.inputs.entities.annotators import entity_provenance
 from mmgenre.manifest import TRACK_SEPARATOR, Modality
+from mmgenre.optimisation import TrainingConfig
 from mmgenre.progress import Progress, silent
 from mmgenre.provenance import Provenance
 from mmgenre.store import FeatureStore
 from mmgenre.targets import Target, TargetName, load_target
-from mmgenre.training import Batch, FitLog, TrainingConfig, fit, seeded
+from mmgenre.training import Batch, FitLog, fit, seeded
 
 Encoder = AudioEncoder | TimbreEncoder | TextEncoder | SentenceEncoder | ImageEncoder
 EncoderConfig = AudioConfig | TextConfig | ImageConfig

@@ -20,8 +20,8 @@ from mmgenre.config import Settings
 from mmgenre.encoders.dense import EmbeddingDim, to_embedding
 from mmgenre.errors import TrainingError
 from mmgenre.inputs.text import TextInput
+from mmgenre.optimisation import TrainingConfig
 from mmgenre.store import FeatureStore
-from mmgenre.training import TrainingConfig
 
 HOW_TO_GET_A_MODEL = (
     "Download one where there is a network, for instance: "

@@ -33,10 +33,11 @@ from mmgenre.inputs.entities import EntityConfig
 from mmgenre.inputs.image import ImageInput
 from mmgenre.inputs.text import TextInput
 from mmgenre.manifest import Modality
+from mmgenre.optimisation import TrainingConfig
 from mmgenre.provenance import Provenance
 from mmgenre.store import FeatureStore, write_store
 from mmgenre.targets import LogisticTarget
-from mmgenre.training import FitLog, TrainingConfig
+from mmgenre.training import FitLog
 
 PROVENANCE = Provenance("test", 1, {})
 N, N_TRAIN = 24, 16

@@ -33,10 +33,10 @@ from mmgenre.encoders.sentences import (
 from mmgenre.encoders.text import TextConfig
 from mmgenre.encoders.weights import sha256_folder
 from mmgenre.errors import WeightsError
+from mmgenre.optimisation import TrainingConfig
 from mmgenre.provenance import Provenance
 from mmgenre.store import FeatureStore, write_store
 from mmgenre.targets import LogisticTarget
-from mmgenre.training import TrainingConfig
 
 PROVENANCE = Provenance("test", 1, {})
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "loud", "soft", "guitar", "piano", "and")

@@ -22,10 +22,10 @@ from mmgenre.encoders.network import (
     train_encoder,
 )
 from mmgenre.encoders.timbre import TimbreEncoder
+from mmgenre.optimisation import TrainingConfig
 from mmgenre.provenance import Provenance
 from mmgenre.store import FeatureStore, write_store
 from mmgenre.targets import LogisticTarget
-from mmgenre.training import TrainingConfig
 
 PROVENANCE = Provenance("test", 1, {})
 N, N_TRAIN = 24, 16
