@@ -5,13 +5,14 @@ Oramas 2018, sec. 3.3. Throughout, n items, L labels, d dimensions of the label 
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from scipy.sparse import csr_array
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,14 +23,28 @@ TargetName = Literal["logistic", "cosine"]
 
 
 class TargetConfig(Settings):
-    """`dim`: d of COSINE; a space of fewer labels has only as many dimensions as labels."""
+    """What a network learns.
+
+    `dim`: d of COSINE; a space of fewer labels has only as many dimensions as labels. LOGISTIC
+    alone has `label_smoothing`, the share of a target that is spread evenly, and `class_weights`,
+    "balanced" for labels that count the more, the rarer they are among training items.
+    """
 
     name: TargetName = "logistic"
     dim: int = Field(50, ge=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = "none"
+
+    @model_validator(mode="after")
+    def _settings_go_together(self) -> Self:
+        if self.name == "cosine" and (self.label_smoothing or self.class_weights != "none"):
+            raise ValueError("label_smoothing and class_weights are for logistic, not for cosine")
+        return self
 
     def used(self) -> dict[str, Any]:
-        """What decides the outcome: LOGISTIC has no `dim`."""
-        return self.model_dump(exclude={"dim"} if self.name == "logistic" else set())
+        """The settings that decide the outcome of the named target."""
+        others = {"dim"} if self.name == "logistic" else {"label_smoothing", "class_weights"}
+        return self.model_dump(exclude=others)
 
 
 class Target(Protocol):
@@ -47,24 +62,37 @@ class Target(Protocol):
 class LogisticTarget:
     """Softmax and cross-entropy for exclusive labels, else sigmoid and binary cross-entropy."""
 
-    def __init__(self, n_labels: int, *, exclusive: bool) -> None:
+    def __init__(
+        self, n_labels: int, *, exclusive: bool, smoothing: float = 0.0, balanced: bool = False
+    ) -> None:
         self.dim = n_labels
-        self.exclusive = exclusive
+        self.exclusive, self.smoothing, self.balanced = exclusive, smoothing, balanced
+        self.weights: NDArray[np.float32] | None = None
 
     def fit(self, y_train: NDArray[np.bool_]) -> None:
-        """Checks the width; there is nothing to learn."""
+        """Learns the weights of balanced labels; one without a training item has weight 1.
+
+        Exclusive: n / (L n_l) for the n_l items of label l. Overlapping: (n - n_l) / n_l, by which
+        the items of a label weigh as much as the others.
+        """
         _check(y_train, self.dim)
+        if self.balanced:
+            n, n_l = len(y_train), y_train.sum(axis=0)
+            weights = n / self.dim if self.exclusive else n - n_l
+            self.weights = np.where(n_l > 0, weights / np.maximum(n_l, 1), 1.0).astype(np.float32)
 
     def targets(self, y: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Labels as numbers, (n, L)."""
+        """Labels as numbers, smoothed, (n, L)."""
         _check(y, self.dim)
-        return y.astype(np.float32)
+        even = 1 / self.dim if self.exclusive else 1 / 2
+        return np.asarray((1 - self.smoothing) * y + self.smoothing * even, np.float32)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean loss of logits (n, L) against targets (n, L)."""
+        weights = None if self.weights is None else torch.from_numpy(self.weights).to(output)
         if self.exclusive:
-            return functional.cross_entropy(output, target)
-        return functional.binary_cross_entropy_with_logits(output, target)
+            return functional.cross_entropy(output, target, weight=weights)
+        return functional.binary_cross_entropy_with_logits(output, target, pos_weight=weights)
 
     def scores(self, output: Tensor) -> Tensor:
         """Probabilities, (n, L)."""
@@ -120,7 +148,12 @@ def make_target(config: TargetConfig, n_labels: int, *, exclusive: bool) -> Targ
     """The target a recipe names, not yet fitted."""
     if config.name == "cosine":
         return CosineTarget(n_labels, config.dim)
-    return LogisticTarget(n_labels, exclusive=exclusive)
+    return LogisticTarget(
+        n_labels,
+        exclusive=exclusive,
+        smoothing=config.label_smoothing,
+        balanced=config.class_weights == "balanced",
+    )
 
 
 def load_target(state: dict[str, Any]) -> Target:
@@ -157,7 +190,9 @@ def label_factors(x: NDArray[np.float64], dim: int) -> NDArray[np.float64]:
     singular vectors the eigenvectors. Signs are fixed: each column's largest entry is positive.
     A label that X says nothing about has the zero vector.
     """
-    values, vectors = np.linalg.eigh(x)
+    # X is small: beside another job, two threads that wait for each other took 20 times one's time.
+    with threadpool_limits(1, "blas"):
+        values, vectors = np.linalg.eigh(x)
     largest = np.argsort(-np.abs(values), kind="stable")[:dim]
     factors = vectors[:, largest] * np.sqrt(np.abs(values[largest]))
     peak = np.abs(factors).argmax(axis=0)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from mmgenre.errors import LabelError
 from mmgenre.targets import (
@@ -40,11 +41,12 @@ def labels(n: int = 80, n_labels: int = 9, seed: int = 0) -> Bools:
 
 
 def hard_labels() -> Bools:
-    """The same with a label on every item, two labels that are one, and two that never meet."""
+    """The same, but one label is on all items, one on one, two are the same and two never meet."""
     y = labels()
     y[:, 4] = True
     y[:, 5] = y[:, 3]
     y[:, 6] &= ~y[:, 3]
+    y[:, 8] = np.arange(len(y)) == 10
     return y
 
 
@@ -366,3 +368,43 @@ def test_labels_of_another_shape_or_type_are_refused() -> None:
             target.fit(np.zeros((4, 8), bool))
         with pytest.raises(LabelError, match="float64"):
             target.targets(np.zeros((4, 9)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_balanced_and_smoothed_losses_are_the_equations(exclusive: bool, smoothing: float) -> None:
+    """With a label that no training item has."""
+    rng = np.random.default_rng(4)
+    n, n_labels = 40, 5
+    y = np.zeros((n, n_labels), dtype=bool)
+    y[np.arange(n), rng.integers(0, 4, n)] = True
+    if not exclusive:
+        y[:, 1] |= rng.random(n) < 0.5
+    target = LogisticTarget(n_labels, exclusive=exclusive, smoothing=smoothing, balanced=True)
+    target.fit(y)
+    z = rng.normal(0, 2, (6, n_labels))
+    some = y[:6]
+    got = target.loss(torch.tensor(z), torch.from_numpy(target.targets(some)).double())
+    losses = []
+    for i in range(6):
+        total = 0.0
+        for j in range(n_labels):
+            n_j = sum(bool(row[j]) for row in y)
+            if exclusive:
+                weight = n / (n_labels * n_j) if n_j else 1.0
+                t = (1 - smoothing) * some[i, j] + smoothing / n_labels
+                total -= weight * t * (z[i, j] - math.log(sum(math.exp(v) for v in z[i])))
+            else:
+                weight = (n - n_j) / n_j if n_j else 1.0
+                t = (1 - smoothing) * some[i, j] + smoothing / 2
+                p = 1 / (1 + math.exp(-z[i, j]))
+                loss = weight * t * math.log(p) + (1 - t) * math.log(1 - p)
+                total -= loss / n_labels
+        losses.append(total)
+    assert float(got) == pytest.approx(sum(losses) / 6, rel=1e-5)
+
+
+def test_smoothing_and_weights_are_for_logistic() -> None:
+    with pytest.raises(ValidationError, match="are for logistic, not for cosine"):
+        TargetConfig(name="cosine", label_smoothing=0.1)
+    assert TargetConfig(dim=3).used() == TargetConfig(dim=9).used()

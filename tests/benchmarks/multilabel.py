@@ -5,9 +5,9 @@
 Synthetic labels, about 5 an item, with a long tail: the k-th genre's share falls as 1 / k. 31 000
 items for the factors, d = 50; 3 000 for the AUC, scores rounded to 0.01 so that they tie. Both
 sides of a row run in turn in this process, after one untimed run each: what else the machine does
-hits them alike. Medians over the turns, quartiles in brackets, and our fastest turn: on a machine
-that does other work too, threads of one matrix product or decomposition wait for each other, and
-only the fastest turn says what it costs alone (or set OPENBLAS_NUM_THREADS=1).
+hits them alike. Medians over the turns, quartiles in brackets, and our fastest turn. Beside another
+job the threads of a dense product or decomposition wait for each other, and theirs takes many times
+as long; OPENBLAS_NUM_THREADS=1 compares without that.
 """
 
 from __future__ import annotations
