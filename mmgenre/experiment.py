@@ -22,7 +22,8 @@ from mmgenre.recipe import TABLE, Recipe, merge, parse_setting, read_values, set
 OVERLAY = "synthetic"  # the recipe laid over an experiment on the built-in catalogue
 
 MetricName = Literal[
-    "macro_precision", "macro_recall", "macro_f1", "micro_f1", "accuracy",
+    "macro_precision", "macro_recall", "macro_f1", "accuracy",
+    "micro_precision", "micro_recall", "micro_f1",
     "macro_roc_auc", "micro_roc_auc", "macro_pr_auc", "micro_pr_auc",
     "top_1_accuracy", "top_3_accuracy", "top_5_accuracy", "adiv_1", "adiv_3", "adiv_5",
 ]  # fmt: skip
@@ -62,13 +63,15 @@ class TableConfig(Settings):
     """`items`: measured are test items that have the inputs of every row, or all test items.
 
     `dataset`: the card of the dataset that the published figures are of. `axes`: setting ->
-    values, or name of an axis -> {name of a value: settings}.
+    values, or name of an axis -> {name of a value: settings}. `threshold`: the score from which an
+    overlapping genre counts as named; None: each row's own, from validation.
     """
 
     title: str
     dataset: str | None = None
     metrics: tuple[MetricName, ...] = Field(strict=False, min_length=1)
     items: Literal["complete", "all"] = "complete"
+    threshold: float | None = None
     seeds: tuple[int, ...] = Field((0, 1, 2), strict=False, min_length=1)
     rows: tuple[RowConfig, ...] = Field(strict=False, min_length=1)
     axes: dict[str, list[Any] | dict[str, dict[str, Any]]] = Field(default_factory=dict)

@@ -190,6 +190,8 @@ def evaluate(
         "macro_precision": macro(precision),
         "macro_recall": macro(recall),
         "macro_f1": macro(f1),
+        "micro_precision": _share(y & predicted, predicted),
+        "micro_recall": _share(y & predicted, y),
         "micro_f1": float(2 * (y & predicted).sum() / max(int(y.sum() + predicted.sum()), 1)),
         "macro_roc_auc": macro(auc),
         "micro_roc_auc": micro(roc_auc, y, scores),
@@ -217,6 +219,11 @@ def evaluate(
     else:
         result["threshold"] = threshold
     return {k: _number(v) if isinstance(v, float) else v for k, v in result.items()}
+
+
+def _share(part: Bools, whole: Bools) -> float:
+    """How much of the whole the part is; 0 of nothing."""
+    return float(part.sum() / max(int(whole.sum()), 1))
 
 
 def _number(value: float) -> float | None:

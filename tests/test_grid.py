@@ -206,6 +206,29 @@ def test_vocabulary_sizes_decide_the_network(small: Small, runs: Path) -> None:
     assert words[0] == 100 < words[1] == words[2] < 300  # the small catalogue has no more
 
 
+def test_a_fixed_threshold_decides_what_counts_as_named(
+    small: Small, runs: Path, tmp_path: Path
+) -> None:
+    text = (
+        'base = "quick"\n[table]\ntitle = "P at"\nmetrics = ["micro_precision", "micro_recall"]\n'
+    )
+    text += 'rows = [{ name = "T", inputs = ["text"], scores = "encoder" }]\nthreshold = '
+    recalls = []
+    for threshold in (0.01, 0.5):
+        path = tmp_path / f"at-{threshold}.toml"
+        path.write_text(f"{text}{threshold}\n", encoding="utf-8")
+        plan = prepare(str(path), small, runs)
+        [row] = run_experiment(plan)["rows"]
+        scores = read_row(plan.cells[0].folder)
+        run = plan.cells[0].run
+        y = labels_of(run, scores.ids, run.recipe)
+        named = scores.scores >= threshold
+        share = (y & named).sum() / y.sum()
+        assert row["summary"]["micro_recall"]["mean"] == pytest.approx(share)
+        recalls.append(share)
+    assert recalls[0] > recalls[1]
+
+
 def test_hidden_modalities_cost(small: Small, runs: Path) -> None:
     plan = prepare("ablations/missing", small, runs)
     result = run_experiment(plan)

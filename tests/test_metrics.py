@@ -296,6 +296,8 @@ def test_evaluate_reports_what_the_functions_give_and_nothing_that_json_lacks() 
     assert found["macro_roc_auc"] == metrics.macro(metrics.roc_auc(y, scores))
     assert found["macro_pr_auc"] == metrics.macro(metrics.average_precision(y, scores))
     assert found["micro_f1"] == pytest.approx(peer.f1_score(y, scores >= 0.6, average="micro"))
+    for name, by_peer in (("precision", peer.precision_score), ("recall", peer.recall_score)):
+        assert found[f"micro_{name}"] == pytest.approx(by_peer(y, scores >= 0.6, average="micro"))
     assert (found["n_items"], found["threshold"]) == (60, 0.6)
     assert found["adiv_3"] == metrics.adiv(scores, 3)
     assert found["top_3_accuracy"] == metrics.top_k_accuracy(y, scores, 3)

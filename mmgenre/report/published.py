@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 HEADLINES = (headline_metric(exclusive=True), headline_metric(exclusive=False))
-TITLES = EXCLUSIVE_COLUMNS | OVERLAPPING_COLUMNS
+TITLES = {
+    **EXCLUSIVE_COLUMNS,
+    **OVERLAPPING_COLUMNS,
+    "micro_pr_auc": "micro PR-AUC",
+    "micro_precision": "micro P",
+    "micro_recall": "micro R",
+    "top_1_accuracy": "top-1",
+    "top_3_accuracy": "top-3",
+    "top_5_accuracy": "top-5",
+}
 
 
 def figure(value: float, decimals: int = 3) -> str:

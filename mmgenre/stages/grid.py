@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmgenre import evaluation, metrics
 from mmgenre.errors import MmgenreError, RecipeError, Refusal
-from mmgenre.experiment import OVERLAY, Cell, load_experiment
+from mmgenre.experiment import OVERLAY, Cell, TableConfig, load_experiment
 from mmgenre.files import write_json
 from mmgenre.manifest import Modality
 from mmgenre.progress import Progress, silent
@@ -122,7 +122,7 @@ def _tabulate(plan: Plan, failed: Mapping[str, str], seconds: Mapping[str, float
         ids = _measured_items(rows, table.items)
         n_items.append(len(ids))
         for cell in done:
-            by_cell[cell.cell.name].append(_measure(cell, rows[cell.cell.name], ids, table.metrics))
+            by_cell[cell.cell.name].append(_measure(cell, rows[cell.cell.name], ids, table))
         n_labels.append(len(planned[0].run.labels()) if planned else 0)
     return {
         "name": experiment.name,
@@ -152,17 +152,20 @@ def _measured_items(rows: Mapping[str, RowScores], items: str) -> tuple[str, ...
 
 
 def _measure(
-    planned: PlannedCell, row: RowScores, ids: Sequence[str], names: Sequence[str]
+    planned: PlannedCell, row: RowScores, ids: Sequence[str], table: TableConfig
 ) -> dict[str, float | None]:
     if not ids:
-        return dict.fromkeys(names)
+        return dict.fromkeys(table.metrics)
     recipe = planned.run.recipe
     position = {item_id: i for i, item_id in enumerate(row.ids)}
     scores: NDArray[np.float64] = row.scores[[position[i] for i in ids]].astype(np.float64)
     y = labels_of(planned.run, ids, recipe)
     labels = planned.run.labels().names
-    found = metrics.evaluate(y, scores, labels, exclusive=recipe.exclusive, threshold=row.threshold)
-    return {name: _scalar(found.get(name)) for name in names}
+    threshold = row.threshold
+    if table.threshold is not None and not recipe.exclusive:
+        threshold = table.threshold
+    found = metrics.evaluate(y, scores, labels, exclusive=recipe.exclusive, threshold=threshold)
+    return {name: _scalar(found.get(name)) for name in table.metrics}
 
 
 def _scalar(value: object) -> float | None:
