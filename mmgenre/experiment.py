@@ -7,9 +7,11 @@ base and the published figures; `[table.axes]` multiplies the rows by the values
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -17,7 +19,16 @@ from pydantic import Field, ValidationError, model_validator
 from mmgenre.config import Settings
 from mmgenre.errors import RecipeError
 from mmgenre.manifest import MODALITIES
-from mmgenre.recipe import TABLE, Recipe, merge, parse_setting, read_values, setting_at, validate
+from mmgenre.recipe import (
+    TABLE,
+    Recipe,
+    merge,
+    parse_setting,
+    read_values,
+    recipe_folder,
+    setting_at,
+    validate,
+)
 
 OVERLAY = "synthetic"  # the recipe laid over an experiment on the built-in catalogue
 
@@ -35,7 +46,7 @@ class RowConfig(Settings):
 
     `scores`: by a fusion head over the inputs, or by the "encoder" itself, which needs exactly one
     input. `set`: the settings in which the row differs. `published`: a figure for each metric of
-    the table, in their order.
+    the table, in their order; nan where there is none.
     """
 
     name: str = Field(min_length=1)
@@ -135,6 +146,16 @@ class Experiment:
         return validate(values, where=f"{self.name}, row {cell.name!r}")
 
 
+def small_overlay(name: str) -> str:
+    """The recipe that brings an experiment to the size of the built-in catalogue.
+
+    It is the `synthetic` beside the experiment if there is one, else the one of all.
+    """
+    path = Path(name) if name.endswith(".toml") else recipe_folder() / f"{name}.toml"
+    beside = path.with_name(f"{OVERLAY}.toml")
+    return str(beside) if beside.is_file() else OVERLAY
+
+
 def load_experiment(
     name: str, *, overlay: str | None = None, settings: Sequence[str] = ()
 ) -> Experiment:
@@ -191,7 +212,8 @@ def _cells(table: TableConfig) -> Iterator[Cell]:
     """Every row at every point of the axes."""
     axes = [_points(name, values) for name, values in table.axes.items()]
     for row in table.rows:
-        published = {str(m): v for m, v in zip(table.metrics, row.published or (), strict=False)}
+        figures = zip(table.metrics, row.published or (), strict=False)
+        published = {str(metric): value for metric, value in figures if not math.isnan(value)}
         for point in product(*axes):
             changes: dict[str, Any] = dict(row.set)
             for _, difference in point:

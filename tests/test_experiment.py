@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmgenre.errors import RecipeError
-from mmgenre.experiment import OVERLAY, load_experiment
+from mmgenre.experiment import load_experiment, small_overlay
 from mmgenre.recipe import is_experiment, load_recipe, recipe_names
 
 NAMES = [name for name in recipe_names() if is_experiment(name)]
@@ -26,15 +26,14 @@ def write(path: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("overlay", [None, OVERLAY])
-def test_every_experiment_resolves_in_full_and_in_small(name: str, overlay: str | None) -> None:
-    experiment = load_experiment(name, overlay=overlay)
+@pytest.mark.parametrize("in_small", [False, True])
+def test_every_experiment_resolves_in_full_and_in_small(name: str, in_small: bool) -> None:
+    experiment = load_experiment(name, overlay=small_overlay(name) if in_small else None)
     names = [cell.name for cell in experiment.cells]
     assert len(set(names)) == len(names) >= 2
     recipes = [experiment.recipe(cell, 1) for cell in experiment.cells]
     assert {recipe.seed for recipe in recipes} == {1}
-    if overlay:
-        assert {recipe.image.network for recipe in recipes} == {"resnet-18"}
+    if in_small:
         assert {recipe.image.weights for recipe in recipes} == {"none"}
 
 
@@ -149,6 +148,19 @@ ROW = '{ name = "A", inputs = ["audio"] }'
 def test_what_is_not_allowed_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         load_experiment(write(tmp_path / "mine.toml", HEAD + text))
+
+
+def test_figures_that_the_paper_does_not_give(tmp_path: Path) -> None:
+    rows = 'rows = [{ name = "A", inputs = ["audio"], published = [0.5, nan] }]'
+    cells = load_experiment(write(tmp_path / "x.toml", HEAD + rows)).cells
+    assert cells[0].published == {"macro_f1": 0.5}
+
+
+def test_the_small_size_beside_an_experiment_goes_before_ours(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.toml", HEAD)
+    assert small_overlay(path) == small_overlay("oramas2018/table2") == "synthetic"
+    beside = write(tmp_path / "synthetic.toml", "seed = 1\n")
+    assert small_overlay(path) == beside
 
 
 def test_a_recipe_without_a_table_is_no_experiment() -> None:

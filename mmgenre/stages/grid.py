@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmgenre import evaluation, metrics
 from mmgenre.errors import MmgenreError, RecipeError, Refusal
-from mmgenre.experiment import OVERLAY, Cell, TableConfig, load_experiment
+from mmgenre.experiment import Cell, TableConfig, load_experiment, small_overlay
 from mmgenre.files import write_json
 from mmgenre.manifest import Modality
 from mmgenre.progress import Progress, silent
@@ -55,7 +55,7 @@ def prepare_experiment(
         RecipeError: the experiment cannot be followed, or no dataset is given.
     """
     if overlay is None and dataset == SYNTHETIC:
-        overlay = OVERLAY
+        overlay = small_overlay(name)
     experiment = load_experiment(name, overlay=overlay, settings=settings)
     if dataset is None:
         made_for = experiment.table.dataset
