@@ -28,13 +28,14 @@ app.command("predict")(running.predict)
 app.command("doctor")(running.doctor)
 
 manifest_app = typer.Typer(
-    help="Datasets: build from a published one, check for leakage, split, describe.",
+    help="Datasets: build from a published one, check for leakage, split, describe, dedupe.",
     no_args_is_help=True,
 )
 manifest_app.command("build")(manifests.build)
 manifest_app.command("check")(manifests.check)
 manifest_app.command("split")(manifests.split)
 manifest_app.command("info")(manifests.info)
+manifest_app.command("dedupe")(manifests.dedupe)
 app.add_typer(manifest_app, name="manifest")
 
 

@@ -1,31 +1,49 @@
-"""Commands on manifests: build, check, split, info."""
+"""Commands on manifests: build, check, dedupe, split, info."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mmgenre.cli.shared import JsonOption, finish, print_json, progress_bars
+from mmgenre.cli.shared import JsonOption, finish, modalities_of, print_json, progress_bars
+
+if TYPE_CHECKING:
+    from mmgenre.datasets.cover_table import Field
 
 
 def build(
     name: Annotated[
-        Literal["mumu", "msdi", "cls", "tartarus"],
-        typer.Argument(help="Layout: MuMu, MSD-I, genre file of the MSD, the authors' arrays."),
+        Literal["mumu", "msdi", "cls", "tartarus", "folders", "csv", "covers20k"],
+        typer.Argument(
+            help="Layout: MuMu, MSD-I, genre file of the MSD, the authors' arrays; "
+            "folders of covers (one a genre), a CSV of covers, 20k album covers."
+        ),
     ],
-    folder: Annotated[Path, typer.Argument(help="Where the published files lie.")],
+    folder: Annotated[Path, typer.Argument(help="Where the files lie; for csv also the file.")],
     out: Annotated[Path, typer.Option("--out", help="The CSV to write.")],
     audio: Annotated[Path | None, typer.Option(help="Audio files named by track id.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Covers named by item id.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Covers named by item id; for csv by the table.")
+    ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="tartarus: which of several datasets in the folder.")
     ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="csv: its columns, as image=filename,labels=genre.")
+    ] = None,
+    only_with: Annotated[
+        str | None, typer.Option(help="Leave out items that lack one of these, as image or a,i.")
+    ] = None,
+    min_share: Annotated[
+        float | None,
+        typer.Option(help="Leave out genres that a smaller share of the items has, as 0.01."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """A published dataset, and the media that you have of it -> a manifest."""
+    """A dataset, and the media that you have of it -> a manifest."""
     from mmgenre.datasets.build import build_manifest
 
     with progress_bars() as progress:
@@ -36,6 +54,9 @@ def build(
             audio=audio,
             images=images,
             dataset=dataset,
+            columns=None if columns is None else _columns_of(columns),
+            only_with=() if only_with is None else modalities_of(only_with),
+            min_share=min_share,
             progress=progress,
         )
     if as_json:
@@ -46,8 +67,18 @@ def build(
     typer.echo(f"next: mmgenre manifest check {out}")
 
 
+def _columns_of(text: str) -> dict[Field, str]:
+    """`image=filename` -> {"image": "filename"}."""
+    from mmgenre.datasets.cover_table import parse_columns
+
+    try:
+        return parse_columns(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 def check(manifest: Path, as_json: JsonOption = False) -> None:
-    """Looks for leakage: artists, albums, identical files or similar covers in two splits."""
+    """Looks for artists, albums, files or covers in two splits, and covers of two genres."""
     from mmgenre.audit import audit
     from mmgenre.manifest import Manifest
 
@@ -60,11 +91,39 @@ def check(manifest: Path, as_json: JsonOption = False) -> None:
             typer.echo(f"leak: {leak}")
         for repeat in found.repeats:
             typer.echo(f"repeat: {repeat}")
+        for cover in found.mixed:
+            typer.echo(f"mixed: {cover}")
+        if found.mixed:
+            typer.echo(f"the same cover under different genres: {len(found.mixed)} groups")
         typer.echo(
             f"{manifest}: {len(found.leaks)} leaks, {len(found.repeats)} repeats within a split, "
             f"{len(found.missing)} unreadable files"
         )
     finish(found.missing, failed=bool(found.leaks))
+
+
+def dedupe(
+    manifest: Path,
+    out: Annotated[Path, typer.Option("--out", help="The CSV to write.")],
+    near: Annotated[
+        bool, typer.Option("--near", help="Also scaled, recompressed or barely cropped copies.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Keeps the first item of each cover, and none where its genres differ."""
+    from mmgenre.audit import dedupe as dedupe_covers
+    from mmgenre.manifest import Manifest
+
+    with progress_bars() as progress:
+        done = dedupe_covers(Manifest.read(manifest), near=near, progress=progress)
+    done.manifest.write(out)
+    if as_json:
+        print_json({"manifest": str(out), **done.as_dict()})
+    else:
+        for line in done.summary():
+            typer.echo(line)
+        typer.echo(f"next: mmgenre manifest check {out}")
+    finish(done.missing)
 
 
 def split(

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from mmgenre.datasets.cover_table import Field, read_cover_table
+from mmgenre.datasets.covers20k import read_covers20k
 from mmgenre.datasets.features import write_features
+from mmgenre.datasets.folders import read_folders
 from mmgenre.datasets.layout import Published
 from mmgenre.datasets.media import attach_media
 from mmgenre.datasets.msd_genre import read_cls
 from mmgenre.datasets.msdi import read_msdi
 from mmgenre.datasets.mumu import read_mumu
+from mmgenre.datasets.selection import keep_frequent, keep_having
 from mmgenre.datasets.tartarus import read_tartarus
 from mmgenre.errors import ManifestError
-from mmgenre.manifest import Manifest
+from mmgenre.manifest import Manifest, Modality
 from mmgenre.progress import Progress, silent
 from mmgenre.store import group_names
 
-Layout = Literal["mumu", "msdi", "cls", "tartarus"]
+Layout = Literal["mumu", "msdi", "cls", "tartarus", "folders", "csv", "covers20k"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 FEATURES = "features.h5"  # beside the manifest
 
@@ -67,17 +71,24 @@ def build_manifest(
     audio: Path | None = None,
     images: Path | None = None,
     dataset: str | None = None,
+    columns: Mapping[Field, str] | None = None,
+    only_with: Sequence[Modality] = (),
+    min_share: float | None = None,
     progress: Progress = silent,
 ) -> Built:
-    """Reads a published dataset and writes its manifest, with the media that the user has.
+    """Reads a dataset and writes its manifest, with the media that the user has.
 
     Args:
-        layout: mumu, msdi, cls (genres of the Million Song Dataset) or tartarus (arrays).
-        folder: where the published files lie; for cls also the file itself.
+        layout: mumu, msdi, cls (genres of the Million Song Dataset), tartarus (arrays), folders
+            (of covers, one a genre), csv (a table of covers) or covers20k.
+        folder: where the published files lie; for cls and csv also the file itself.
         out: the CSV to write. Published vectors go into `features.h5` beside it.
         audio: folder of audio files named by track id.
-        images: folder of covers named by item id.
+        images: folder of covers named by item id; for csv, by the table.
         dataset: tartarus only: which of several datasets in the folder.
+        columns: csv only: the column of each field.
+        only_with: leaves out items that lack one of these.
+        min_share: leaves out genres that a smaller share of the items (those left) has.
         progress: told of the records read.
 
     Raises:
@@ -90,10 +101,23 @@ def build_manifest(
         "msdi": lambda: read_msdi(folder),
         "cls": lambda: read_cls(folder),
         "tartarus": lambda: read_tartarus(folder, dataset),
+        "folders": lambda: read_folders(folder),
+        "csv": lambda: read_cover_table(folder, columns=columns, images=images),
+        "covers20k": lambda: read_covers20k(folder),
     }
     if dataset is not None and layout != "tartarus":
         raise ManifestError(layout, [f"dataset {dataset!r}: only tartarus has several in a folder"])
-    published = attach_media(readers[layout](), audio=audio, images=images)
+    if columns is not None and layout != "csv":
+        raise ManifestError(layout, [f"columns {dict(columns)}: only csv has columns to choose"])
+    if images is not None and layout in ("folders", "covers20k"):
+        raise ManifestError(layout, [f"images {images}: the covers lie in {folder} itself"])
+    published = readers[layout]()
+    covers = None if layout == "csv" else images  # csv has found its own
+    published = attach_media(published, audio=audio, images=covers)
+    if only_with:
+        published = keep_having(published, only_with)
+    if min_share is not None:
+        published = keep_frequent(published, min_share)
     manifest = Manifest(published.items, where=str(out))
     store = _write_store(published, out.parent / FEATURES)
     manifest.write(out)

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from mmgenre.config import Settings
 from mmgenre.errors import ManifestError
@@ -32,19 +32,29 @@ class CardFile(Settings):
 
 
 class Card(Settings):
-    """What a person must know before using a dataset."""
+    """What a person must know before using a dataset, or about one that nobody else can have.
+
+    `published`: whether it can be had; only one that cannot has neither addresses nor files.
+    """
 
     title: str
     source: str
-    doi: str
-    urls: list[str] = Field(min_length=1)
+    published: bool = True
+    doi: str | None = None
+    urls: list[str]
     licence: str
     citation: list[str] = Field(min_length=1)
     split_rule: str
     counts: dict[str, int]
     labels: dict[str, int]  # items of each genre, where published
-    files: list[CardFile] = Field(min_length=1)
+    files: list[CardFile]
     defects: list[str]
+
+    @model_validator(mode="after")
+    def _says_where(self) -> Card:
+        if self.published != bool(self.urls and self.files):
+            raise ValueError("a published dataset names urls and files; another has none")
+        return self
 
 
 @cache
@@ -78,7 +88,7 @@ def load_card(name: str) -> Card:
         raise ManifestError(str(path), [f"not TOML: {error}"]) from None
     except ValidationError as error:
         faults = [
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+            f"{'.'.join(map(str, fault['loc'])) or 'card'}: {fault['msg']}"
             for fault in error.errors(include_url=False)
         ]
         raise ManifestError(str(path), faults) from None
@@ -87,8 +97,9 @@ def load_card(name: str) -> Card:
 def where_to_get(card: Card, names: Iterable[str], folder: Path) -> list[str]:
     """One sentence for each file that is not there: its name, where to get it, where to put it."""
     known = {file.name: file for file in card.files}
+    doi = f" (doi {card.doi})" if card.doi else ""
     return [
         f"no file {name!r} ({known[name].holds}); it is part of {card.title}: get it from "
-        f"{card.urls[0]} (doi {card.doi}), unpack it, and put it into {folder}"
+        f"{card.urls[0]}{doi}, unpack it, and put it into {folder}"
         for name in names
     ]

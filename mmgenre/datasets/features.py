@@ -192,7 +192,7 @@ def _from_npz(path: Path) -> tuple[Array, tuple[str, ...] | None]:
     named = [arrays[name] for name in VECTORS if name in arrays]
     if IDS in arrays and len(named) == 1:
         names, x = arrays[IDS], named[0]
-    elif IDS not in arrays and len(arrays) == 2 and sum(map(is_matrix, arrays.values())) == 1:
+    elif len(arrays) == 2 and sum(map(is_matrix, arrays.values())) == 1:
         x, names = sorted(arrays.values(), key=lambda array: not is_matrix(array))
     else:
         held = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())

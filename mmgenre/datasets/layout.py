@@ -11,10 +11,21 @@ from typing import Literal
 from mmgenre.datasets.features import Features
 from mmgenre.errors import ManifestError
 from mmgenre.labels import SEPARATOR
-from mmgenre.manifest import Item
+from mmgenre.manifest import Item, Split
 
 DEPTH = 3  # the archives unpack into folders of their own, as ismir-data/splits
 INSTEAD_OF_SEPARATOR = "|"
+# What others call the splits, in folders and in columns.
+SPLIT_NAMES: Mapping[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
 
 
 @dataclass(frozen=True)
@@ -139,6 +150,15 @@ def read_ids(path: Path) -> tuple[str, ...]:
     if faults:
         raise ManifestError(str(path), faults)
     return tuple(ids)
+
+
+def id_of_path(path: str) -> str:
+    """A relative path as an item's id: `#`, which separates tracks, is encoded as in an address.
+
+    >>> id_of_path("Rock/#1 at 100%.jpg")
+    'Rock/%231 at 100%25.jpg'
+    """
+    return path.replace("%", "%25").replace("#", "%23")  # of two paths never the same id
 
 
 def flat_label(name: str) -> str:

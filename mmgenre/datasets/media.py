@@ -2,16 +2,90 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmgenre.datasets.layout import Published
 from mmgenre.errors import ManifestError
-from mmgenre.manifest import Item, Modality
+from mmgenre.manifest import LIST_SEPARATOR, Item, Modality
 
 AUDIO = frozenset({".mp3", ".flac", ".ogg", ".opus", ".wav", ".m4a", ".aac", ".wma", ".aiff"})
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+ARCHIVER_LEFTOVER = "__MACOSX"  # a folder of shadows of the files beside it
+
+
+@dataclass(frozen=True)
+class ImageTree:
+    """The images of a folder and of all folders in it, by name, and what else lies there."""
+
+    images: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def find_images(folder: Path) -> ImageTree:
+    """Looks through a folder, links to folders included; what is no image is counted in the notes.
+
+    Raises:
+        ManifestError: there is no such folder, or one in it cannot be read.
+    """
+    if not folder.is_dir():
+        raise ManifestError(str(folder), ["no such folder"])
+
+    def refuse(error: OSError) -> None:
+        raise ManifestError(str(folder), [f"{error.filename}: {error.strerror}"]) from None
+
+    images: list[Path] = []
+    hidden: list[str] = []
+    unwritable: list[str] = []
+    again: list[str] = []
+    others: Counter[str] = Counter()
+    seen: set[Path] = set()
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        here = Path(place)
+        if here.resolve() in seen:  # a link back up would lead round for ever
+            again.append(str(here.relative_to(folder)))
+            folders.clear()
+            continue
+        seen.add(here.resolve())
+        hidden += [name for name in (*folders, *names) if _is_hidden(name)]
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        for name in sorted(names):
+            path = here / name
+            if _is_hidden(name):
+                continue
+            if path.suffix.lower() not in IMAGES:
+                others[path.suffix.lower() or "no suffix"] += 1
+            elif _is_writable(str(path.relative_to(folder))):
+                images.append(path)
+            else:
+                unwritable.append(ascii(name))
+    notes = []
+    if hidden:
+        notes.append(f"{len(hidden)} hidden file(s) or folder(s) are left out")
+    if others:
+        kinds = ", ".join(f"{n} {suffix}" for suffix, n in others.most_common())
+        notes.append(f"{others.total()} file(s) that are no images by their suffix: {kinds}")
+    if unwritable:
+        notes.append(
+            f"{len(unwritable)} image(s) are left out, as a manifest cannot hold names with "
+            f"{LIST_SEPARATOR!r}, control characters or bytes that are not UTF-8 "
+            f"(first: {unwritable[0]}); rename them"
+        )
+    if again:
+        notes.append(f"{len(again)} link(s) to folders read already are left out: {again[0]!r} ...")
+    return ImageTree(tuple(sorted(images)), tuple(notes))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == ARCHIVER_LEFTOVER
+
+
+def _is_writable(path: str) -> bool:
+    """Whether a manifest can name it."""
+    return not any(c < " " or c == LIST_SEPARATOR or "\ud800" <= c <= "\udfff" for c in path)
 
 
 def attach_media(

@@ -6,8 +6,11 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from mmgenre.datasets.covers20k import ARCHIVE_FOLDER, GENRES, LEFT_OUT
 from mmgenre.datasets.layout import Published
 from mmgenre.errors import ManifestError
 from mmgenre.manifest import Item
@@ -51,6 +54,30 @@ def make_mumu(folder: Path, rows: Sequence[str] = MUMU_ROWS, header: str = MUMU_
 
 def make_msdi(folder: Path, rows: Sequence[str] = MSDI_ROWS, header: str = MSDI_HEADER) -> Path:
     (folder / "MSD-I_dataset.tsv").write_text("\n".join([header, *rows]) + "\n")
+    return folder
+
+
+def make_covers(folder: Path, *names: str) -> Path:
+    """Noise, in each file another."""
+    for seed, name in enumerate(names):
+        pixels = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / name)
+    return folder
+
+
+def make_covers20k(folder: Path) -> Path:
+    names = [f"{ARCHIVE_FOLDER}/{genre}/{k}.jpg" for genre in (*GENRES, *LEFT_OUT) for k in (1, 2)]
+    return make_covers(folder, *names)
+
+
+def make_folders(folder: Path) -> Path:
+    return make_covers(folder, "Rock/1.jpg", "Rock/2.png", "Jazz/1.jpg")
+
+
+def make_table(folder: Path, text: str = "path,genre\na.jpg,Rock\nb.jpg,Jazz;Pop\n") -> Path:
+    make_covers(folder, "a.jpg", "b.jpg")
+    (folder / "covers.csv").write_text(text, encoding="utf-8")
     return folder
 
 

@@ -8,11 +8,19 @@ from pathlib import Path
 
 import pytest
 from command_line import Call
-from published_layouts import make_msdi, make_mumu, touch
+from published_layouts import (
+    make_covers20k,
+    make_folders,
+    make_msdi,
+    make_mumu,
+    make_table,
+    touch,
+)
 
 from mmgenre.datasets import cards
 from mmgenre.datasets.build import LAYOUTS, build_manifest
 from mmgenre.datasets.cards import card_folder, card_names, load_card
+from mmgenre.datasets.covers20k import ARCHIVE_FOLDER, GENRES, LEFT_OUT
 from mmgenre.datasets.msdi import COLUMNS, TABLE
 from mmgenre.datasets.mumu import ALBUMS, METADATA, REVIEWS, SPLIT_FILES
 from mmgenre.errors import ManifestError
@@ -28,6 +36,9 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "mumu": make_mumu,
     "msdi": make_msdi,
     "cls": make_cls,
+    "folders": make_folders,
+    "csv": make_table,
+    "covers20k": make_covers20k,
 }
 
 
@@ -78,6 +89,35 @@ def test_media_and_notes_reach_the_manifest(tmp_path: Path) -> None:
     )
 
 
+def test_frequent_genres_of_albums_with_a_cover(tmp_path: Path, call: Call) -> None:
+    make_mumu(tmp_path)
+    covers, out = touch(tmp_path / "covers", "B01.jpg", "B03.jpg"), tmp_path / "m.csv"
+    words = ("manifest", "build", "mumu", tmp_path, "--images", covers, "--out", out)
+    built = call(*words, "--only-with", "image", "--min-share", 0.5)
+    assert built.code == 0, built.err
+    assert Manifest.read(out).ids() == ("B01", "B03")
+    assert Manifest.read(out)["B01"].labels == ("Jazz", "Vocal Jazz")
+    assert "note: 1 of 3 items are left out, without image (first: 'B02')" in built.out
+    assert "note: 4 of 4 genres stay: those of 1 items or more" in built.out
+    assert call(*words, "--only-with", "cover").code == 2
+    assert "between 0 and 1" in call(*words, "--min-share", 3).err
+
+
+def test_columns_of_a_table(tmp_path: Path, call: Call) -> None:
+    make_table(tmp_path, "what,kind\na,Rock\nb,Jazz\n")
+    out = tmp_path / "m.csv"
+    words = ("manifest", "build", "csv", tmp_path / "covers.csv", "--out", out)
+    assert "the header reads what, kind" in call(*words).err
+    built = call(*words, "--columns", "image=what,labels=kind", "--images", tmp_path)
+    assert built.code == 0, built.err
+    assert Manifest.read(out)["a"].media["image"] == (tmp_path / "a.jpg",)
+    assert call(*words, "--columns", "image").code == 2
+    with pytest.raises(ManifestError, match="only csv"):
+        build_manifest("folders", tmp_path, out, columns={"image": "what"})
+    with pytest.raises(ManifestError, match="covers lie in"):
+        build_manifest("folders", tmp_path, out, images=tmp_path)
+
+
 def test_dataset_is_for_tartarus_only(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="only tartarus"):
         build_manifest("cls", make_cls(tmp_path), tmp_path / "m.csv", dataset="MSD-I")
@@ -88,16 +128,37 @@ def test_dataset_is_for_tartarus_only(tmp_path: Path) -> None:
 
 
 def test_every_card_loads() -> None:
-    assert card_names() == ["msdi", "mumu"]
+    assert card_names() == ["covers20k", "morrison-covers", "msdi", "mumu", "mumu-covers"]
     for name in card_names():
         card = load_card(name)
-        assert card.doi.startswith("10.5281/zenodo.")
-        assert any(card.doi.rsplit(".", 1)[1] in url for url in card.urls)
         assert card.defects
+        assert card.published == (name != "morrison-covers")
+    for name in ("msdi", "mumu", "mumu-covers"):
+        doi, urls = load_card(name).doi, load_card(name).urls
+        assert doi
+        assert doi.startswith("10.5281/zenodo.")
+        assert any(doi.rsplit(".", 1)[1] in url for url in urls)
+
+
+def test_nothing_is_claimed_of_files_that_nobody_had() -> None:
+    files = [file for name in card_names() for file in load_card(name).files]
+    assert {(file.size_bytes, file.sha256) for file in files} == {(None, None)}
+
+
+def test_a_card_says_where_its_dataset_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (card_folder() / "morrison-covers" / "card.toml").read_text(encoding="utf-8")
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "lost" / "card.toml").write_text(text.replace("published = false\n", ""))
+    monkeypatch.setattr(cards, "card_folder", lambda: tmp_path)
+    with pytest.raises(ManifestError, match="a published dataset names urls and files"):
+        load_card("lost")
 
 
 def test_cards_name_the_files_that_are_read() -> None:
     files = {name: {file.name: file for file in load_card(name).files} for name in card_names()}
+    assert set(files["mumu-covers"]) <= set(files["mumu"])
+    assert list(files["covers20k"]) == [ARCHIVE_FOLDER]
+    assert sorted(load_card("covers20k").labels) == sorted((*GENRES, *LEFT_OUT))
     assert {ALBUMS, METADATA, REVIEWS, *SPLIT_FILES} <= set(files["mumu"])
     assert files["mumu"][ALBUMS].required
     assert not files["mumu"][REVIEWS].required
@@ -123,7 +184,9 @@ def test_cards_are_found_in_a_wheel_and_in_a_clone(
 
 
 def test_unknown_card() -> None:
-    with pytest.raises(ManifestError, match=r"did you mean mumu\? known: msdi, mumu"):
+    with pytest.raises(
+        ManifestError, match=r"did you mean mumu or mumu-covers\? known: covers20k,"
+    ):
         load_card("mumus")
 
 
