@@ -73,12 +73,14 @@ class RowConfig(Settings):
 class TableConfig(Settings):
     """`items`: measured are test items that have the inputs of every row, or all test items.
 
-    `dataset`: the card of the dataset that the published figures are of. `axes`: setting ->
+    `note`: what a reader of the figures must know. `dataset`: the card of the dataset that the
+    published figures are of. `axes`: setting ->
     values, or name of an axis -> {name of a value: settings}. `threshold`: the score from which an
     overlapping genre counts as named; None: each row's own, from validation.
     """
 
     title: str
+    note: str = ""
     dataset: str | None = None
     metrics: tuple[MetricName, ...] = Field(strict=False, min_length=1)
     items: Literal["complete", "all"] = "complete"
@@ -135,6 +137,7 @@ class Experiment:
     name: str
     table: TableConfig
     values: Mapping[str, Any]  # of the base, the overlay and the file, `table` apart
+    overlay: str | None
     settings: tuple[str, ...]
     cells: tuple[Cell, ...]
 
@@ -146,12 +149,15 @@ class Experiment:
         return validate(values, where=f"{self.name}, row {cell.name!r}")
 
 
-def small_overlay(name: str) -> str:
-    """The recipe that brings an experiment to the size of the built-in catalogue.
+def small_overlay(name: str) -> str | None:
+    """The recipe that brings an experiment of ours to the size of the built-in catalogue.
 
-    It is the `synthetic` beside the experiment if there is one, else the one of all.
+    It is the `synthetic` beside the experiment if there is one, else the one of all. One's own
+    experiment runs as it is written: None.
     """
-    path = Path(name) if name.endswith(".toml") else recipe_folder() / f"{name}.toml"
+    path = (Path(name) if name.endswith(".toml") else recipe_folder() / f"{name}.toml").resolve()
+    if not path.is_relative_to(recipe_folder().resolve()):
+        return None
     beside = path.with_name(f"{OVERLAY}.toml")
     return str(beside) if beside.is_file() else OVERLAY
 
@@ -181,10 +187,44 @@ def load_experiment(
         )
     table = _validate_table(described, where=name)
     cells = tuple(_cells(table))
-    experiment = Experiment(name.removesuffix(".toml"), table, values, tuple(settings), cells)
+    experiment = Experiment(
+        name.removesuffix(".toml"), table, values, overlay, tuple(settings), cells
+    )
+    stated = [key for setting in settings for key in _keys(parse_setting(setting))]
     for cell in cells:
-        experiment.recipe(cell, table.seeds[0])
+        recipe = experiment.recipe(cell, table.seeds[0])
+        faults = list(_faults(cell, stated, recipe, table))
+        if faults:
+            raise RecipeError(f"recipe {name}, row {cell.name!r}: {'; '.join(faults)}")
     return experiment
+
+
+def _faults(
+    cell: Cell, settings: Sequence[str], recipe: Recipe, table: TableConfig
+) -> Iterator[str]:
+    """What would make a row's figures other than its name says."""
+    own = list(_keys(cell.changes))
+    for key in settings:
+        if any(key == k or key.startswith(f"{k}.") or k.startswith(f"{key}.") for k in own):
+            yield f"states {key} itself, so that it cannot be set for the whole table"
+    if "seed" in (*own, *settings):
+        yield "the seed is the table's: [table] seeds, or --seeds"
+    if cell.scores == "encoder" and any(key.startswith("fusion.") for key in own):
+        yield "is scored by its encoder, which no setting of fusion changes"
+    if table.items == "complete" and recipe.fusion.missing_share:
+        yield "fusion.missing_share hides inputs, so measure on items = 'all'"
+    single = [m for m in table.metrics if m == "accuracy" and not recipe.exclusive]
+    if single:
+        yield "accuracy is for one genre an item; here are many (labels.task)"
+
+
+def _keys(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """{"a": {"b": 1}} -> "a.b"."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}"
 
 
 def _validate_table(described: Any, *, where: str) -> TableConfig:

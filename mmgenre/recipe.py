@@ -18,6 +18,7 @@ from mmgenre.encoders.image import ImageConfig
 from mmgenre.encoders.text import TextConfig
 from mmgenre.errors import RecipeError
 from mmgenre.fusion import FusionConfig
+from mmgenre.inputs.entities.annotators import BUILT_IN
 from mmgenre.joint import JointConfig
 from mmgenre.splits import RATIOS
 from mmgenre.targets import TargetConfig
@@ -122,7 +123,7 @@ def validate(values: Mapping[str, Any], *, where: str) -> Recipe:
         RecipeError: lists every unknown key and every value that is not allowed.
     """
     try:
-        return Recipe.model_validate(values)
+        return _anchored(Recipe.model_validate(values))
     except ValidationError as error:
         faults = []
         for fault in error.errors(include_url=False):
@@ -133,6 +134,23 @@ def validate(values: Mapping[str, Any], *, where: str) -> Recipe:
                 got = fault.get("input")
                 faults.append(f"{'.'.join(path)}: {fault['msg']}, got {got!r}")
         raise RecipeError(f"recipe {where}: " + "; ".join(faults)) from None
+
+
+def _anchored(recipe: Recipe) -> Recipe:
+    """The recipe with absolute paths: a run is gone on with from other folders, too."""
+
+    def absolute(path: str | None) -> str | None:
+        return None if path is None else str(Path(path).expanduser().resolve())
+
+    linking, text, image = recipe.text.input.entities, recipe.text, recipe.image
+    changes = {name: absolute(getattr(linking, name)) for name in ("annotations", "context_model")}
+    if linking.knowledge_base != BUILT_IN:
+        changes["knowledge_base"] = absolute(linking.knowledge_base)
+    words = text.input.model_copy(update={"entities": linking.model_copy(update=changes)})
+    text = text.model_copy(update={"input": words, "model": absolute(text.model)})
+    if image.weights not in ("imagenet", "none"):
+        image = image.model_copy(update={"weights": absolute(image.weights)})
+    return recipe.model_copy(update={"text": text, "image": image})
 
 
 def parse_setting(setting: str) -> dict[str, Any]:
@@ -169,9 +187,10 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
-    if name in seen:
-        raise RecipeError(f"recipes form a circle: {' -> '.join((*seen, name))}")
     path = Path(name) if name.endswith(".toml") else recipe_folder() / f"{name}.toml"
+    where = str(path.resolve())
+    if where in seen:
+        raise RecipeError(f"recipes form a circle: {' -> '.join((*seen, where))}")
     if not path.is_file():
         close = difflib.get_close_matches(name, recipe_names(), n=3)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
@@ -189,7 +208,7 @@ def _read(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
     beside = path.parent / f"{base.removesuffix('.toml')}.toml"
     # One's own quick.toml may stand on ours.
     other = beside.is_file() and beside.resolve() != path.resolve()
-    return merge(_read(str(beside) if other else base, (*seen, name)), values)
+    return merge(_read(str(beside) if other else base, (*seen, where)), values)
 
 
 def _nearest(path: Sequence[str]) -> str:

@@ -136,14 +136,18 @@ class TableResult(TypedDict):
 
     name: str
     title: str
+    note: str
     made_by: str
     dataset: str
     synthetic: bool
+    overlay: str | None
+    settings: list[str]
     metrics: list[str]
     items: str  # "complete" | "all"
     seeds: list[int]
     n_items: list[int]  # measured test items, by seed
     n_labels: list[int]
+    left_out: list[list[str]]  # labels that some average leaves out, by seed
     rows: list[TableRow]
     steps: list[StepCount]
     refused: list[dict[str, str]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,12 +54,15 @@ class FeatureTable:
         """The table with each modality of each item absent with probability `share`.
 
         An input and its joint vector go together; what a smaller share hides, a larger one hides,
-        too.
+        too; and what is hidden of one input does not depend on the others.
         """
-        rng = np.random.default_rng((seed, 0x41D3))
-        names = sorted({name.split(".")[-1] for name in self.x})
-        kept = {name: rng.random(len(self)) >= share for name in names}
-        present = {name: here & kept[name.split(".")[-1]] for name, here in self.present.items()}
+
+        def kept(name: str) -> NDArray[np.bool_]:
+            plain = name.removeprefix("joint.")
+            rng = np.random.default_rng((seed, 0x41D3, zlib.crc32(plain.encode())))
+            return rng.random(len(self)) >= share
+
+        present = {name: here & kept(name) for name, here in self.present.items()}
         x = {name: np.where(present[name][:, None], rows, 0) for name, rows in self.x.items()}
         return FeatureTable(self.ids, x, present)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -236,13 +237,18 @@ def parents_of(model: Path) -> dict[str, str]:
 
 
 def _own_fusion(folder: Path, names: Sequence[str]) -> str:
-    """The fusion that a run's recipe asks for, of most modalities."""
+    """The fusion that a run's recipe asks for, of most modalities and nothing else."""
     if len(names) == 1:
         return names[0]
     state = folder / "run.json"
     recipe = json.loads(state.read_text(encoding="utf-8"))["recipe"] if state.is_file() else None
-    own = f"{recipe['labels']['task']}-{recipe['fusion']['head']}-" if recipe else ""
-    candidates = [n for n in names if own and n.startswith(own) and "joint" not in n]
+    own = f"{recipe['labels']['task']}-{recipe['fusion']['head']}-" if recipe else None
+    candidates = {
+        "".join(letters): f"{own}{'+'.join(letters)}"
+        for k in range(1, len(MODALITIES) + 1)
+        for letters in combinations([m[0] for m in MODALITIES], k)
+        if own and f"{own}{'+'.join(letters)}" in names
+    }
     if not candidates:
         raise BundleError(f"{folder}: has {', '.join(names)}; name one with --fusion")
-    return max(candidates, key=len)
+    return candidates[max(candidates, key=len)]

@@ -14,7 +14,7 @@ import pytest
 from command_line import Call
 from sklearn.metrics import roc_auc_score
 from small import Small
-from test_end_to_end import kill_when
+from test_end_to_end import kill_when, mmgenre
 from test_experiment import NAMES
 
 from mmgenre.errors import MmgenreError, RecipeError
@@ -320,6 +320,102 @@ def test_a_row_that_reads_what_no_item_has(small: Small, tmp_path: Path) -> None
         prepare_experiment(
             TABLE2, dataset=str(folder / "manifest.csv"), overlay=TINY, runs=tmp_path, seeds=1
         )
+
+
+def test_damaged_artefacts_are_made_again(small: Small, runs: Path, tmp_path: Path) -> None:
+    run_experiment(prepare(TABLE2, small, runs))
+    copied = tmp_path / "runs"
+    shutil.copytree(runs, copied)
+    plan = prepare(TABLE2, small, copied)
+    embedded = next(s for s in plan.steps.values() if (s.stage, s.what) == ("embed", "audio"))
+    embedded.path.write_bytes(embedded.path.read_bytes()[:100])
+    encoder = next(s for s in plan.steps.values() if (s.stage, s.what) == ("train", "image"))
+    (encoder.path / "config.json").write_text("{", encoding="utf-8")
+    plan = prepare(TABLE2, small, copied)
+    assert [s["done"] for s in describe_plan(plan)["steps"]].count(False) == 2
+    result = run_experiment(plan)
+    assert {s["stage"]: s["made"] for s in result["steps"] if s["made"]} == {"train": 1, "embed": 1}
+
+
+def test_two_at_once_make_each_step_once(small: Small, tmp_path: Path) -> None:
+    words = ["run", "ablations/vocabulary", "--dataset", str(small.manifest), "--overlay", TINY]
+    words += ["--runs", str(tmp_path), "--seeds", "1", "--json"]
+    both = [mmgenre(*words) for _ in range(2)]
+    results = [json.loads(process.communicate()[0]) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert results[0]["rows"] == results[1]["rows"]
+    made = [sum(step["made"] for step in result["steps"]) for result in results]
+    assert sum(made) == sum(step["distinct"] for step in results[0]["steps"])
+
+
+def test_what_a_library_raises_ends_a_step_and_not_the_experiment(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> NoReturn:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mmgenre.stages.planning.align", full)
+    result = run_experiment(prepare(TABLE2, small, tmp_path))
+    failed = {row["name"]: row["failed"] for row in result["rows"] if row["failed"]}
+    assert failed["ALL"] == ["seed 0: OSError: [Errno 28] No space left on device"]
+    assert len(failed) == 6
+    text = markdown(result)
+    assert "inputs of the rows that were made" in text.replace("every input", "inputs")
+    assert "Failed:" in text
+
+
+def test_a_table_made_otherwise_is_not_written_over(small: Small, runs: Path, call: Call) -> None:
+    words = (TABLE2, "--dataset", small.manifest, "--overlay", TINY, "--runs", runs, "--seeds", 1)
+    first = call("run", *words).out.splitlines()[-1]
+    assert call("run", *words).out.splitlines()[-1] == first
+    changed = call("run", *words, "--set", "fusion.dropout=0.3")
+    other = changed.out.splitlines()[-1]
+    assert Path(other).parent.name.startswith("table2-manifest-")
+    assert f"Not as published: changed by {TINY}, fusion.dropout=0.3." in " ".join(
+        Path(other).read_text(encoding="utf-8").split()
+    )
+
+
+def test_labels_that_averages_leave_out_are_listed(small: Small, runs: Path) -> None:
+    result = run_experiment(prepare("ablations/modalities", small, runs))
+    plan = prepare("ablations/modalities", small, runs)
+    run = plan.cells[0].run
+    rows = [read_row(cell.folder) for cell in plan.cells]
+    ids = sorted(
+        set.intersection(*({i for i, c in zip(r.ids, r.complete, strict=True) if c} for r in rows))
+    )
+    y = labels_of(run, ids, run.recipe)
+    expected = [
+        name
+        for name, n in zip(run.labels().names, y.sum(axis=0), strict=True)
+        if n in (0, len(ids))
+    ]
+    assert result["left_out"] == [expected]
+    assert expected
+
+
+def test_joint_vectors_of_what_the_space_is_not_of(small: Small, tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(
+        'base = "quick"\njoint.modalities = ["audio", "image"]\n[table]\ntitle = "x"\n'
+        'metrics = ["macro_f1"]\nrows = [{ name = "MM_T", inputs = ["joint.text"] }]\n',
+        encoding="utf-8",
+    )
+    with pytest.raises(RecipeError, match=r"row 'MM_T': reads joint.text, but its joint space is"):
+        prepare(str(path), small, tmp_path)
+
+
+def test_other_weights_under_the_same_name_are_another_encoder(
+    small: Small, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights.pth"
+    trained = []
+    for content in (b"one", b"two"):
+        weights.write_bytes(content)
+        plan = prepare(TABLE2, small, tmp_path, f"image.weights={weights}")
+        trained += [s.fingerprint for s in plan.steps.values() if s.stage == "train"]
+    assert trained[0] == trained[2]  # audio
+    assert trained[1] != trained[3]
 
 
 def test_a_damaged_row_is_not_taken_for_done(small: Small, tmp_path: Path, runs: Path) -> None:

@@ -158,6 +158,28 @@ def test_bases_in_a_circle(tmp_path: Path, names: tuple[str, ...]) -> None:
         load_recipe(str(tmp_path / "a.toml"))
 
 
+def test_bases_in_a_circle_over_two_folders(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    path = write(tmp_path / "a.toml", 'base = "x/b"\n')
+    write(tmp_path / "x" / "b.toml", 'base = "../a"\n')
+    with pytest.raises(RecipeError, match=r"circle: .*a\.toml -> .*b\.toml -> .*a\.toml"):
+        load_recipe(path)
+
+
+def test_paths_in_settings_hold_from_other_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe("quick", ["image.weights=w.pth", "text.input.entities.annotator=local"])
+    assert recipe.image.weights == str(tmp_path / "w.pth")
+    assert recipe.text.input.entities.knowledge_base is None
+    linked = load_recipe(
+        "quick",
+        ["text.input.entities={ annotator = 'local', knowledge_base = 'base' }"],
+    )
+    assert linked.text.input.entities.knowledge_base == str(tmp_path / "base")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -64,3 +64,22 @@ def test_an_input_that_nobody_has_is_absent(tmp_path: Path) -> None:
         table = gather({"audio": store}, ["a", "b"])
     assert not table.present["audio"].any()
     assert table.x["audio"].tolist() == [[0, 0], [0, 0]]
+
+
+def test_what_is_hidden_of_one_input_does_not_depend_on_the_others() -> None:
+    n = 200
+    ids = tuple(str(k) for k in range(n))
+    names = ("audio", "text", "joint.text")
+    x = {name: np.ones((n, 2), np.float32) for name in names}
+    here = np.arange(n) % 5 > 0
+    table = FeatureTable(ids, x, dict.fromkeys(names, here))
+    hidden = table.hide(0.5, seed=3)
+    assert np.array_equal(hidden.present["text"], hidden.present["joint.text"])
+    assert not np.array_equal(hidden.present["text"], hidden.present["audio"])
+    alone = table.only(["text"]).hide(0.5, seed=3)
+    assert np.array_equal(alone.present["text"], hidden.present["text"])
+    assert (hidden.x["text"][~hidden.present["text"]] == 0).all()
+    less = table.hide(0.2, seed=3).present["text"]
+    assert (hidden.present["text"] <= less).all()
+    assert 0.4 < 1 - hidden.present["text"].sum() / here.sum() < 0.6
+    assert np.array_equal(table.hide(0.0, seed=3).present["text"], here)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mmgenre.config import Settings
 from mmgenre.errors import InputError, Refusal
 from mmgenre.inputs.audio import AudioInput, load_audio
-from mmgenre.inputs.entities import annotator_of, entity_provenance
+from mmgenre.inputs.entities import PATHS, annotator_of, entity_provenance
 from mmgenre.inputs.image import ImageInput, load_image
 from mmgenre.inputs.text import TextInput, load_text
 from mmgenre.manifest import Manifest, Modality
@@ -104,9 +104,13 @@ def media_digest(work: Sequence[tuple[str, Media]]) -> str:
 def inputs_provenance(manifest: Manifest, modality: Modality, config: Settings) -> Provenance:
     """What the inputs of a modality are made from: the media as they are now, and the settings."""
     media = media_digest(work_list(manifest, modality))
-    parameters = {modality: config.model_dump(), "media": media}
-    if isinstance(config, TextInput):
-        parameters |= {"entities": entity_provenance(config.entities)}
+    if not isinstance(config, TextInput):
+        parameters = {modality: config.model_dump(), "media": media}
+        return Provenance("inputs", STAGE_VERSION, parameters)
+    # What the files hold counts, not where they lie.
+    settings = config.model_dump(exclude={"entities": PATHS})
+    tables = entity_provenance(config.entities)
+    parameters = {modality: settings, "media": media, "entities": tables}
     return Provenance("inputs", STAGE_VERSION, parameters)
 
 

@@ -41,7 +41,8 @@ def ours(row: TableRow, metric: str, *, deviation: bool = True) -> str:
     if spread is None:
         return NOTHING
     deviation &= len(row["per_seed"]) > 1
-    return figure(spread["mean"]) + (f" ± {figure(spread['std'])}" if deviation else "")
+    fewer = f" (n={len(row['per_seed'])})" if row["failed"] else ""
+    return figure(spread["mean"]) + (f" ± {figure(spread['std'])}" if deviation else "") + fewer
 
 
 def published(row: TableRow, metric: str) -> str:
@@ -57,18 +58,28 @@ def has_published(result: TableResult) -> bool:
 
 
 def caption(result: TableResult) -> str:
-    """What the figures are of, in one or two sentences."""
+    """What the figures are of, and what they are not."""
     seeds = len(result["seeds"])
     counts = [f"{n:,}" for n in dict.fromkeys(result["n_items"])]
+    failed = any(row["failed"] for row in result["rows"])
+    rows = "the rows that were made" if failed else "the table"
     items = {
-        "complete": "test items that have every input of the table",
+        "complete": f"test items that have every input of {rows}",
         "all": "test items, whatever they lack",
     }[result["items"]]
     spread = "mean ± deviation over" if seeds > 1 else "of"
     text = f"{' / '.join(counts)} {items}; {spread} {seeds} seed{'s' if seeds > 1 else ''}."
+    n_out = [len(names) for names in result["left_out"]]
+    if any(n_out):
+        shown = " / ".join(str(n) for n in dict.fromkeys(n_out))
+        text += f" Averages leave out {shown} of {max(result['n_labels'])} labels (table.json)."
+    text += f" {result['note']}" if result["note"] else ""
     if result["synthetic"]:
         text += " The built-in catalogue is synthetic and the networks are small: compare rows"
         text += " with each other, not with the published figures."
+    elif result["overlay"] or result["settings"]:
+        changes = [*([result["overlay"]] if result["overlay"] else []), *result["settings"]]
+        text += f" Not as published: changed by {', '.join(changes)}."
     return text
 
 
@@ -98,7 +109,7 @@ def markdown(result: TableResult) -> str:
     lines += ["", sharing(result)]
     faults = [f"- {row['name']}: {fault}" for row in result["rows"] for fault in row["failed"]]
     if faults:
-        lines += ["", "Without figures:", "", *faults]
+        lines += ["", "Failed:", "", *faults]
     return "\n".join(lines) + "\n"
 
 
@@ -145,6 +156,7 @@ def rich_published(result: TableResult) -> Table:
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE,
+        min_width=72,  # a narrow table would fold its caption into a strip
     )
     judged_by = next((m for m in HEADLINES if m in result["metrics"]), result["metrics"][0])
     table.add_column("row", overflow="fold")

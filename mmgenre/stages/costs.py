@@ -119,7 +119,9 @@ def _read_log(path: Path) -> list[dict[str, object]]:
     lines: list[dict[str, object]] = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
-            lines.append(json.loads(text))
+            line = json.loads(text)
         except ValueError:
             continue
+        if isinstance(line, dict) and {"stage", "what", "seconds", "nominal_s"} <= line.keys():
+            lines.append(line)
     return lines

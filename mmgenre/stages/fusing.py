@@ -92,7 +92,7 @@ def fuse(
     joined = joined_names(recipe, names, rows)
     if joined:
         align(state, recipe, joined, progress=progress)
-    name = fusion_name(recipe, names, inputs)
+    name = fusion_name(recipe, names, inputs, joined)
     result = fuse_rows(state, recipe, name, rows, joined, seeds, progress=progress)
     evaluate(state)
     return result
@@ -176,13 +176,19 @@ def joined_names(recipe: Recipe, names: Sequence[str], rows: Sequence[Inputs]) -
     return recipe.joint.modalities or tuple(names)
 
 
-def fusion_name(recipe: Recipe, names: Sequence[str], inputs: Sequence[str] | None = None) -> str:
+def fusion_name(
+    recipe: Recipe,
+    names: Sequence[str],
+    inputs: Sequence[str] | None = None,
+    joined: Sequence[str] = (),
+) -> str:
     """`multi-logistic-a+t+i`: task, head, modalities, and whether joint vectors take part."""
     if inputs is not None:
         letters = [
             JOINT * name.startswith(JOINT) + short_name(name.removeprefix(JOINT)) for name in inputs
         ]
-        return f"{recipe.labels.task}-{recipe.fusion.head}-only-{'+'.join(letters)}"
+        space = f"-of-{'+'.join(short_name(name) for name in joined)}" if joined else ""
+        return f"{recipe.labels.task}-{recipe.fusion.head}-only-{'+'.join(letters)}{space}"
     joint = {"none": "", "beside": "-with-joint", "alone": "-joint"}[recipe.fusion.joint]
     letters = [short_name(name) for name in names]
     return f"{recipe.labels.task}-{recipe.fusion.head}-{'+'.join(letters)}{joint}"
@@ -322,6 +328,7 @@ def _measure_row(
     data: FusionData, recipe: Recipe, row: Inputs, heads: Sequence[TrainedHead]
 ) -> Row:
     has_input = _any_input(data.tables["test"].only(row))
+    hidden = recipe.fusion.missing_share > 0
 
     def measure(items: NDArray[np.bool_]) -> Result:
         return evaluation.result(
@@ -337,7 +344,8 @@ def _measure_row(
         "name": row_name(row),
         "inputs": list(row),
         "all": measure(np.ones(len(data.complete), dtype=bool)),
-        "complete": measure(data.complete) if data.complete.any() else None,
+        # Where evaluation hides inputs, no item is known to have all.
+        "complete": measure(data.complete) if data.complete.any() and not hidden else None,
         "curve": heads[0].log.curve(),
     }
 

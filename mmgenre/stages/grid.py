@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from mmgenre import evaluation, metrics
 from mmgenre.errors import MmgenreError, RecipeError, Refusal
 from mmgenre.experiment import Cell, TableConfig, load_experiment, small_overlay
-from mmgenre.files import write_json
+from mmgenre.files import discard, locked, write_json
 from mmgenre.manifest import Modality
 from mmgenre.progress import Progress, silent
 from mmgenre.results import StepCount, TableResult, TableRow
@@ -28,6 +30,9 @@ from mmgenre.store import FeatureStore
 
 DEFAULT_RUNS = Path("runs")
 POOL, TABLE = "steps", "table.json"
+# What ends a step and not the experiment: our own errors, no memory, no disk, a training that a
+# library cannot follow.
+FAILURES = (MmgenreError, RuntimeError, ValueError, ArithmeticError, OSError, MemoryError)
 
 
 def prepare_experiment(
@@ -94,13 +99,18 @@ def run_experiment(plan: Plan, *, progress: Progress = silent) -> TableResult:
         if broken:
             failed[step.fingerprint] = broken[0]
             continue
-        started = perf_counter()
         try:
-            step.work(progress)
-        except MmgenreError as error:
-            failed[step.fingerprint] = str(error)
+            with locked(plan.pool / "locks" / step.fingerprint):
+                if step.is_done():  # by another process, while this one waited
+                    continue
+                discard(step.path)  # it lies at its fingerprint: damaged or unfinished
+                started = perf_counter()
+                step.work(progress)
+                seconds[step.fingerprint] = perf_counter() - started
+        except FAILURES as error:
+            own = isinstance(error, MmgenreError)
+            failed[step.fingerprint] = str(error) if own else f"{type(error).__name__}: {error}"
             continue
-        seconds[step.fingerprint] = perf_counter() - started
         note_time(plan.pool, step, seconds[step.fingerprint])
     progress("steps", len(wanted), len(wanted))
     return _tabulate(plan, failed, seconds)
@@ -111,7 +121,7 @@ def _tabulate(plan: Plan, failed: Mapping[str, str], seconds: Mapping[str, float
     table = experiment.table
     by_cell: dict[str, list[dict[str, float | None]]] = {c.name: [] for c in experiment.cells}
     faults: dict[str, list[str]] = {c.name: [] for c in experiment.cells}
-    n_items, n_labels = [], []
+    n_items, n_labels, left_out = [], [], []
     for seed in table.seeds:
         planned = [cell for cell in plan.cells if cell.seed == seed]
         for cell in planned:
@@ -121,20 +131,28 @@ def _tabulate(plan: Plan, failed: Mapping[str, str], seconds: Mapping[str, float
         rows = {cell.cell.name: read_row(cell.folder) for cell in done}
         ids = _measured_items(rows, table.items)
         n_items.append(len(ids))
+        missing: set[str] = set()
         for cell in done:
-            by_cell[cell.cell.name].append(_measure(cell, rows[cell.cell.name], ids, table))
-        n_labels.append(len(planned[0].run.labels()) if planned else 0)
+            figures, without = _measure(cell, rows[cell.cell.name], ids, table)
+            by_cell[cell.cell.name].append(figures)
+            missing |= without
+        left_out.append(sorted(missing))
+        n_labels.append(len(planned[0].run.labels()))
     return {
         "name": experiment.name,
         "title": table.title,
+        "note": table.note,
         "made_by": f"mmgenre {version('mmgenre')}",
         "dataset": plan.dataset,
         "synthetic": plan.dataset == SYNTHETIC,
+        "overlay": experiment.overlay,
+        "settings": list(experiment.settings),
         "metrics": list(table.metrics),
         "items": table.items,
         "seeds": list(table.seeds),
         "n_items": n_items,
         "n_labels": n_labels,
+        "left_out": left_out,
         "rows": [_row(cell, by_cell[cell.name], faults[cell.name]) for cell in experiment.cells],
         "steps": _count_steps(plan, seconds),
         "refused": [vars(refusal) for refusal in refused_by(plan, failed)],
@@ -153,9 +171,10 @@ def _measured_items(rows: Mapping[str, RowScores], items: str) -> tuple[str, ...
 
 def _measure(
     planned: PlannedCell, row: RowScores, ids: Sequence[str], table: TableConfig
-) -> dict[str, float | None]:
+) -> tuple[dict[str, float | None], set[str]]:
+    """The table's metrics of a row, and the labels that its averages leave out."""
     if not ids:
-        return dict.fromkeys(table.metrics)
+        return dict.fromkeys(table.metrics), set()
     recipe = planned.run.recipe
     position = {item_id: i for i, item_id in enumerate(row.ids)}
     scores: NDArray[np.float64] = row.scores[[position[i] for i in ids]].astype(np.float64)
@@ -165,7 +184,9 @@ def _measure(
     if table.threshold is not None and not recipe.exclusive:
         threshold = table.threshold
     found = metrics.evaluate(y, scores, labels, exclusive=recipe.exclusive, threshold=threshold)
-    return {name: _scalar(found.get(name)) for name in table.metrics}
+    kind = "f1" if recipe.exclusive else "auc"
+    without = cast(list[str], found[f"left_out_of_{kind}"])
+    return {name: _scalar(found.get(name)) for name in table.metrics}, set(without)
 
 
 def _scalar(value: object) -> float | None:
@@ -214,8 +235,20 @@ def refused_by(plan: Plan, failed: Mapping[str, str]) -> tuple[Refusal, ...]:
 
 
 def write_table(result: TableResult, runs: Path | str = DEFAULT_RUNS) -> Path:
-    """Writes table.json into the experiment's folder; returns that folder."""
+    """Writes table.json into the experiment's folder; returns that folder.
+
+    A table made otherwise, on other data or with other settings, is not written over: the folder's
+    name then ends in a hash of what was different.
+    """
+
+    def how(table: TableResult) -> list[object]:
+        return [table["name"], table["dataset"], table["overlay"], table["settings"]]
+
     where = "synthetic" if result["synthetic"] else Path(result["dataset"]).stem
     folder = Path(runs) / f"{Path(result['name']).name}-{where}"
+    there = folder / TABLE
+    if there.is_file() and how(json.loads(there.read_text(encoding="utf-8"))) != how(result):
+        mark = hashlib.sha256(json.dumps(how(result)).encode()).hexdigest()[:6]
+        folder = folder.with_name(f"{folder.name}-{mark}")
     write_json(folder / TABLE, result)
     return folder

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from mmgenre.encoders.image import ImageConfig
 from mmgenre.encoders.network import EncoderConfig
+from mmgenre.encoders.text import TextConfig
+from mmgenre.encoders.weights import sha256_folder
 from mmgenre.inputs.extraction import inputs_provenance
 from mmgenre.manifest import Modality
-from mmgenre.provenance import Provenance
+from mmgenre.provenance import Provenance, sha256_file
 from mmgenre.recipe import Recipe
 from mmgenre.runs import Run
 
@@ -39,7 +44,8 @@ def of_encoder(run: Run, modality: Modality, inputs: str) -> Provenance:
         "encoder",
         ENCODER_VERSION,
         {
-            modality: config.model_dump(mode="json", exclude={"input"}),
+            modality: config.model_dump(mode="json", exclude={"input", "model", "weights"}),
+            "starts_from": _starting_point(config),
             "target": recipe.target.used(),
             "task": recipe.labels.task,
             "seed": recipe.seed,
@@ -47,6 +53,29 @@ def of_encoder(run: Run, modality: Modality, inputs: str) -> Provenance:
         },
         {"inputs": inputs},
     )
+
+
+def _starting_point(config: EncoderConfig) -> str:
+    """What an encoder does not learn from the run: by its content where it is a file or folder."""
+    if isinstance(config, ImageConfig):
+        named = config.weights in ("imagenet", "none")
+        return config.weights if named else _content(Path(config.weights).expanduser())
+    if isinstance(config, TextConfig) and config.model is not None:
+        return _content(Path(config.model).expanduser())
+    return "none"
+
+
+def _content(path: Path) -> str:
+    if not path.exists():
+        return "missing"
+    newest = max((p.stat().st_mtime_ns for p in [path, *path.rglob("*")]), default=0)
+    return _sha256(path, newest)
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: Path, newest: int) -> str:
+    del newest  # part of the cache's key: a plan asks for the same weights in every cell
+    return sha256_folder(path) if path.is_dir() else sha256_file(path)
 
 
 def of_embeddings(modality: Modality, inputs: str, encoder: str) -> Provenance:

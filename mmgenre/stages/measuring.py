@@ -62,7 +62,7 @@ def _is_of(run: Run, folder: Path) -> bool:
 def _encoder_result(run: Run, modality: Modality) -> EncoderResult:
     bundle = read_bundle(run.encoder(modality), f"{modality} encoder")
     return {
-        "network": bundle.config["config"].get("network", "vsm"),
+        "network": bundle.config["config"]["encoder" if modality == "text" else "network"],
         "n_parameters": sum(t.numel() for t in bundle.weights.values()),
         "embedding_dim": bundle.config["embedding_dim"],
         "curve": bundle.files["curve.json"],

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmgenre.bundle import bundle_fingerprint
-from mmgenre.errors import RecipeError
+from mmgenre.errors import BundleError, RecipeError, StoreError
 from mmgenre.experiment import Cell, Experiment
 from mmgenre.inputs.extraction import extract_inputs, inputs_provenance
 from mmgenre.manifest import MODALITIES, Manifest, Modality, short_name
@@ -109,6 +109,12 @@ class _Planner:
                 f"row {cell.name!r}: a joint space of {joined[0]} alone; name two modalities or "
                 "more in joint.modalities"
             )
+        outside = [n for n in cell.inputs if n.startswith(JOINT) and n[len(JOINT) :] not in joined]
+        if outside:
+            raise RecipeError(
+                f"row {cell.name!r}: reads {', '.join(outside)}, but its joint space is of "
+                f"{', '.join(joined)} (joint.modalities)"
+            )
         where = (cell.name, seed)
         wanted = [m for m in MODALITIES if m in cell.modalities or m in joined]
         lacking = [m for m in wanted if not manifest.ids(having=[m])]
@@ -136,7 +142,7 @@ class _Planner:
             needs,
             run,
             lambda _: score_row(run, cell, joined, folder, provenance),
-            lambda: fingerprint_of(scores, "scores") == fingerprint,
+            partial(_has, scores, "scores", fingerprint),
             where,
         )
         return PlannedCell(cell, seed, run, folder, fingerprint)
@@ -178,7 +184,7 @@ class _Planner:
         self._step("read", m, inputs, store, [], run, read, partial(_has, store, m, inputs), where)
         self._step(
             "train", m, encoder, folder, [inputs], run, learn,
-            lambda: bundle_fingerprint(folder) == encoder, where,
+            partial(_is_bundle, folder, encoder), where,
         )  # fmt: skip
         self._step(
             "embed", m, embedded, vectors, [encoder], run, embed,
@@ -231,4 +237,16 @@ class _Planner:
 
 
 def _has(store: Path, group: str, fingerprint: str) -> bool:
-    return fingerprint_of(store, group) == fingerprint
+    """Whether a store is there; a damaged one is not."""
+    try:
+        return fingerprint_of(store, group) == fingerprint
+    except StoreError:
+        return False
+
+
+def _is_bundle(folder: Path, fingerprint: str) -> bool:
+    """Whether a model is there; a damaged one is not."""
+    try:
+        return bundle_fingerprint(folder) == fingerprint
+    except BundleError:
+        return False

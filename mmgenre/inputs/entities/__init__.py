@@ -1,9 +1,10 @@
 """Entities in texts, and their categories as words: VSM+SEM (Oramas 2018, sec. 3.2)."""
 
 from mmgenre.inputs.entities.annotation import Annotation, Annotator, category_word, enrich
-from mmgenre.inputs.entities.annotators import EntityConfig, annotator_of, entity_provenance
+from mmgenre.inputs.entities.annotators import PATHS, EntityConfig, annotator_of, entity_provenance
 
 __all__ = [
+    "PATHS",
     "Annotation",
     "Annotator",
     "EntityConfig",

@@ -25,6 +25,7 @@ from mmgenre.provenance import sha256_file
 
 ENTITIES_VERSION = 1  # raise it with whatever changes which categories a text gets
 BUILT_IN = "music"
+PATHS = {"knowledge_base", "context_model", "annotations"}  # settings that name files
 BUILT_IN_FOLDER = Path(__file__).parent / BUILT_IN
 
 
