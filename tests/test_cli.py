@@ -217,6 +217,10 @@ def test_vectors_made_elsewhere_become_a_row(small: Small, tmp_path: Path, call:
     assert done.code == 0, done.err
     assert [row["name"] for row in done.json["rows"]] == ["A", "clap", "A+clap"]
     assert not (run / "encoders").exists()
+    assert done.json["given"] == [
+        {"name": "audio", "n_items": len(ids) - 2, "n_unknown": 0},
+        {"name": "clap", "n_items": len(ids), "n_unknown": 0},
+    ]
     one = call("fuse", "--run", run, "-m", "a", "--inputs", "clap", "--seeds", 1, "--json")
     assert [row["inputs"] for row in one.json["rows"]] == [["clap"]]
     predicted = call("predict", run, "--fusion", one.json["name"], "--text", small.manifest)

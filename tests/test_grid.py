@@ -28,6 +28,7 @@ from mmgenre.stages.scoring import ROW_SCORES, read_row
 from mmgenre.store import FeatureStore
 
 TINY = str(Path(__file__).parent / "tiny.toml")
+TINY_COVERS = str(Path(__file__).parent / "tiny-covers.toml")
 TABLE2, TABLE6 = "oramas2018/table2", "oramas2018/table6"
 
 
@@ -37,25 +38,40 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
-def prepare(name: str, small: Small, runs: Path, *settings: str, seeds: int | None = 1) -> Plan:
+def prepare(
+    name: str,
+    small: Small,
+    runs: Path,
+    *settings: str,
+    seeds: int | None = 1,
+    overlay: str = TINY,
+) -> Plan:
     return prepare_experiment(
         name,
         dataset=str(small.manifest),
-        overlay=TINY,
+        overlay=overlay,
         runs=runs,
         seeds=seeds,
         settings=settings,
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Networks of 60 to 140 million weights: a gigabyte of encoders.
+LARGE = {"covers/greenfield2024", "covers/li2020"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in NAMES],
+)
 def test_every_experiment_runs_whole(name: str, small: Small, runs: Path) -> None:
-    plan = prepare(name, small, runs)
+    plan = prepare(name, small, runs, overlay=TINY_COVERS if "covers/" in name else TINY)
     result = run_experiment(plan)
     assert [row["name"] for row in result["rows"]] == [c.name for c in plan.experiment.cells]
     assert [row["failed"] for row in result["rows"]] == [[]] * len(result["rows"])
     assert all(len(row["per_seed"]) == 1 for row in result["rows"])
-    assert all(set(row["summary"]) == set(result["metrics"]) for row in result["rows"])
+    metrics = set(result["metrics"])
+    assert all(set(row["summary"]) == metrics for row in result["rows"])
     assert all(step.is_done() for step in plan.steps.values())
     text = markdown(result)
     assert all(f"| {row['name']} |" in text for row in result["rows"])

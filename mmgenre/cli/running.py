@@ -100,7 +100,7 @@ def fuse(
     wanted = modalities_of(modalities)
     from mmgenre import stages
     from mmgenre.runs import open_run
-    from mmgenre.stages.features import refusals
+    from mmgenre.stages.features import given_vectors, refusals
 
     with progress_bars() as progress:
         result = stages.fuse(
@@ -116,11 +116,16 @@ def fuse(
             settings=settings or [],
             progress=progress,
         )
-    refused = [r for r in refusals(open_run(run)) if r.modality in wanted]
+    done = open_run(run)
+    refused = [r for r in refusals(done) if r.modality in wanted]
+    given = given_vectors(done)
     if as_json:
-        print_json({**result, "run": str(run), "refused": [asdict(r) for r in refused]})
+        listed = {"given": [asdict(g) for g in given], "refused": [asdict(r) for r in refused]}
+        print_json({**result, "run": str(run), **listed})
     else:
         print_fusion(result)
+        for vectors in given:
+            typer.echo(f"{vectors}, of {len(done.manifest):,}")
         typer.echo(f"next: mmgenre report {run}")
     finish(refused)
 

@@ -97,7 +97,8 @@ def train_encoder(
         return GenreNetwork(encoder, target.dim)
 
     network = cast(GenreNetwork, seeded(seed, make))
-    source = network.encoder.source(store)
+    encoder = network.encoder
+    source = encoder.source(store)
     examples = {
         split: InputExamples(source, ids[split], np.array(list(targets[split].values())))
         for split in ("train", "val")
@@ -105,6 +106,10 @@ def train_encoder(
 
     def loss(module: nn.Module, batch: Batch) -> Tensor:
         return target.loss(module(batch["x"]), batch["target"])
+
+    def rate_of(name: str) -> float:
+        own = name.removeprefix("encoder.")
+        return encoder.rate_of(own) if isinstance(encoder, ImageEncoder) and own != name else 1.0
 
     training: TrainingConfig = config.training
     log = fit(
@@ -114,6 +119,7 @@ def train_encoder(
         examples["val"],
         training,
         seed=seed,
+        rates=rate_of if isinstance(encoder, ImageEncoder) else None,
         checkpoint=checkpoint,
         task=task,
         progress=progress,
@@ -133,6 +139,7 @@ def embed(
 ) -> NDArray[np.float32]:
     """Embeddings of input rows, (n, embedding_dim): the mean over the evaluation views."""
     encoder.eval()
+    half = isinstance(encoder, ImageEncoder) and encoder.config.embedding_precision == "bfloat16"
     device = next(iter(encoder.state_dict().values())).device  # some have no parameter
     result = np.zeros((len(ids), encoder.embedding_dim), np.float32)
     for start in range(0, len(ids), batch_size):
@@ -140,7 +147,9 @@ def embed(
         views = source.views(ids[start : start + batch_size], None)
         n, k = views.shape[:2]
         x = torch.from_numpy(views.reshape(n * k, *views.shape[2:])).to(device)
-        result[start : start + n] = encoder(x).view(n, k, -1).mean(dim=1).float().cpu().numpy()
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            vectors = encoder(x).view(n, k, -1).mean(dim=1)
+        result[start : start + n] = vectors.float().cpu().numpy()
     progress(task, len(ids), len(ids))
     return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -15,12 +16,16 @@ from torch import Tensor, nn
 from mmgenre.errors import WeightsError
 from mmgenre.provenance import sha256_file
 
+# torchvision's published DenseNet files still say norm.1 for what its networks call norm1.
+_DENSE_LAYER = re.compile(r"(\bdenselayer\d+\.(?:norm|conv))\.([12]\.)")
 
-def load_published(network: nn.Module, weights: Any) -> None:
-    """Loads a torchvision weights entry into the network it is for, downloading it if need be.
 
-    The file lies in torch's hub cache under its published name, which ends in the first digits of
-    its sha256; torch does not check a file that is already there, so it is hashed here.
+def load_published(network: nn.Module, weights: Any) -> dict[str, str]:
+    """Loads a torchvision weights entry into the network it is for; returns its name and sha256.
+
+    The file lies in torch's hub cache under its published name, and is downloaded if it does not.
+    The name ends in the first digits of its sha256; torch does not check a file that is already
+    there, so it is hashed here.
 
     Raises:
         WeightsError: it can be neither found nor downloaded, or is another file.
@@ -43,19 +48,24 @@ def load_published(network: nn.Module, weights: Any) -> None:
     if not found.startswith(prefix):
         raise WeightsError(f"{file}: sha256 {found[:16]}... should begin {prefix}. {advice}")
     load_file_into(network, file)
+    return {"name": str(weights), "sha256": found}
 
 
-def load_path(network: nn.Module, path: Path, sha256: str | None) -> None:
-    """Loads a .pth/.pt state dict or a .safetensors file; every key must fit.
+def load_path(network: nn.Module, path: Path, sha256: str | None) -> dict[str, str]:
+    """Loads a .pth/.pt state dict or a .safetensors file; returns its path and sha256.
+
+    Every key must fit.
 
     Raises:
         WeightsError: no such file, another hash, not a plain state dict, or other keys or shapes.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
-    if sha256 is not None and sha256_file(path) != sha256.lower():
-        raise WeightsError(f"{path}: sha256 is {sha256_file(path)}, the recipe says {sha256}")
+    found = sha256_file(path)
+    if sha256 is not None and found != sha256.lower():
+        raise WeightsError(f"{path}: sha256 is {found}, the recipe says {sha256}")
     load_file_into(network, path)
+    return {"name": str(path), "sha256": found}
 
 
 def sha256_folder(folder: Path) -> str:
@@ -91,6 +101,8 @@ def load_file_into(network: nn.Module, path: Path) -> None:
     unnamed = [key for key in state if not isinstance(key, str)]
     if unnamed:
         raise WeightsError(f"{path}: not a state dict: {unnamed[0]!r} is no name of a weight")
+    if any(_DENSE_LAYER.search(key) for key in state):
+        state = {_DENSE_LAYER.sub(r"\1\2", key): tensor for key, tensor in state.items()}
     try:
         network.load_state_dict(state, strict=True)
     except RuntimeError as error:

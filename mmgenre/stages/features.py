@@ -138,8 +138,21 @@ def check_weights(recipe: Recipe, modality: Modality) -> None:
         make_sentence_encoder(recipe.text)
 
 
-def give_features(run: Run, sources: Mapping[str, Path]) -> dict[str, int]:
-    """Takes vectors made elsewhere as inputs of a run's fusions; {input: items that have it}.
+@dataclass(frozen=True)
+class Given:
+    """Vectors made elsewhere: how many items of the run have one, how many ids are no item."""
+
+    name: str
+    n_items: int
+    n_unknown: int
+
+    def __str__(self) -> str:
+        unknown = f"; {self.n_unknown:,} ids are no item" if self.n_unknown else ""
+        return f"{self.name}: vectors for {self.n_items:,} items{unknown}"
+
+
+def give_features(run: Run, sources: Mapping[str, Path]) -> tuple[Given, ...]:
+    """Takes vectors made elsewhere as inputs of a run's fusions.
 
     Under a modality's name they stand for that modality, whose media are then not read.
 
@@ -152,17 +165,25 @@ def give_features(run: Run, sources: Mapping[str, Path]) -> dict[str, int]:
         MmgenreError: none of its ids is an item of the run.
     """
     import_features(sources, run.features)
-    counts = {}
-    for name in group_names(run.features):
-        with FeatureStore(run.features, name) as store:
-            counts[name] = sum(item_id in store for item_id in run.manifest.ids())
-            if not counts[name]:
+    for given in given_vectors(run):
+        if not given.n_items:
+            with FeatureStore(run.features, given.name) as store:
                 raise MmgenreError(
-                    f"{run.features}: none of the {len(store):,} ids of {name} (first: "
+                    f"{run.features}: none of the {len(store):,} ids of {given.name} (first: "
                     f"{store.ids[0]!r}) is an item of {run.dataset} (first: "
                     f"{run.manifest.ids()[0]!r}); are they of another dataset?"
                 )
-    return counts
+    return given_vectors(run)
+
+
+def given_vectors(run: Run) -> tuple[Given, ...]:
+    """What was given to a run, and how far it reaches."""
+    found = []
+    for name in group_names(run.features):
+        with FeatureStore(run.features, name) as store:
+            n_items = sum(item_id in store for item_id in run.manifest.ids())
+            found.append(Given(name, n_items, len(store) - n_items))
+    return tuple(found)
 
 
 def train(run: Run, modality: Modality, *, progress: Progress = silent) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision import models
 
+from mmgenre.encoders.backbones import BACKBONES, ImageNetwork
 from mmgenre.encoders.image import ImageConfig, make_image_encoder
 from mmgenre.encoders.weights import load_path, load_published
 from mmgenre.errors import WeightsError
@@ -62,6 +64,50 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, resnet18: State)
     config = ImageConfig(network="resnet-18", weights=str(path))
     with pytest.raises(WeightsError, match=r"(?s)shape\.pth: does not fit.*fc\.bias"):
         make_image_encoder(config)
+
+
+def test_a_file_in_the_layout_of_resnet_50_loads(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        layout = models.resnet50().state_dict()
+    rng = torch.Generator().manual_seed(0)
+    state = {
+        key: torch.tensor(3) if key.endswith("tracked") else torch.rand(t.shape, generator=rng)
+        for key, t in layout.items()
+    }
+    path = save(tmp_path / "resnet50.pth", state)
+    encoder = make_image_encoder(ImageConfig(network="resnet-50", weights=str(path)))
+    assert encoder.state()["weights_from"] == {"name": str(path), "sha256": sha256_file(path)}
+    loaded = encoder.backbone.state_dict()
+    assert loaded.keys() == state.keys() - {"fc.weight", "fc.bias"}
+    assert all(torch.equal(loaded[key], state[key]) for key in loaded)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_densenets_published_names_are_known(tmp_path: Path, suffix: str) -> None:
+    network = models.DenseNet(growth_rate=2, block_config=(2, 1), num_init_features=4)
+    state = {
+        re.sub(r"(denselayer\d+\.\w+)([12]\.)", r"\1.\2", key): torch.full_like(t, 2)
+        for key, t in network.state_dict().items()
+    }
+    assert "features.denseblock1.denselayer2.norm.1.running_mean" in state
+    assert state.keys() != network.state_dict().keys()
+    load_path(network, save(tmp_path / f"w{suffix}", state), None)
+    assert all((t == 2).all() for t in network.state_dict().values())
+    state["features.denseblock1.denselayer1.norm.3.weight"] = torch.ones(4)
+    with pytest.raises(WeightsError, match=r"does not fit the network(?s:.*)norm\.3\.weight"):
+        load_path(network, save(tmp_path / f"more{suffix}", state), None)
+
+
+def test_small_networks_have_weights_of_one_s_own_only(tmp_path: Path) -> None:
+    config = ImageConfig(network="cnn-5x5")
+    with pytest.raises(WeightsError, match=r"cnn-5x5: no ImageNet weights .*image\.weights=none"):
+        make_image_encoder(config)
+    scratch = make_image_encoder(config.model_copy(update={"weights": "none"}))
+    assert scratch.state()["weights_from"] == {}
+    path = save(tmp_path / "own.safetensors", scratch.backbone.state_dict())
+    again = make_image_encoder(config.model_copy(update={"weights": str(path)}))
+    state = again.backbone.state_dict()
+    assert all(torch.equal(t, state[key]) for key, t in scratch.backbone.state_dict().items())
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -168,6 +214,16 @@ def test_offline_the_error_says_what_to_do(offline: Path) -> None:
     assert make_image_encoder(ImageConfig(network="resnet-18", weights="none"))
 
 
+@pytest.mark.parametrize("name", [n for n, made in BACKBONES.items() if made.imagenet])
+def test_every_published_file_has_its_place(offline: Path, name: ImageNetwork) -> None:
+    weights = BACKBONES[name].imagenet
+    with pytest.raises(WeightsError) as caught:
+        load_published(nn.Linear(1, 1), weights)
+    message = str(caught.value)
+    assert message.startswith(f"{weights}: cannot be downloaded (")
+    assert f"Download {weights.url} elsewhere and put it at {offline}/" in message
+
+
 def test_a_wrong_file_under_the_right_name_is_refused(offline: Path, resnet18: State) -> None:
     name = Path(models.ResNet18_Weights.IMAGENET1K_V1.url).name
     offline.mkdir(parents=True)
@@ -182,5 +238,6 @@ def test_the_right_file_in_the_cache_needs_no_network(offline: Path) -> None:
     path = save(offline / "draft.pth", saved.state_dict())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     path.rename(offline / f"tiny-{digest[:8]}.pth")
-    load_published(network, SimpleNamespace(url=f"https://example.org/tiny-{digest[:8]}.pth"))
+    entry = SimpleNamespace(url=f"https://example.org/tiny-{digest[:8]}.pth")
+    assert load_published(network, entry) == {"name": str(entry), "sha256": digest}
     assert torch.equal(network.weight, saved.weight)
