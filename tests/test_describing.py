@@ -14,14 +14,12 @@ from small import Small
 
 from mmgenre.errors import MmgenreError
 from mmgenre.explain.description import Qualitative
-from mmgenre.labels import closure
+from mmgenre.labels import ancestors, closure
 from mmgenre.runs import Run, open_run
 from mmgenre.stages import depicting, fuse
 from mmgenre.stages.depicting import guess_tables, words_of
 from mmgenre.stages.describing import describe, make_report
 from mmgenre.store import FeatureStore
-
-PARTS = ("words", "heat", "factors", "covers", "guesses", "human")
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +51,49 @@ def test_every_part_is_there(described: Path) -> None:
         truth = closure(run.manifest[item["id"]].labels)
         assert sorted(truth) == item["truth"]
         assert item["right"] is (item["genre"] in truth)
+        assert item["attention"] is None  # no network of patches
     assert factors is not None
     assert factors["n_items"] == len(factors["points"]) <= len(run.manifest)
     assert covers is not None
     held_out = {i for s in ("val", "test") for i in run.manifest.ids(s, having=["image"])}
     assert covers["n_items"] == len(held_out)
     assert covers["perplexity"] < covers["wanted_perplexity"]
+
+
+def test_neighbours_are_other_covers_of_all_splits(described: Path) -> None:
+    found, run = content(described)["neighbours"], open_run(described)
+    assert found is not None
+    test = sorted(run.manifest.ids("test", having=["image"]))
+    with FeatureStore(described / "embeddings.h5", "image") as store:
+        vectors = dict(zip(store.ids, store.take(store.ids), strict=True))
+    assert (found["n_covers"], found["n_queries"], found["k"]) == (len(vectors), len(test), 5)
+    assert [query["id"] for query in found["queries"]] == test[:8]
+    shared, chance = [], []
+    for item_id in test:
+        genre = ancestors(run.manifest[item_id].labels[0])[0]
+        cosines = {
+            other: float(
+                v @ vectors[item_id] / np.linalg.norm(v) / np.linalg.norm(vectors[item_id])
+            )
+            for other, v in vectors.items()
+            if other != item_id
+        }
+        near = sorted(cosines, key=lambda other: -cosines[other])[:5]
+        having = {other for other in cosines if genre in closure(run.manifest[other].labels)}
+        shared += [other in having for other in near]
+        chance.append(len(having) / len(cosines))
+        if item_id in test[:8]:
+            query = found["queries"][test.index(item_id)]
+            assert (query["genre"], [o["id"] for o in query["nearest"]]) == (genre, near)
+            for other in query["nearest"]:
+                item = run.manifest[other["id"]]
+                assert other["split"] == item.split
+                assert other["genres"] == sorted(closure(item.labels))
+                assert other["cosine"] == pytest.approx(cosines[item.id], abs=1e-5)
+                assert other["shares"] is (item.id in having)
+                assert other["same_artist"] is (item.artist == run.manifest[item_id].artist)
+    assert found["share"] == pytest.approx(np.mean(shared))
+    assert found["chance"] == pytest.approx(np.mean(chance))
 
 
 def test_guesses_are_those_of_the_saved_scores(described: Path) -> None:
@@ -150,11 +185,12 @@ def test_what_is_gone_is_left_out_and_said(small: Small, tmp_path: Path) -> None
         shutil.rmtree(folder / gone)
     page = make_report(folder)
     found = content(folder)
-    assert set(found["missing"]) == {"words", "heat", "guesses", "human"}
+    assert set(found["missing"]) == {"words", "heat", "neighbours", "guesses", "human"}
     assert "No two fusions differ in their head alone" in found["missing"]["guesses"]
     text = page.read_text(encoding="utf-8")
     assert "No words: " in text
     assert "No heat maps: " in text
+    assert "No neighbours: " in text
     assert "No guesses: " in text
 
 

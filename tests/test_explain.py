@@ -5,36 +5,22 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
 
-from mmgenre.encoders.image import ImageConfig, ImageEncoder
-from mmgenre.encoders.network import TaskHead
 from mmgenre.errors import MmgenreError
-from mmgenre.explain import heat as heat_module
 from mmgenre.explain.agreement import both, pearson, read_human
 from mmgenre.explain.guesses import best_guesses, first_ids
-from mmgenre.explain.heat import (
-    class_activation_maps,
-    cover_heat,
-    gradient_maps,
-    heat_of,
-    place_maps,
-)
-from mmgenre.explain.overlay import jpeg_base64, overlay
+from mmgenre.explain.neighbours import nearest, shared_genre
+from mmgenre.explain.overlay import jpeg_base64, overlay, save_heat
 from mmgenre.explain.points import distinct, two_dimensions
 from mmgenre.explain.words import chance_gain, information_gain, speaks_for, top_words
-from mmgenre.targets import CosineTarget, LogisticTarget, Target
 
 # METHOD.md, table 3: (human, model) by genre, where legible.
 TABLE_3 = {
@@ -119,158 +105,6 @@ def test_what_is_no_words_is_refused(words: Any, labels: Any, said: str) -> None
         information_gain(words, labels)
 
 
-# Heat
-
-
-def test_cam_is_its_loop_and_its_mean_is_the_output() -> None:
-    rng = torch.Generator().manual_seed(0)
-    features = torch.rand((2, 3, 4, 5), generator=rng)
-    layer = nn.Linear(3, 2).requires_grad_(False)
-    maps = class_activation_maps(features, layer.weight)
-    for b, c, y, x in product(range(2), range(2), range(4), range(5)):
-        expected = sum(float(layer.weight[c, k] * features[b, k, y, x]) for k in range(3))
-        assert float(maps[b, c, y, x]) == pytest.approx(expected, abs=1e-6)
-    output = layer(features.mean(dim=(2, 3)))
-    torch.testing.assert_close(maps.mean(dim=(2, 3)) + layer.bias, output)
-
-
-def test_the_three_methods_agree_where_cam_is_exact() -> None:
-    features = torch.rand((2, 3, 4, 5), generator=torch.Generator().manual_seed(1))
-    layer = nn.Linear(3, 2)
-    for method in (gradient_maps, place_maps):
-        leaf = features.clone().requires_grad_()
-        score = layer(leaf.mean(dim=(2, 3)))[:, 1]
-        expected = class_activation_maps(features, layer.weight)[:, 1] / 20
-        torch.testing.assert_close(method(score, leaf), expected)
-
-
-def test_grad_cam_is_its_loop_behind_a_layer_that_is_not_linear() -> None:
-    features = torch.rand((2, 3, 2, 2), generator=torch.Generator().manual_seed(2))
-    weight = torch.randn((2, 2, 3), generator=torch.Generator().manual_seed(3))
-
-    def score(x: torch.Tensor) -> torch.Tensor:
-        return torch.tanh(torch.einsum("bkyx,yxk->b", x, weight)) * 2
-
-    step, leaf = 1e-3, features.clone().requires_grad_()
-    averaged, placed = gradient_maps(score(leaf), leaf), place_maps(score(leaf), leaf)
-    slopes = torch.zeros_like(features)
-    for b, k, y, x in product(range(2), range(3), range(2), range(2)):
-        up, down = features.clone(), features.clone()
-        up[b, k, y, x] += step
-        down[b, k, y, x] -= step
-        slopes[b, k, y, x] = (score(up) - score(down))[b] / (2 * step)
-    for b, y, x in product(range(2), range(2), range(2)):
-        alpha = [float(slopes[b, k].mean()) for k in range(3)]
-        cam = sum(a * float(features[b, k, y, x]) for k, a in enumerate(alpha))
-        assert float(averaged[b, y, x]) == pytest.approx(cam, abs=2e-3)
-        hires = sum(float(slopes[b, k, y, x] * features[b, k, y, x]) for k in range(3))
-        assert float(placed[b, y, x]) == pytest.approx(hires, abs=2e-3)
-
-
-def test_heat_is_within_0_and_1_and_blank_where_all_speaks_against() -> None:
-    maps = torch.tensor([[[2.0, -1.0], [0.0, 1.0]], [[-1.0, -2.0], [-3.0, -4.0]]])
-    heat = heat_of(maps, 8)
-    assert heat.shape == (2, 8, 8)
-    assert float(heat[0].max()) == 1.0
-    assert heat[0].argmax() == 0  # the upper left corner
-    assert float(heat.min()) == 0.0
-    assert not heat[1].any()
-
-
-def image_encoder(side: int, dim: int | str) -> ImageEncoder:
-    values = {"network": "resnet-18", "weights": "none", "crop_px": side, "embedding_dim": dim}
-    torch.manual_seed(0)
-    return ImageEncoder(ImageConfig.model_validate({**values, "input": {"size_px": side}})).eval()
-
-
-def cosine_target() -> CosineTarget:
-    target = CosineTarget(2, 2)
-    target.fit(np.array([[True, False], [False, True], [True, False]]))
-    return target
-
-
-@pytest.mark.parametrize(
-    ("side", "dim", "target", "method", "block", "grid"),
-    [
-        (176, "native", LogisticTarget(2, exclusive=True), "CAM", "layer4", (6, 6)),
-        (176, "native", cosine_target(), "Grad-CAM", "layer4", (6, 6)),
-        (176, 16, LogisticTarget(2, exclusive=False), "Grad-CAM", "layer4", (6, 6)),
-        (48, "native", LogisticTarget(2, exclusive=True), "HiResCAM", "layer2", (6, 6)),
-        (16, 8, cosine_target(), "HiResCAM", "layer1", (4, 4)),
-    ],
-)
-def test_the_method_fits_the_network(
-    side: int, dim: int | str, target: Target, method: str, block: str, grid: tuple[int, int]
-) -> None:
-    encoder = image_encoder(side, dim)
-    head = TaskHead(nn.Linear(encoder.embedding_dim, target.dim), target, ("a", "b"))
-    crops = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
-    found = cover_heat(encoder, head, crops)
-    assert (found.method, found.block, found.grid) == (method, block, grid)
-    assert found.is_last is (block == "layer4")
-    assert found.heat.shape == (2, side, side)
-    with torch.inference_mode():
-        scores = head.scores(encoder(torch.from_numpy(crops)).numpy())
-    np.testing.assert_allclose(found.scores, scores.max(axis=1), atol=1e-6)
-    assert found.genres.tolist() == scores.argmax(axis=1).tolist()
-    assert not any(m._forward_hooks for m in encoder.modules())
-    # A cover's heat does not depend on its neighbours.
-    alone = cover_heat(encoder, head, crops[1:])
-    np.testing.assert_allclose(alone.heat[0], found.heat[1], atol=1e-4)
-
-
-def test_an_unknown_network_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heat_module, "BLOCKS", {"vgg-16": ("features",)})
-    encoder = image_encoder(16, 8)
-    head = TaskHead(nn.Linear(8, 2), LogisticTarget(2, exclusive=True), ("a", "b"))
-    with pytest.raises(MmgenreError, match=r"resnet-18: no heat maps.*known: vgg-16"):
-        cover_heat(encoder, head, np.zeros((1, 16, 16, 3), np.uint8))
-
-
-def planted_covers(
-    n: int, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.intp], NDArray[np.intp]]:
-    """Noise of 48 px with a patch in one of four corners, whose colour is the genre."""
-    covers = rng.integers(60, 190, (n, 48, 48, 3)).astype(np.uint8)
-    genres, corners = rng.integers(0, 2, n), rng.integers(0, 4, n)
-    for cover, genre, corner in zip(covers, genres, corners, strict=True):
-        top, left = 36 * (corner // 2), 36 * (corner % 2)
-        cover[top : top + 12, left : left + 12] = (240, 30, 30) if genre else (30, 30, 240)
-    return covers, genres, corners
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other make tiny networks ten times slower on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("one_thread")
-def test_the_heat_lies_where_the_genre_was_planted() -> None:
-    encoder, rng = image_encoder(48, 32), np.random.default_rng(0)
-    output, target = nn.Linear(32, 2), LogisticTarget(2, exclusive=True)
-    adam = torch.optim.Adam([*encoder.parameters(), *output.parameters()], 1e-3)
-    encoder.train()
-    for _ in range(16):
-        covers, genres, _ = planted_covers(24, rng)
-        truth = nn.functional.one_hot(torch.from_numpy(genres), 2).float()
-        loss = target.loss(output(encoder(torch.from_numpy(covers))), truth)
-        adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        adam.step()
-    covers, genres, corners = planted_covers(24, rng)
-    found = cover_heat(encoder, TaskHead(output, target, ("blue", "red")), covers)
-    assert found.genres.tolist() == genres.tolist()
-    shares = []
-    for heat, corner in zip(found.heat, corners, strict=True):
-        top, left = 24 * (corner // 2), 24 * (corner % 2)
-        shares.append(heat[top : top + 24, left : left + 24].sum() / heat.sum())
-    assert np.mean(shares) > 0.6  # a quarter of the area
-
-
 # Overlay
 
 
@@ -289,6 +123,69 @@ def test_cold_places_stay_grey_and_the_cover_shows_through() -> None:
         overlay(cover, heat[:4])
     with pytest.raises(ValueError, match="within 0 and 1"):
         overlay(cover, heat * 2)
+
+
+def test_a_cover_with_its_heat_is_a_file(tmp_path: Path) -> None:
+    cover = np.full((24, 24, 3), 100, np.uint8)
+    heat = np.linspace(0, 1, 24 * 24).reshape(24, 24)
+    path = save_heat(tmp_path / "new" / "x.png", cover, heat)
+    with Image.open(path) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), overlay(cover, heat))
+    with Image.open(save_heat(tmp_path / "x.JPG", cover, heat)) as picture:
+        assert (picture.format, picture.size) == ("JPEG", (24, 24))
+    with pytest.raises(
+        MmgenreError, match=r"x\.gif: no format of pictures; end it in \.png, \.jpg"
+    ):
+        save_heat(tmp_path / "x.gif", cover, heat)
+    with pytest.raises(ValueError, match="within 0 and 1"):
+        save_heat(tmp_path / "y.png", cover, heat * 2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new", "x.JPG"]
+
+
+# Neighbours
+
+
+def test_neighbours_are_those_of_a_loop_and_never_oneself(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.random.default_rng(0).normal(size=(20, 4))
+    vectors[7] = 3 * vectors[2]  # as near as can be, but not itself
+    vectors[11] = 0
+    monkeypatch.setattr("mmgenre.explain.neighbours.QUERIES_AT_ONCE", 3)
+    queries = np.array([2, 11, 5, 19])
+    rows, cosines = nearest(vectors, queries, 3)
+    for k, q in enumerate(queries):
+        loop = []
+        for j in range(20):
+            if j != q:
+                length = math.sqrt(sum(vectors[q] ** 2) * sum(vectors[j] ** 2))
+                loop.append((-float(vectors[q] @ vectors[j]) / length if length else 0.0, j))
+        loop.sort()
+        assert rows[k].tolist() == [j for _, j in loop[:3]]
+        np.testing.assert_allclose(cosines[k], [-c for c, _ in loop[:3]], atol=1e-12)
+    assert rows[0, 0] == 7
+    assert rows[1].tolist() == [0, 1, 2]
+    assert nearest(vectors, queries[:0], 3)[0].shape == (0, 3)
+    for bad in (0, 20):
+        with pytest.raises(ValueError, match="from 1 to 19"):
+            nearest(vectors, queries, bad)
+
+
+def test_a_shared_genre_is_the_querys_broadest_and_chance_leaves_it_out() -> None:
+    labels = [["Jazz/Swing", "Pop"], ["Pop", "Jazz/Bop"], ["Pop"], ["Rock"], ["Jazz"]]
+    queries = np.array([0, 3])
+    shared, chance = shared_genre(labels, queries, np.array([[1, 2], [0, 4]]))
+    assert shared.tolist() == [[True, False], [False, False]]
+    assert chance == pytest.approx((2 / 4 + 0 / 4) / 2)
+    with pytest.raises(ValueError, match="no queries"):
+        shared_genre(labels, queries[:0], np.zeros((0, 2), np.intp))
+
+
+def test_blind_neighbours_share_as_chance_says() -> None:
+    rng = np.random.default_rng(0)
+    labels = [[name] for name in rng.choice(["a", "b", "c"], 300, p=[0.6, 0.3, 0.1])]
+    queries = np.arange(300)
+    rows, _ = nearest(rng.normal(size=(300, 16)), queries, 5)
+    shared, chance = shared_genre(labels, queries, rows)
+    assert shared.mean() == pytest.approx(chance, abs=0.05)
 
 
 # Agreement

@@ -38,7 +38,8 @@ class WordsResult(TypedDict):
 class Heat(TypedDict):
     """A cover and where it speaks for the genre that the image encoder names first.
 
-    `cover` and `overlay` are JPEG, in base64; `blank` says that nowhere spoke for the genre.
+    Pictures are JPEG, in base64. `blank` says that nowhere spoke for the genre; `attention`, of
+    networks of patches only: what was looked at, whatever the genre.
     """
 
     id: str
@@ -48,13 +49,14 @@ class Heat(TypedDict):
     truth: list[str]
     cover: str
     overlay: str
+    attention: str | None
     blank: bool
 
 
 class HeatResult(TypedDict):
     """Heat maps of the first test items by id that have a cover."""
 
-    method: str  # "CAM" | "Grad-CAM" | "HiResCAM"
+    method: str  # "CAM" | "Grad-CAM" | "HiResCAM" | "gradient rollout"
     network: str
     score: str  # "probability" | "cosine"
     block: str  # whose output the map weighs
@@ -63,6 +65,41 @@ class HeatResult(TypedDict):
     crop_px: int
     n_with_cover: int  # test items
     items: list[Heat]
+
+
+class Neighbour(TypedDict):
+    """A cover near another one; `cover` is a JPEG in base64."""
+
+    id: str
+    split: str
+    genres: list[str]  # with those above them
+    cosine: float
+    shares: bool  # whether it has the query's broadest genre
+    same_artist: bool
+    cover: str
+
+
+class Neighbourhood(TypedDict):
+    """A test cover and the covers nearest to it."""
+
+    id: str
+    genre: str  # broadest genre of its first label
+    genres: list[str]
+    cover: str
+    nearest: list[Neighbour]
+
+
+class NeighbourResult(TypedDict):
+    """Nearest covers by cosine between image embeddings, among all splits."""
+
+    k: int
+    width: int  # of the embeddings
+    n_covers: int  # items that have one, all splits
+    n_queries: int  # test items that have one, of which `queries` are the first by id
+    share: float  # of the k * n_queries neighbours: those with their query's broadest genre
+    chance: float  # the same of items drawn blindly
+    same_artist: float  # of the neighbours
+    queries: list[Neighbourhood]
 
 
 class Point(TypedDict):
@@ -140,6 +177,7 @@ class Qualitative(TypedDict):
     metrics_sha256: str  # of the metrics.json that it goes with
     words: WordsResult | None
     heat: HeatResult | None
+    neighbours: NeighbourResult | None
     factors: PointMap | None
     covers: PointMap | None
     guesses: list[GuessTable] | None

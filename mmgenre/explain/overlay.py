@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
+from mmgenre.errors import MmgenreError
+from mmgenre.files import replacing
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 COLOURS = "inferno"  # perceptually even, and told apart without red and green
 OPACITY = 0.65  # of the hottest place
 QUALITY = 85  # of JPEG
@@ -47,3 +52,25 @@ def jpeg_base64(picture: NDArray[np.uint8], side: int) -> str:
     buffer = io.BytesIO()
     scaled.save(buffer, format="JPEG", quality=QUALITY)
     return base64.b64encode(buffer.getvalue()).decode()
+
+
+def save_heat(path: Path | str, cover: NDArray[np.uint8], heat: NDArray[np.floating]) -> Path:
+    """Writes one cover with its heat over it, whole or not at all; returns the path.
+
+    Args:
+        path: ends in .png, .jpg or .jpeg.
+        cover: RGB bytes, (side, side, 3).
+        heat: (side, side), from 0 to 1, as `explain_covers` gives it.
+
+    Raises:
+        MmgenreError: another ending.
+        ValueError: other shapes, or heat out of range.
+    """
+    target = Path(path)
+    kind = FORMATS.get(target.suffix.lower())
+    if kind is None:
+        raise MmgenreError(f"{target}: no format of pictures; end it in {', '.join(FORMATS)}")
+    picture = Image.fromarray(overlay(cover, heat))
+    with replacing(target) as temporary:
+        picture.save(temporary, format=kind, **({"quality": QUALITY} if kind == "JPEG" else {}))
+    return target

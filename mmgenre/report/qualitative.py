@@ -12,6 +12,8 @@ from mmgenre.explain.description import (
     Agreement,
     Guess,
     GuessTable,
+    HeatResult,
+    NeighbourResult,
     PointMap,
     Qualitative,
     WordsResult,
@@ -21,8 +23,18 @@ from mmgenre.report.points import Styles, genre_styles, point_map
 from mmgenre.report.tables import NOTHING
 
 NOT_DESCRIBED = "Not computed for this page. Run: mmgenre report RUN"
-PARTS = ("words", "heat", "factors", "covers", "guesses", "human")
+PARTS = ("words", "heat", "neighbours", "factors", "covers", "guesses", "human")
 ABSENT = "This run has none."
+MEANING = {
+    "CAM": "exact, since the output is linear in the averaged features.",
+    "Grad-CAM": "a first-order account, since layers that are not linear stand between these "
+    "places and the score; what a feature is worth is its average over all places.",
+    "HiResCAM": "a first-order account, since layers that are not linear stand between these "
+    "places and the score.",
+    "gradient rollout": "attention of all layers, where more of it raises the score; a first-order "
+    "account. The third picture, attention rollout, does not depend on the genre: it says what was "
+    "looked at, not what it was taken for.",
+}
 
 
 def read(path: Path, metrics_sha256: str) -> Qualitative | str:
@@ -45,21 +57,16 @@ def shown(described: Qualitative | str) -> dict[str, Any]:
     """Each part as the template wants it; where there is none, `missing` says why."""
     if isinstance(described, str):
         missing = dict.fromkeys(PARTS, described)
-        nothing: dict[str, Any] = {"words": None, "heat": None, "maps": [], "no_maps": [described]}
-        return {**nothing, "guesses": [], "human": [], "missing": missing}
-    heat = described["heat"]
+        nothing: dict[str, Any] = dict.fromkeys(("words", "heat", "neighbours"))
+        lists = {"maps": [], "no_maps": [described], "guesses": [], "human": []}
+        return {**nothing, **lists, "missing": missing}
     maps = [described["factors"], described["covers"]]
     styles = genre_styles([m for m in maps if m])
     missing = {**dict.fromkeys(PARTS, ABSENT), **described["missing"]}
     return {
         "words": _words(described["words"]) if described["words"] else None,
-        "heat": {
-            **heat,
-            "n_right": sum(item["right"] for item in heat["items"]),
-            "items": [{**item, "truth": narrowest(item["truth"])} for item in heat["items"]],
-        }
-        if heat
-        else None,
+        "heat": _heat(described["heat"]) if described["heat"] else None,
+        "neighbours": _neighbours(described["neighbours"]) if described["neighbours"] else None,
         "maps": [_map(m, styles, f"map-{k}") for k, m in enumerate(maps) if m],
         "guesses": [_guesses(table) for table in described["guesses"] or []],
         "human": _human(described["human"] or []),
@@ -100,6 +107,44 @@ def _words(words: WordsResult) -> dict[str, Any]:
         "rows": rows,
         "against": against,
         "most": max(len(genre["words"]) for genre in words["genres"]),
+    }
+
+
+def _heat(heat: HeatResult) -> dict[str, Any]:
+    """The sheet of covers, and what its method says and does not say."""
+    place = "since the blocks behind it are too coarse to name a place"
+    if heat["method"] == "gradient rollout":
+        place = "all layers of attention together"
+    elif heat["is_last"]:
+        place = "the last block"
+    return {
+        **heat,
+        "meaning": MEANING[heat["method"]],
+        "place": place,
+        "n_right": sum(item["right"] for item in heat["items"]),
+        "items": [{**item, "truth": narrowest(item["truth"])} for item in heat["items"]],
+    }
+
+
+def _neighbours(found: NeighbourResult) -> dict[str, Any]:
+    """The sheet of covers beside those nearest to them, shares in per cent."""
+    queries = [
+        {
+            **query,
+            "genres": narrowest(query["genres"]),
+            "nearest": [
+                {**other, "genres": narrowest(other["genres"])} for other in query["nearest"]
+            ],
+        }
+        for query in found["queries"]
+    ]
+    return {
+        **found,
+        "share": f"{found['share']:.0%}",
+        "chance": f"{found['chance']:.0%}",
+        "same_artist": f"{found['same_artist']:.0%}",
+        "n": found["k"] * found["n_queries"],
+        "queries": queries,
     }
 
 

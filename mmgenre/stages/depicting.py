@@ -1,39 +1,34 @@
-"""The parts of a run's description: words, heat over covers, maps of albums, guesses."""
+"""Parts of a run's description: words, maps of albums, guesses; `picturing` has the covers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.encoders.image import ImageEncoder
-from mmgenre.encoders.network import item_of, load_encoder, load_task_head
 from mmgenre.encoders.text import fit_vocabulary, vectorizer
 from mmgenre.errors import MmgenreError
-from mmgenre.explain.description import GuessTable, HeatResult, PointMap, WordsResult
+from mmgenre.explain.description import GuessTable, PointMap, WordsResult
 from mmgenre.explain.guesses import best_guesses, first_ids
-from mmgenre.explain.heat import cover_heat
-from mmgenre.explain.overlay import jpeg_base64, overlay
+from mmgenre.explain.neighbours import broadest
 from mmgenre.explain.points import PERPLEXITY, clipped_perplexity, distinct, two_dimensions
 from mmgenre.explain.words import chance_gain, information_gain, speaks_for, top_words
-from mmgenre.labels import LabelSpace, ancestors
+from mmgenre.labels import LabelSpace
 from mmgenre.report import tables
 from mmgenre.results import FusionResult, Row
 from mmgenre.runs import Run
 from mmgenre.store import FeatureStore
 from mmgenre.targets import CosineTarget
 
-N_ITEMS = 12  # covers, and rows of a table of guesses
+N_ITEMS = 12  # rows of a table of guesses
 N_GUESSES = 3
 N_WORDS = 10  # of each genre
 N_GENRES = 20  # with words; the most frequent
 N_SHUFFLES = 20
 MOST_POINTS = 1500  # of a map; a draw of more
-PICTURE_PX = 160  # side of a cover in the page
 
 
 def words_of(run: Run, *, seed: int) -> WordsResult:
@@ -65,50 +60,6 @@ def words_of(run: Run, *, seed: int) -> WordsResult:
                 "words": top_words(gain[:, k], is_for[:, k], having, vocabulary["words"], N_WORDS),
             }
             for k, j in enumerate(shown)
-        ],
-    }
-
-
-def heat_of_covers(run: Run) -> HeatResult:
-    """Where the covers of the first test items by id speak for the genre that is named first."""
-    folder = run.encoder("image")
-    encoder = cast(ImageEncoder, load_encoder(folder, "image")[0])
-    head = load_task_head(folder, "image")
-    space = run.labels()
-    with FeatureStore(run.inputs("image"), "image") as store:
-        rows = {item_of(r): r for r in sorted(store.ids, reverse=True)}  # an item's first cover
-        having = [i for i in run.manifest.ids("test") if i in rows]
-        ids = first_ids(having, N_ITEMS)
-        if not ids:
-            raise MmgenreError("No test item has a cover that could be read.")
-        crops = encoder.source(store).views([rows[i] for i in ids], None)[:, 0]
-    maps = cover_heat(encoder, head, crops)
-    labels = space.encode([run.manifest[i].labels for i in ids])
-    truth = [_named(row, space) for row in labels]
-    named = [head.labels[j] for j in maps.genres]
-    return {
-        "method": maps.method,
-        "network": encoder.config.network,
-        "score": "probability" if head.target.state()["name"] == "logistic" else "cosine",
-        "block": maps.block,
-        "is_last": maps.is_last,
-        "grid": maps.grid,
-        "crop_px": crops.shape[1],
-        "n_with_cover": len(having),
-        "items": [
-            {
-                "id": item_id,
-                "genre": genre,
-                "score": float(score),
-                "right": genre in names,
-                "truth": names,
-                "cover": jpeg_base64(crop, PICTURE_PX),
-                "overlay": jpeg_base64(overlay(crop, heat), PICTURE_PX),
-                "blank": not heat.any(),
-            }
-            for item_id, genre, score, names, crop, heat in zip(
-                ids, named, maps.scores, truth, crops, maps.heat, strict=True
-            )
         ],
     }
 
@@ -184,7 +135,7 @@ def _guesses(run: Run, one: FusionResult, other: FusionResult, row: Row) -> Gues
         "items": [
             {
                 "id": item_id,
-                "truth": _named(truth[k], space),
+                "truth": [n for n, has in zip(space.names, truth[k], strict=True) if has],
                 "logistic": best_guesses(scores["logistic"][k], truth[k], space.names, N_GUESSES),
                 "cosine": best_guesses(scores["cosine"][k], truth[k], space.names, N_GUESSES),
             }
@@ -217,15 +168,11 @@ def _map(
             {
                 "x": round(float(x), 4),
                 "y": round(float(y), 4),
-                "genre": ancestors(run.manifest[ids[k]].labels[0])[0],
+                "genre": broadest(run.manifest[ids[k]].labels),
             }
             for k, (x, y) in zip(drawn.tolist(), points, strict=True)
         ],
     }
-
-
-def _named(row: NDArray[np.bool_], space: LabelSpace) -> list[str]:
-    return [name for name, has in zip(space.names, row, strict=True) if has]
 
 
 def _scores(run: Run, fusion: str) -> Path:

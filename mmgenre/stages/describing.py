@@ -20,16 +20,12 @@ from mmgenre.provenance import Provenance, sha256_file
 from mmgenre.report import tables, write_report
 from mmgenre.results import FusionResult, RunResult
 from mmgenre.runs import Run, open_run
-from mmgenre.stages.depicting import (
-    guess_tables,
-    heat_of_covers,
-    map_of_covers,
-    map_of_factors,
-    words_of,
-)
+from mmgenre.stages.depicting import guess_tables, map_of_covers, map_of_factors, words_of
+from mmgenre.stages.picturing import heat_of_covers, neighbours_of_covers
 from mmgenre.store import fingerprint_of
 
-DESCRIBE_VERSION = 1  # rises when the code here, in `depicting` or in `explain` changes the file
+# Rises when the code here, in `depicting`, in `picturing` or in `explain` changes the file.
+DESCRIBE_VERSION = 2
 
 
 def make_report(
@@ -89,6 +85,7 @@ def describe(
     parts: dict[str, Callable[[], Any]] = {
         "words": lambda: words_of(state, seed=seed),
         "heat": lambda: heat_of_covers(state),
+        "neighbours": lambda: neighbours_of_covers(state),
         "factors": lambda: map_of_factors(state, seed=seed),
         "covers": lambda: map_of_covers(state, seed=seed),
         "guesses": lambda: guess_tables(state, measured["fusions"]),

@@ -69,9 +69,28 @@ def made_description(names: list[str]) -> Qualitative:
             "n_with_cover": 90,
             "items": [
                 {"id": names[3], **guess, "truth": [names[0]], "cover": PICTURE,
-                 "overlay": PICTURE, "blank": False},
+                 "overlay": PICTURE, "attention": None, "blank": False},
                 {"id": "b", **wrong, "truth": [names[2]], "cover": PICTURE,
-                 "overlay": PICTURE, "blank": True},
+                 "overlay": PICTURE, "attention": None, "blank": True},
+            ],
+        },
+        "neighbours": {
+            "k": 2,
+            "width": 2048,
+            "n_covers": 1300,
+            "n_queries": 90,
+            "share": 0.4166,
+            "chance": 0.125,
+            "same_artist": 0.034,
+            "queries": [
+                {"id": names[3], "genre": "Jazz", "genres": ["Jazz", "Jazz/Swing"],
+                 "cover": PICTURE,
+                 "nearest": [
+                     {"id": names[4], "split": "train", "genres": ["Jazz", "Jazz/Bop"],
+                      "cosine": 0.98765, "shares": True, "same_artist": True, "cover": PICTURE},
+                     {"id": "z", "split": "val", "genres": [names[1]], "cosine": -0.5,
+                      "shares": False, "same_artist": False, "cover": PICTURE},
+                 ]},
             ],
         },
         "factors": made_map("Albums by their genres", names),
@@ -121,6 +140,13 @@ def test_every_part_is_shown_with_its_sizes(page: str) -> None:
         "✗ wrong Pop, probability 0.25; no place speaks for it",
         "The first 2 by id of 90 test items that have a cover; 1 of these 2 named rightly",
         "resnet-50, 224 px: the map is taken at layer4, the last block, which has 7 × 7 positions",
+        "42% of the neighbours have the broadest genre of their query (n = 180: 2 neighbours of "
+        "each of 90 test covers); 12% would by chance",
+        "3% of the neighbours are by the query's own artist",
+        "Jazz, test",
+        "✓ has the query's genre 0.988, train, same artist",
+        "✗ another genre −0.500, val",
+        "the first 1 by id, each followed by its neighbours",
         "Albums by their genres: vectors of some items. 30 items, a draw of 15 shown, 15 different",
         "perplexity 5 (30 would want more points), seed 7",
         "; 3 rarer genres are grey",
@@ -144,11 +170,11 @@ def test_every_part_is_shown_with_its_sizes(page: str) -> None:
 
 def test_the_page_stays_well_formed_and_every_picture_is_told(page: str) -> None:
     parsed = Page(page)
-    assert parsed.tags["img"] == 4
+    assert parsed.tags["img"] == 7
     alts = [value for tag, name, value in parsed.attributes if (tag, name) == ("img", "alt")]
-    assert len(alts) == 4
+    assert len(alts) == 7
     assert all(alts)
-    assert parsed.values("src") == [f"data:image/jpeg;base64,{PICTURE}"] * 4
+    assert parsed.values("src") == [f"data:image/jpeg;base64,{PICTURE}"] * 7
     ids = parsed.values("id")
     assert len(ids) == len(set(ids))
     assert {"apart", "guesses", "human"} <= set(ids)
@@ -156,17 +182,40 @@ def test_the_page_stays_well_formed_and_every_picture_is_told(page: str) -> None
     assert len(parsed.values("scope")) == parsed.tags["th"]
 
 
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("Grad-CAM", "by Grad-CAM: a first-order account"),
+        ("HiResCAM", "by HiResCAM: a first-order account"),
+        ("gradient rollout", "attention rollout, does not depend on the genre"),
+    ],
+)
+def test_each_method_says_what_it_is_worth(method: str, said: str) -> None:
+    described = made_description(GENRES)
+    assert described["heat"]
+    described["heat"]["method"] = method
+    if method == "gradient rollout":
+        for item in described["heat"]["items"]:
+            item["attention"] = PICTURE
+    page = render(made_run([], GENRES), described)
+    assert said in " ".join(Page(page).text.split())
+    assert Page(page).tags["img"] == (9 if method == "gradient rollout" else 7)
+    assert ("all layers of attention together" in page) is (method == "gradient rollout")
+
+
 def test_what_comes_from_the_data_is_escaped() -> None:
     names = [HOSTILE, "</svg>", "\x00\ud800 bell", '"><img src=x>', "{{ 7*7 }}", "a", "b"]
     described = made_description(names)
     assert described["heat"]
+    assert described["neighbours"]
+    described["neighbours"]["queries"][0]["nearest"][0]["genres"] = [HOSTILE]
     described["heat"]["network"] = described["heat"]["items"][0]["cover"] = '"><script>'
     described["missing"] = {"human": HOSTILE}
     page = render(made_run([], GENRES), described)
     page.encode("utf-8")
     parsed = Page(page)
     assert parsed.tags["script"] == 1
-    assert parsed.tags["img"] == 4
+    assert parsed.tags["img"] == 7
     assert "<script>alert" not in page
     assert "{{ 7*7 }}" in parsed.text
 
@@ -181,13 +230,15 @@ def test_colours_are_the_same_in_all_maps_and_end_at_twelve() -> None:
 
 def test_parts_that_are_missing_say_why() -> None:
     described = copy.deepcopy(made_description(GENRES))
-    described["words"] = described["heat"] = described["factors"] = described["covers"] = None
-    described["guesses"] = described["human"] = None
+    described["words"] = described["heat"] = described["neighbours"] = None
+    described["factors"] = described["covers"] = described["guesses"] = described["human"] = None
     described["missing"] = {
-        part: f"Why no {part}." for part in ("words", "heat", "factors", "guesses", "human")
+        part: f"Why no {part}."
+        for part in ("words", "heat", "neighbours", "factors", "guesses", "human")
     }
     text = " ".join(Page(render(made_run([], GENRES), described)).text.split())
-    for part in ("No words: Why no words.", "No heat maps: Why no heat.", "No map: Why no factors.",
+    for part in ("No words: Why no words.", "No heat maps: Why no heat.",
+                 "No neighbours: Why no neighbours.", "No map: Why no factors.",
                  "No map: This run has none.", "No guesses: Why no guesses.",
                  "Why no human. A CSV"):  # fmt: skip
         assert part in text
