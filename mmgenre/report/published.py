@@ -156,10 +156,12 @@ def rich_published(result: TableResult) -> Table:
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
         min_width=72,  # a narrow table would fold its caption into a strip
     )
     judged_by = next((m for m in HEADLINES if m in result["metrics"]), result["metrics"][0])
-    table.add_column("row", overflow="fold")
+    table.add_column("row")
     for metric in result["metrics"]:
         title = TITLES.get(metric, metric).replace("ROC-AUC", "AUC").replace("PR-AUC", "AP")
         table.add_column(title, justify="right", no_wrap=metric == judged_by)
