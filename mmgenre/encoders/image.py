@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from mmgenre.config import Settings
 from mmgenre.encoders.augmentation import jitter_colours, middle_crops, random_crops
-from mmgenre.encoders.backbones import BACKBONES, Backbone, check_size, headless
-from mmgenre.encoders.backbones import ImageNetwork as ImageNetwork
+from mmgenre.encoders.backbones import BACKBONES, Backbone, ImageNetwork, check_size, headless
 from mmgenre.encoders.dense import EmbeddingDim, to_embedding
 from mmgenre.encoders.freezing import frozen_stages, rate_factor, stage_of
 from mmgenre.encoders.weights import load_path, load_published

@@ -7,9 +7,10 @@ from typing import get_args
 import pytest
 
 from mmgenre.encoders.audio import AudioConfig
+from mmgenre.encoders.backbones import ImageNetwork
 from mmgenre.encoders.convolutions import AudioNetwork
 from mmgenre.encoders.cost import forward_macs
-from mmgenre.encoders.image import ImageConfig, ImageNetwork
+from mmgenre.encoders.image import ImageConfig
 from mmgenre.encoders.network import EncoderConfig
 from mmgenre.encoders.text import TextConfig
 

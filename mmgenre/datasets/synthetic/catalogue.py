@@ -18,6 +18,7 @@ from mmgenre.datasets.synthetic.music import render_track
 from mmgenre.datasets.synthetic.plan import Album, plan_albums
 from mmgenre.datasets.synthetic.reviews import write_reviews
 from mmgenre.datasets.synthetic.taxonomy import SUBGENRES
+from mmgenre.files import cache_folder
 from mmgenre.manifest import MODALITIES
 
 GENERATOR_VERSION = 3  # part of the cache's folder name: raise it whenever any file comes out anew
@@ -98,7 +99,7 @@ def built_in_catalogue(
         FileExistsError: the cache holds a folder of that name that is no catalogue.
     """
     name = f"synthetic-v{GENERATOR_VERSION}-seed{seed}-{n_albums}"
-    folder = _cache_folder() / name
+    folder = cache_folder(name)
     manifest = folder / "manifest.csv"
     if manifest.exists():
         return manifest
@@ -120,12 +121,6 @@ def built_in_catalogue(
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return manifest
-
-
-def _cache_folder() -> Path:
-    if own := os.environ.get("MMGENRE_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmgenre"
 
 
 def _write_album(folder: Path, album: Album, seed: int) -> dict[str, str]:

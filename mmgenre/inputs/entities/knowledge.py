@@ -14,8 +14,7 @@ from threading import Lock
 from typing import Any
 
 from mmgenre.errors import MmgenreError
-from mmgenre.files import replacing
-from mmgenre.inputs.entities.cache import cache_folder
+from mmgenre.files import cache_folder, replacing
 from mmgenre.inputs.entities.context import text_of, words_of
 from mmgenre.inputs.entities.tables import ENTITIES, SURFACES, Entity, Sense, Tables, read_tables
 from mmgenre.provenance import sha256_file

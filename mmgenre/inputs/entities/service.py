@@ -17,9 +17,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from mmgenre.errors import InputError
-from mmgenre.files import write_json
+from mmgenre.files import cache_folder, write_json
 from mmgenre.inputs.entities.annotation import Annotation
-from mmgenre.inputs.entities.cache import cache_folder
 
 BUSY = frozenset({429, 500, 502, 503, 504})
 # Answers are kept, refusals end with the store of inputs they stand in.
