@@ -5,10 +5,21 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
+import shlex
 import shutil
+import socket
+import sys
+import textwrap
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
 from pathlib import Path
+
+from mmgenre.errors import StoreError
 
 
 @contextmanager
@@ -55,6 +66,172 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@dataclass
+class _Claim:
+    descriptor: int
+    shared: bool
+    depth: int = 1
+
+
+# Who claims what in this process, by (path, thread): flock would have us wait for ourselves.
+_CLAIMS: dict[tuple[Path, int], _Claim] = {}
+
+
+@contextmanager
+def claimed(path: Path, shared: bool = False) -> Iterator[None]:
+    """Says that this thread writes `path`; anybody else who does is refused at once.
+
+    Shared claims stand beside each other and exclude one that is not. A claim may be claimed again
+    inside itself. It ends with its process, however that ends, and names its owner in the hidden
+    file `.NAME.lock`, which is removed by the last to leave; after a kill it stays until the next
+    claim, and does not block it.
+
+    Raises:
+        StoreError: somebody else claims the path: who, since when, and what to do.
+    """
+    path = path.parent.resolve() / path.name
+    key = path, threading.get_ident()
+    claim = _CLAIMS.get(key)
+    if claim is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _CLAIMS[key] = claim = _Claim(_acquire(path, shared), shared)
+    elif claim.shared and not shared:
+        raise StoreError(
+            f"{path}: this process claims it together with others and cannot write it alone; "
+            "leave the shared claim first"
+        )
+    else:
+        claim.depth += 1
+    try:
+        yield
+    finally:
+        claim.depth -= 1
+        # A forked child owns nothing, and comes here too.
+        if not claim.depth and _CLAIMS.pop(key, None) is claim:
+            _release(path, claim)
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
+def _acquire(path: Path, shared: bool) -> int:
+    """A descriptor of the lock file, locked, with our name in it."""
+    lock = _lock_file(path)
+    _on_fork()
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            if _is_at(descriptor, lock):
+                try:
+                    _write_name(descriptor, alone=not shared)
+                except OSError:  # the disk is full
+                    lock.unlink()
+                    raise
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise StoreError(_refusal(path, lock)) from None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # its owner removed the file before we had it: take the new one
+
+
+def _release(path: Path, claim: _Claim) -> None:
+    """Removes the lock file while nobody else can hold it, and lets go."""
+    try:
+        if claim.shared:
+            fcntl.flock(claim.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock_file(path).unlink(missing_ok=True)
+    except BlockingIOError:
+        pass  # others share the claim: the last of them removes the file
+    finally:
+        # By hand: a child forked by a library that skips Python's hooks keeps the descriptor.
+        fcntl.flock(claim.descriptor, fcntl.LOCK_UN)
+        os.close(claim.descriptor)
+
+
+@cache
+def _on_fork() -> None:
+    """From now on forked children let go of what they inherit: a claim ends with its owner."""
+
+    def forget() -> None:
+        for claim in _CLAIMS.values():
+            os.close(claim.descriptor)
+        _CLAIMS.clear()
+
+    os.register_at_fork(after_in_child=forget)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _write_name(descriptor: int, *, alone: bool) -> None:
+    # Names of those who were killed go. ext4 takes 3 ms to cut even an empty file.
+    if alone and os.fstat(descriptor).st_size:
+        os.ftruncate(descriptor, 0)
+    owner = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "since": datetime.now().astimezone().isoformat(" ", "seconds"),
+        "command": textwrap.shorten(shlex.join(sys.orig_argv), 120, placeholder=" ..."),
+    }
+    os.write(descriptor, json.dumps(owner).encode() + b"\n")
+
+
+def _refusal(path: Path, lock: Path) -> str:
+    """Who claims the path: the first name in the lock file that still lives."""
+    try:
+        text = lock.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        text = ""
+    for line in text.splitlines():
+        try:
+            owner = json.loads(line)
+            host, pid = str(owner["host"]), int(owner["pid"])
+            since, command = str(owner["since"]), str(owner["command"])
+        except (ValueError, TypeError, LookupError):
+            continue
+        here = host == socket.gethostname()
+        if here and not _is_alive(pid):
+            continue
+        end_it = f"stop it (kill {pid}{'' if here else f' on {host}'})"
+        if here and pid == os.getpid():
+            end_it = "leave it to that thread"
+        return (
+            f"{path}: process {pid} on {host} has been writing it since {since}: {command}\n"
+            f"Wait for it to end, or {end_it}, then run this again"
+        )
+    return f"{path}: another process is just writing it; wait a moment, then run this again"
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
+def sweep(path: Path) -> None:
+    """Removes what killed writers of `path` left; the caller claims it, so that none is at work."""
+    leftover = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.tmp")
+    with os.scandir(path.parent) as entries:
+        found = [(e.name, m) for e in entries if (m := leftover.fullmatch(e.name))]
+    for name, match in found:
+        if int(match[1]) != os.getpid():  # ours is written anew, or just being written
+            path.with_name(name).unlink(missing_ok=True)
 
 
 def discard(path: Path) -> None:

@@ -28,7 +28,7 @@ ROOMS: tuple[frozenset[str], ...] = tuple(
         "tagger explain",
         "fusion joint encoders",
         "training",
-        "optimisation",
+        "optimisation checkpoint",
         "targets",
         "table",
         "audit",
@@ -40,6 +40,7 @@ ROOMS: tuple[frozenset[str], ...] = tuple(
         "results",
         "splits",
         "manifest labels metrics",
+        "processes crew",
         "config progress errors files",
     )
 )

@@ -7,9 +7,15 @@ from typing import NoReturn
 
 import typer
 
-from mmgenre.cli import experiments, manifests, running
+from mmgenre.cli import experiments, manifests, running, stores
 from mmgenre.cli.shared import DONE, EXIT_CODES, FAILED
+from mmgenre.crew import ElsewhereError, OutOfStepError
 from mmgenre.errors import MmgenreError
+from mmgenre.processes import is_main
+
+# What all processes of a launched command do; of others, the main one alone.
+TOGETHER = (["quickstart"], ["extract-features"], ["fuse"], ["run"])
+FAILURES = (MmgenreError, OutOfStepError, OSError)  # OSError: no right to write, a full disk
 
 app = typer.Typer(
     name="mmgenre",
@@ -38,12 +44,24 @@ manifest_app.command("info")(manifests.info)
 manifest_app.command("dedupe")(manifests.dedupe)
 app.add_typer(manifest_app, name="manifest")
 
+store_app = typer.Typer(
+    help="Feature stores: describe, verify every value, merge.", no_args_is_help=True
+)
+store_app.command("info")(stores.info)
+store_app.command("verify")(stores.verify)
+store_app.command("merge")(stores.merge)
+app.add_typer(store_app, name="store")
+
 
 def main() -> NoReturn:
     """Runs the command line; errors of mmgenre's own are printed without a traceback."""
     try:
+        if not is_main() and sys.argv[1:2] not in TOGETHER:
+            sys.exit(DONE)
         app()
-    except (MmgenreError, OSError) as error:  # OSError: no right to write, a full disk
+    except ElsewhereError:  # the main process has said why
+        sys.exit(FAILED)
+    except FAILURES as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(FAILED)
     sys.exit(DONE)
