@@ -17,6 +17,7 @@ InputCode = Literal[
     "encoding",  # a text that is not UTF-8
     "annotation",  # a text whose entities are not known, for instance as a service did not answer
     "too_large",  # an image of a size that only an attack declares
+    "crashed",  # its decoder ended the process, twice
     "unexpected",  # any other failure of a decoder
 ]
 INPUT_CODES: tuple[str, ...] = get_args(InputCode)

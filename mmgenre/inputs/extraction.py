@@ -7,73 +7,30 @@ rename, and is not done again. At the end the parts are merged into one file and
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mmgenre.config import Settings
-from mmgenre.errors import InputError, Refusal
-from mmgenre.inputs.audio import AudioInput, load_audio
+from mmgenre.errors import MmgenreError
+from mmgenre.files import claimed
+from mmgenre.inputs import engines
 from mmgenre.inputs.entities import PATHS, annotator_of, entity_provenance
-from mmgenre.inputs.image import ImageInput, load_image
-from mmgenre.inputs.text import TextInput, load_text
+from mmgenre.inputs.parts import Part, Row, is_ragged
+from mmgenre.inputs.text import TextInput
 from mmgenre.manifest import Manifest, Modality
 from mmgenre.progress import Progress, silent
 from mmgenre.provenance import Provenance
-from mmgenre.store import FeatureStore, fingerprint_of, write_store
+from mmgenre.store import fingerprint_of, merge_stores
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 PART_ROWS = 32
 
-Media = tuple[Path | str, ...]
-Read = Callable[[Media], NDArray[Any]]
 
-
-def read_audio(media: Media, config: AudioInput) -> NDArray[np.float16] | NDArray[np.float32]:
-    """One track -> log CQT in dB, (frames, 96), or its timbre, (48,)."""
-    # librosa takes its time to import
-    from mmgenre.inputs.cqt import log_cqt
-    from mmgenre.inputs.timbre import load_timbre
-
-    if config.features == "cqt":
-        return log_cqt(load_audio(Path(media[0]), config)).astype(np.float16)
-    return load_timbre(Path(media[0]), config)
-
-
-def read_text(media: Media, config: TextInput, row_id: str | None = None) -> NDArray[np.uint8]:
-    """An item's texts -> UTF-8 bytes, (n_bytes,)."""
-    return np.frombuffer(load_text(media, config, row_id).encode(), np.uint8)
-
-
-def read_image(media: Media, config: ImageInput) -> NDArray[np.uint8]:
-    """A cover -> (size_px, size_px, 3) bytes."""
-    return load_image(Path(media[0]), config)
-
-
-READERS: dict[Modality, Callable[[Media, Any], NDArray[Any]]] = {
-    "audio": read_audio,
-    "text": read_text,
-    "image": read_image,
-}
-
-
-def is_ragged(config: Settings) -> bool:
-    """Whether the rows differ in length: CQTs and texts do, timbres and covers do not."""
-    if isinstance(config, AudioInput):
-        return config.features == "cqt"
-    return isinstance(config, TextInput)
-
-
-def work_list(manifest: Manifest, modality: Modality) -> list[tuple[str, Media]]:
+def work_list(manifest: Manifest, modality: Modality) -> list[Row]:
     """(row id, its media): audio has a row a track, the others a row an item."""
-    work: list[tuple[str, Media]] = []
+    work: list[Row] = []
     for item in manifest:
         if modality in item.media:
             media = item.media[modality]
@@ -84,7 +41,7 @@ def work_list(manifest: Manifest, modality: Modality) -> list[tuple[str, Media]]
     return work
 
 
-def media_digest(work: Sequence[tuple[str, Media]]) -> str:
+def media_digest(work: Sequence[Row]) -> str:
     """Hash over row ids, file names, sizes and times of change, and texts given inline."""
     digest = hashlib.sha256()
     for row_id, media in work:
@@ -121,80 +78,184 @@ def extract_inputs(
     target: Path,
     *,
     workers: int | None = None,
+    dask: str | None = None,
     progress: Progress = silent,
 ) -> Path:
     """Reads one modality of every item that has it into the store file `target`.
 
-    Damaged items are refused, kept in the store's list of refusals, and never end the run. A
-    call that was killed goes on where it was; one with nothing to do does nothing.
+    Damaged items are refused, kept in the store's list of refusals, and never end the run, nor
+    does one whose decoder crashes, unless it is read in this process. A call that was killed goes
+    on where it was; one with nothing to do does nothing.
+
+    Args:
+        manifest: the items.
+        modality: which of their media.
+        config: what is read of them.
+        target: the file; its parts are made in a folder beside it, then merged.
+        workers: processes; 1: this one, without others; default: one a core.
+        dask: address of a Dask scheduler, or "local"; its workers read instead.
+        progress: told what moves.
+
+    Raises:
+        StoreError: another process writes `target`.
     """
-    work = work_list(manifest, modality)
     provenance = inputs_provenance(manifest, modality, config)
-    folder = target.with_name(target.name + ".parts")
+    folder = parts_folder(target)
     if fingerprint_of(target, modality) == provenance.fingerprint:
         shutil.rmtree(folder, ignore_errors=True)  # left by a kill just after the merge
         return target
-    if isinstance(config, TextInput):
-        annotator_of(config.entities)  # its faults are the run's, not each item's
-    parts = [work[start : start + PART_ROWS] for start in range(0, len(work), PART_ROWS)]
-    paths = [folder / f"{k:06d}.h5" for k in range(len(parts))]
-    task = f"reading {modality}"
-    done = 0
-    progress(task, done, len(work))
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for part, path in zip(parts, paths, strict=True):
-            if fingerprint_of(path, modality) != provenance.fingerprint:
-                outcomes = pool.map(lambda row: _read_one(row, modality, config), part)
-                _write_part(path, modality, list(outcomes), provenance, is_ragged(config))
-            done += len(part)
-            progress(task, done, len(work))
-    _merge(paths, target, modality, provenance, is_ragged(config))
-    shutil.rmtree(folder, ignore_errors=True)
+    with claimed(target):
+        parts = parts_of(manifest, modality, config, target, provenance)
+        read_parts(parts, workers=workers, dask=dask, progress=progress)
+        paths = [part.path for part in parts]
+        ragged = is_ragged(config)
+        merge_stores(paths, target, modality, provenance=provenance, ragged=ragged)
+        shutil.rmtree(folder, ignore_errors=True)
     return target
 
 
-Outcome = tuple[str, NDArray[Any]] | Refusal
-
-
-def _read_one(row: tuple[str, Media], modality: Modality, config: Settings) -> Outcome:
-    row_id, media = row
-    read: Callable[..., NDArray[Any]] = READERS[modality]
-    if isinstance(config, TextInput) and config.entities.annotator != "none":
-        read = partial(read, row_id=row_id)  # annotations may be listed by item
-    try:
-        return row_id, read(media, config)
-    except InputError as error:
-        return Refusal(row_id, modality, error.code, str(error))
-    except Exception as error:  # a library met damage that we did not foresee; the run goes on
-        files = [str(source) for source in media if isinstance(source, Path)]
-        where = files[0] if files else f"inline text of {row_id}"
-        detail = f"{where}: {type(error).__name__}: {error} [unexpected]"
-        return Refusal(row_id, modality, "unexpected", detail)
-
-
-def _write_part(
-    path: Path,
+def extract_shard(
+    manifest: Manifest,
     modality: Modality,
-    outcomes: Sequence[Outcome],
+    config: Settings,
+    target: Path,
+    shard: Shard,
+    *,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> tuple[int, int]:
+    """Reads every n-th part of what `extract_inputs` would read, and merges nothing.
+
+    Shards run beside each other, on one machine or on many that see the same files, each once or
+    again; `extract_inputs` then finds all of them done. Returns how many parts are there, of all
+    shards, and how many there will be.
+
+    Raises:
+        StoreError: another process reads the same shard, or the whole.
+    """
+    provenance = inputs_provenance(manifest, modality, config)
+    parts = parts_of(manifest, modality, config, target, provenance)
+    if fingerprint_of(target, modality) == provenance.fingerprint:
+        return len(parts), len(parts)
+    own = parts_folder(target) / f"shard-{shard.number}-of-{shard.of}"
+    with claimed(target, shared=True), claimed(own):
+        mine = parts[shard.number - 1 :: shard.of]
+        read_parts(mine, workers=workers, progress=progress)
+    return sum(part.is_done() for part in parts), len(parts)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The `number`-th of `of` shares of the work, counted from 1.
+
+    >>> Shard.parse("2/8")
+    Shard(number=2, of=8)
+    """
+
+    number: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """`I/N`.
+
+        Raises:
+            ValueError: it is not, or I is not 1 to N.
+        """
+        number, _, of = text.partition("/")
+        if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+            raise ValueError(f"{text!r}: give I/N with I from 1 to N, for instance 1/4")
+        return cls(int(number), int(of))
+
+
+def parts_folder(target: Path) -> Path:
+    """Where the parts of a store are until they are merged."""
+    return target.with_name(target.name + ".parts")
+
+
+def parts_of(
+    manifest: Manifest,
+    modality: Modality,
+    config: Settings,
+    target: Path,
     provenance: Provenance,
-    ragged: bool,
+) -> list[Part]:
+    """All of the work, `PART_ROWS` rows a part."""
+    folder = parts_folder(target).absolute()
+    work = [
+        (row_id, tuple(s.absolute() if isinstance(s, Path) else s for s in media))
+        for row_id, media in work_list(manifest, modality)
+    ]
+    return [
+        Part(
+            folder / f"{start // PART_ROWS:06d}.h5",
+            modality,
+            config,
+            tuple(work[start : start + PART_ROWS]),
+            provenance,
+        )
+        for start in range(0, len(work), PART_ROWS)
+    ]
+
+
+def read_parts(
+    parts: Sequence[Part],
+    *,
+    workers: int | None = None,
+    dask: str | None = None,
+    progress: Progress = silent,
 ) -> None:
-    rows = [outcome for outcome in outcomes if not isinstance(outcome, Refusal)]
-    refused = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
-    ids, values = [row_id for row_id, _ in rows], [value for _, value in rows]
-    write_store(path, modality, [(ids, values)], provenance, refused=refused, ragged=ragged)
+    """Reads the parts that are not there yet, whatever ends the processes that read them.
+
+    A part whose reader ended is read in a process of its own; if that one ends, too, the row that
+    it was at is refused.
+
+    Raises:
+        MmgenreError: a reader ended before it came to a row.
+    """
+    if not parts:
+        return
+    if isinstance(parts[0].config, TextInput):
+        annotator_of(parts[0].config.entities)  # its faults are the run's, not each item's
+    total = sum(len(part.rows) for part in parts)
+    task = f"reading {parts[0].modality}"
+    todo = {part.path: part for part in parts if not part.is_done()}
+    workers = min(workers or engines.n_cores(), max(1, len(todo)))
+
+    def tell() -> None:
+        progress(task, total - sum(len(part.rows) for part in todo.values()), total)
+
+    tell()
+    while todo:
+        for part in [part for part in todo.values() if part.being_read.is_file()]:
+            _read_alone(part)
+            del todo[part.path]
+            tell()
+        waiting = list(todo.values())
+        try:
+            for part in _engine(waiting, workers, dask):
+                del todo[part.path]
+                tell()
+        except engines.WorkerLostError as error:
+            if not any(part.being_read.is_file() for part in waiting):
+                raise MmgenreError(f"{task}: a process that reads ended: {error}") from None
 
 
-def _merge(
-    paths: Sequence[Path], target: Path, modality: Modality, provenance: Provenance, ragged: bool
-) -> None:
-    refused: list[Refusal] = []
+def _engine(parts: Sequence[Part], workers: int, dask: str | None) -> Iterator[Part]:
+    if dask is not None:
+        return engines.dask(parts, dask, workers)
+    return engines.here(parts) if workers == 1 else engines.processes(parts, workers)
 
-    def blocks() -> Iterator[tuple[tuple[str, ...], list[NDArray[Any]]]]:
-        for path in paths:
-            with FeatureStore(path, modality) as part:
-                part.verify()
-                refused.extend(part.refused)
-                yield part.ids, [part.read(row_id) for row_id in part.ids]
 
-    write_store(target, modality, blocks(), provenance, refused=refused, ragged=ragged)
+def _read_alone(part: Part) -> None:
+    while not part.is_done():
+        try:
+            engines.alone(part)
+        except engines.WorkerLostError as error:
+            if not part.blame(f"reading it ended the process, twice ({error})"):
+                raise MmgenreError(
+                    f"{part.path}: the process that reads it ended before the first row: {error}"
+                ) from None

@@ -14,9 +14,9 @@ import soundfile
 from PIL import Image
 
 from mmgenre.errors import StoreError
-from mmgenre.inputs import extraction
-from mmgenre.inputs.audio import SAMPLE_RATE_HZ, AudioInput, load_audio
-from mmgenre.inputs.cqt import log_cqt
+from mmgenre.inputs import extraction, parts
+from mmgenre.inputs.audio import SAMPLE_RATE_HZ, AudioInput
+from mmgenre.inputs.cqt import load_log_cqt
 from mmgenre.inputs.extraction import extract_inputs
 from mmgenre.inputs.image import ImageInput
 from mmgenre.inputs.text import TextInput
@@ -75,8 +75,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return count
 
-    for modality, reader in list(extraction.READERS.items()):
-        monkeypatch.setitem(extraction.READERS, modality, counting(reader))
+    for modality, reader in list(parts.READERS.items()):
+        monkeypatch.setitem(parts.READERS, modality, counting(reader))
     return seen
 
 
@@ -94,7 +94,7 @@ def test_tracks_become_rows_of_decibels(tmp_path: Path) -> None:
         assert store.refused == ()
         assert store.dtype == np.float16
         for row_id, file in (("a#0", files[2]), ("b#0", files[0]), ("b#1", files[1])):
-            expected = log_cqt(load_audio(file)).astype(np.float16)
+            expected = load_log_cqt(file).astype(np.float16)
             np.testing.assert_array_equal(store.read(row_id), expected)
 
 
@@ -150,7 +150,7 @@ def test_unforeseen_damage_becomes_a_refusal(
             raise ZeroDivisionError("odd header")
         return np.zeros(3, np.uint8)
 
-    monkeypatch.setitem(extraction.READERS, "text", fails)
+    monkeypatch.setitem(parts.READERS, "text", fails)
     items = [Item("a", media={"text": (text,)}), Item("b", media={"text": ("fine",)})]
     items.append(Item("c", media={"text": ()}))  # the reader raises IndexError
     target = extract_inputs(Manifest(items), "text", TextInput(), tmp_path / "t.h5")
@@ -217,11 +217,11 @@ def test_an_interrupted_call_goes_on_where_it_was(
 
     target = tmp_path / "image.h5"
     with pytest.raises(KeyboardInterrupt):
-        extract_inputs(manifest, "image", SMALL, target, progress=stop)
+        extract_inputs(manifest, "image", SMALL, target, workers=1, progress=stop)
     assert not target.exists()
     assert sorted(read) == sorted(f"{k}.png" for k in range(8))
     read.clear()
-    extract_inputs(manifest, "image", SMALL, target)
+    extract_inputs(manifest, "image", SMALL, target, workers=1)
     assert sorted(read) == sorted(f"{k}.png" for k in range(8, 14))
     assert content_hash(target) == content_hash(whole)
     assert sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".png") == [
@@ -241,9 +241,9 @@ def test_parts_of_other_settings_are_not_taken_over(
             raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        extract_inputs(manifest, "image", ImageInput(size_px=8), target, progress=stop)
+        extract_inputs(manifest, "image", ImageInput(size_px=8), target, workers=1, progress=stop)
     read.clear()
-    extract_inputs(manifest, "image", SMALL, target)
+    extract_inputs(manifest, "image", SMALL, target, workers=1)
     assert len(read) == 6
     with FeatureStore(target, "image") as store:
         assert store.row_shape == (16, 16, 3)
@@ -259,7 +259,7 @@ def test_a_damaged_part_is_not_merged(tmp_path: Path, monkeypatch: pytest.Monkey
                 part["image/data"][0] = 7  # HDF5's own checksum is right, ours is not
 
     with pytest.raises(StoreError, match="its checksum differs"):
-        extract_inputs(manifest, "image", SMALL, target, progress=spoil)
+        extract_inputs(manifest, "image", SMALL, target, workers=1, progress=spoil)
     assert not target.exists()
 
 
@@ -288,6 +288,7 @@ def test_progress_reaches_the_total(tmp_path: Path) -> None:
         "text",
         TextInput(),
         tmp_path / "t.h5",
+        workers=1,
         progress=lambda task, done, total: told.append((task, done, total)),
     )
     assert told == [("reading text", k, 40) for k in (0, 32, 40)]

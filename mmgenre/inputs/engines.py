@@ -1,0 +1,124 @@
+"""Who reads the parts: this process, processes beside it, or a Dask cluster.
+
+An engine yields parts as they are done. If a process of it ends, it raises `WorkerLostError`, and
+what is left is for its caller.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from mmgenre.errors import MmgenreError
+from mmgenre.inputs.parts import Part, read_part
+
+Engine = Callable[[Sequence[Part]], Iterator[Part]]
+LOCAL = "local"
+DASK_TIMEOUT_S = 10.0  # until a scheduler answers
+IDLE_S = 60  # until processes without work end
+# A worker is one of many: it must not start a thread a core for each small matrix product.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+class WorkerLostError(Exception):
+    """A process that read a part ended, of a decoder's crash or killed."""
+
+
+def n_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def here(parts: Sequence[Part]) -> Iterator[Part]:
+    """One after another in this process."""
+    for part in parts:
+        read_part(part)
+        yield part
+
+
+def processes(parts: Sequence[Part], workers: int) -> Iterator[Part]:
+    """In processes of this machine, which stay for what comes next."""
+    import loky
+
+    executor = loky.get_reusable_executor(workers, timeout=IDLE_S, env=ONE_THREAD)
+    leader = os.getpid()
+    waiting: dict[Any, Part] = {}
+    rest = iter(parts)
+    try:
+        while True:
+            for part in islice(rest, 2 * workers - len(waiting)):
+                waiting[executor.submit(read_part, part, leader)] = part
+            if not waiting:
+                return
+            done, _ = loky.wait(waiting, return_when=loky.FIRST_COMPLETED)
+            for future in done:
+                future.result()
+                yield waiting.pop(future)
+    except loky.process_executor.TerminatedWorkerError as error:
+        raise WorkerLostError(str(error)) from None
+    except BaseException:
+        executor.shutdown(kill_workers=True)
+        raise
+
+
+def alone(part: Part) -> None:
+    """In a process of its own.
+
+    Raises:
+        WorkerLostError: it ended.
+    """
+    import loky
+
+    with loky.ProcessPoolExecutor(1, env=ONE_THREAD) as executor:
+        try:
+            executor.submit(read_part, part, os.getpid()).result()
+        except loky.process_executor.TerminatedWorkerError as error:
+            raise WorkerLostError(_how(str(error))) from None
+
+
+def _how(text: str) -> str:
+    """`SIGSEGV(-11)` out of what loky says."""
+    _, _, codes = text.partition("exit codes of the workers are {")
+    return codes.partition("}")[0] or "no exit code"
+
+
+def dask(parts: Sequence[Part], address: str, workers: int) -> Iterator[Part]:
+    """On a Dask cluster whose workers see the same files: at an address, or made here.
+
+    Raises:
+        MmgenreError: Dask is not installed, or no scheduler answers.
+    """
+    try:
+        import distributed
+    except ImportError:
+        raise MmgenreError(
+            "Dask is not installed; install it with: pip install 'mmgenre[cluster]'"
+        ) from None
+    options: dict[str, Any] = {"timeout": DASK_TIMEOUT_S}
+    if address == LOCAL:
+        options |= {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+    else:
+        options["address"] = address
+    try:
+        client: Any = distributed.Client(**options)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise MmgenreError(
+            f"Dask: no scheduler answers at {address}: {error}; start one with: dask scheduler"
+        ) from None
+    with client:
+        rest = iter(parts)
+        n_waiting = 2 * max(1, len(client.scheduler_info()["workers"]))
+        waiting = {client.submit(read_part, p, pure=False): p for p in islice(rest, n_waiting)}
+        arriving: Any = distributed.as_completed(list(waiting))  # type: ignore[no-untyped-call]
+        for future in arriving:
+            try:
+                future.result()
+            except distributed.KilledWorker as error:
+                raise WorkerLostError(str(error)) from None
+            yield waiting.pop(future)
+            for part in islice(rest, 1):
+                following = client.submit(read_part, part, pure=False)
+                waiting[following] = part
+                arriving.add(following)
