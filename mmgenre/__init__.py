@@ -9,17 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mmgenre.explain.heat import explain_covers
     from mmgenre.manifest import Manifest
-    from mmgenre.stages import extract_features, fuse
+    from mmgenre.stages import extract_features, fuse, read_shard
     from mmgenre.tagger import GenreTagger
 
-__all__ = ["GenreTagger", "Manifest", "extract_features", "fuse"]
+__all__ = ["GenreTagger", "Manifest", "explain_covers", "extract_features", "fuse", "read_shard"]
 
 _HOMES = {
     "GenreTagger": "mmgenre.tagger",
     "Manifest": "mmgenre.manifest",
+    "explain_covers": "mmgenre.explain.heat",
     "extract_features": "mmgenre.stages",
     "fuse": "mmgenre.stages",
+    "read_shard": "mmgenre.stages",
 }
 
 

@@ -41,6 +41,7 @@ def diagnose() -> list[Check]:
     checks = [_package(name, wanted) for name, wanted in PACKAGES.items()]
     tries: dict[str, tuple[Callable[[], str], str]] = {
         "torch computes": (_torch, "reinstall: pip install torch==2.11.* torchaudio==2.11.*"),
+        "many devices": (_devices, "reinstall torch; its wheel carries gloo and NCCL"),
         "audio formats": (_audio, "reinstall soundfile; its wheel carries libsndfile"),
         "constant-Q transform": (_cqt, "reinstall librosa"),
         "images": (_images, "reinstall Pillow"),
@@ -82,6 +83,21 @@ def _torch() -> str:
     if torch.cuda.is_available():
         return f"CUDA: {torch.cuda.get_device_name(0)}"
     return f"CPU, {torch.get_num_threads()} threads"
+
+
+def _devices() -> str:
+    import torch
+    from torch import distributed
+
+    names = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+    connected_by = distributed.is_nccl_available() if names else distributed.is_gloo_available()
+    if not connected_by:
+        raise RuntimeError(f"no {'NCCL' if names else 'gloo'}, so processes cannot be connected")
+    launch = "accelerate launch --multi_gpu --num_processes {} -m mmgenre fuse"
+    if not names:  # --multi_gpu all the same: with --cpu, accelerate starts one process
+        return f"no GPU; CPUs of several machines can be shared: {launch.format('N')}"
+    together = f"; all of them: {launch.format(len(names))}" if len(names) > 1 else ""
+    return f"{', '.join(names)}{together}"
 
 
 def _audio() -> str:

@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 
 from mmgenre import metrics
 from mmgenre.labels import LabelSpace
-from mmgenre.results import Metrics, Result, Spread, headline_metric
+from mmgenre.results import Metrics, Result, SeedReport, Spread, headline_metric, spread
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+FIGURES = ("precision", "recall", "f1")
+RANKINGS = ("roc_auc", "pr_auc")  # what scores alone decide, without a threshold
+DECIMALS = 6  # of a share in a classification report: far below what a test item is worth
 
 
 def result(
@@ -57,9 +60,38 @@ def summarise(per_seed: Sequence[Metrics]) -> dict[str, Spread]:
     for name, first in per_seed[0].items():
         values = [m[name] for m in per_seed]
         if isinstance(first, float) and all(isinstance(v, float) for v in values):
-            deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-            summary[name] = {"mean": float(np.mean(values)), "std": deviation}
+            summary[name] = spread(values)
     return summary
+
+
+def seed_report(found: Metrics, *, seed: int) -> SeedReport:
+    """The classification report among the metrics of one seed.
+
+    Args:
+        found: as `metrics.evaluate` returns them.
+        seed: of the row.
+    """
+    matrix = found.get("confusion_matrix")
+    figures = FIGURES if matrix is not None else (*FIGURES, *RANKINGS)
+    kinds = ("macro", "weighted") if matrix is not None else ("micro", "macro", "weighted")
+    return {
+        "seed": seed,
+        "n_items": found["n_items"],
+        "threshold": found.get("threshold"),
+        "accuracy": _rounded(found.get("accuracy")),
+        "per_label": {
+            name: {"support": own["support"], **{f: _rounded(own[f]) for f in figures}}
+            for name, own in found["per_label"].items()
+        },
+        "averages": {
+            kind: {f: _rounded(found.get(f"{kind}_{f}")) for f in figures} for kind in kinds
+        },
+        "confusion_matrix": matrix,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DECIMALS)
 
 
 def _macro_f1(y: Bools, scores: Floats) -> float:

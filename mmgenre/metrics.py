@@ -75,6 +75,12 @@ def macro(values: Floats) -> float:
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
+def weighted(values: Floats, support: NDArray[np.integer]) -> float:
+    """Mean over the labels that have a value, each by its positives; NaN if none has."""
+    has = np.isfinite(values)
+    return float(np.average(values[has], weights=support[has])) if has.any() else float("nan")
+
+
 def precision_recall_f1(y: Bools, predicted: Bools) -> tuple[Floats, Floats, Floats]:
     """Per label, each (n_labels,); NaN for labels without a positive in `y`.
 
@@ -185,11 +191,17 @@ def evaluate(
     predicted = argmax_one_hot(scores) if threshold is None else scores >= threshold
     precision, recall, f1 = precision_recall_f1(y, predicted)
     auc, ap = roc_auc(y, scores), average_precision(y, scores)
+    support = y.sum(axis=0)
     result: dict[str, object] = {
         "n_items": len(y),
         "macro_precision": macro(precision),
         "macro_recall": macro(recall),
         "macro_f1": macro(f1),
+        "weighted_precision": weighted(precision, support),
+        "weighted_recall": weighted(recall, support),
+        "weighted_f1": weighted(f1, support),
+        "weighted_roc_auc": weighted(auc, support),
+        "weighted_pr_auc": weighted(ap, support),
         "micro_precision": _share(y & predicted, predicted),
         "micro_recall": _share(y & predicted, y),
         "micro_f1": float(2 * (y & predicted).sum() / max(int(y.sum() + predicted.sum()), 1)),
@@ -203,7 +215,7 @@ def evaluate(
         "left_out_of_auc": [name for name, v in zip(names, auc, strict=True) if np.isnan(v)],
         "per_label": {
             name: {
-                "support": int(y[:, j].sum()),
+                "support": int(support[j]),
                 "precision": _number(precision[j]),
                 "recall": _number(recall[j]),
                 "f1": _number(f1[j]),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmgenre.processes import by_main
 from mmgenre.progress import Progress, silent
+from mmgenre.report.page import REPORT
 from mmgenre.results import FusionResult
 from mmgenre.runs import DEFAULT_RUN
 from mmgenre.stages import extract_features, fuse
@@ -27,4 +29,4 @@ def quickstart(
         fuse(run=run, task="multi", head="logistic", seeds=seeds, progress=progress),
         fuse(run=run, task="multi", head="cosine", seeds=seeds, progress=progress),
     ]
-    return results, make_report(run, progress=progress)
+    return results, by_main(lambda: make_report(run, progress=progress), lambda: Path(run) / REPORT)

@@ -1,10 +1,15 @@
-"""The shape of metrics.json: everything that a report shows, as plain data."""
+"""The shapes of metrics.json and table.json: everything that a report shows, as plain data."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
-RESULT = "metrics.json"
+import numpy as np
+
+RESULT, TABLE_RESULT = "metrics.json", "table.json"
+WIDTH = 100  # of a line of JSON that holds more than a list or mapping of plain values
 
 # As metrics.evaluate returns them: macro_f1, macro_roc_auc, per_label, confusion_matrix, ...
 Metrics = dict[str, Any]
@@ -104,11 +109,30 @@ class RunResult(TypedDict):
     fusions: list[FusionResult]
 
 
+class SeedReport(TypedDict):
+    """The classification report of a row at one seed. Shares are rounded to 6 decimals.
+
+    `per_label` has every label: its support (test items that have it), precision, recall, f1, and
+    for overlapping labels roc_auc and pr_auc (average precision); None where a figure does not
+    exist. `averages` has the same figures under "macro", "weighted" (by support) and, for
+    overlapping labels, "micro". `confusion_matrix` counts (true, predicted) items, both in the
+    order of `per_label`.
+    """
+
+    seed: int
+    n_items: int
+    threshold: float | None  # overlapping labels: the score from which a label counts as named
+    accuracy: float | None  # exclusive labels
+    per_label: dict[str, dict[str, float | None]]
+    averages: dict[str, dict[str, float | None]]
+    confusion_matrix: list[list[int]] | None  # exclusive labels
+
+
 class TableRow(TypedDict):
     """A row of an experiment at one point of its axes; `failed` says why it has no figures.
 
     `per_seed` holds {metric: value}, None where a metric does not exist, in the order of the
-    table's seeds that came through.
+    table's seeds that came through; `reports` those of them that had an item to measure.
     """
 
     name: str
@@ -118,6 +142,7 @@ class TableRow(TypedDict):
     published: dict[str, float]
     per_seed: list[dict[str, float | None]]
     summary: dict[str, Spread]
+    reports: list[SeedReport]
     failed: list[str]
 
 
@@ -144,6 +169,7 @@ class TableResult(TypedDict):
     settings: list[str]
     metrics: list[str]
     items: str  # "complete" | "all"
+    threshold: float | None  # of all rows with overlapping labels; None: each row's own
     seeds: list[int]
     n_items: list[int]  # measured test items, by seed
     n_labels: list[int]
@@ -176,6 +202,40 @@ class PlanResult(TypedDict):
     n_cells: int
     steps: list[PlannedStep]
     corrected_by: int
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean and sample deviation of one value or more; of one value the deviation is 0.
+
+    >>> spread([0.25, 0.75])
+    {'mean': 0.5, 'std': 0.3535533905932738}
+    """
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {"mean": float(np.mean(values)), "std": deviation}
+
+
+def as_json(content: object, indent: int = 0) -> str:
+    """JSON that a person can read: what fits a line is one, and so is what holds plain values.
+
+    >>> print(as_json({"matrix": [[1, 0], [0, 2]], "note": "a" * 75}))
+    {
+     "matrix": [[1, 0], [0, 2]],
+     "note": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+    }
+    """
+    line = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    if not isinstance(content, dict | list) or len(line) <= WIDTH - indent:
+        return line
+    if isinstance(content, dict):
+        keys = [f"{json.dumps(key, ensure_ascii=False)}: " for key in content]
+        values = list(content.values())
+    else:
+        keys, values = [""] * len(content), content
+    if not any(isinstance(value, dict | list) for value in values):
+        return line
+    inner = [f"{key}{as_json(v, indent + 1)}" for key, v in zip(keys, values, strict=True)]
+    pad, (start, end) = "\n" + " " * indent, "{}" if isinstance(content, dict) else "[]"
+    return f"{start}{pad} " + f",{pad} ".join(inner) + f"{pad}{end}"
 
 
 def headline_metric(*, exclusive: bool) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -13,12 +13,11 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from mmgenre import processes
+from mmgenre.checkpoint import copy_weights, read_checkpoint, save_checkpoint
 from mmgenre.errors import TrainingError
-from mmgenre.files import replacing
 from mmgenre.optimisation import Rates, TrainingConfig, make_optimizer, set_rate
 from mmgenre.progress import Progress, silent
 from mmgenre.results import Curve, Epoch
@@ -52,7 +51,12 @@ class FitLog:
 
 
 def pick_device() -> torch.device:
-    """The first CUDA device if there is one, else Apple's, else the CPU."""
+    """The first CUDA device if there is one, else Apple's, else the CPU.
+
+    Of several processes, each has a CUDA device of its own, or the CPU.
+    """
+    if processes.is_launched():
+        return processes.device()
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -78,6 +82,12 @@ def fit(
     All randomness of an epoch derives from (seed, epoch), so that a training that was killed and
     goes on from its checkpoint ends with the weights of one that was not.
 
+    Several processes call this together. They share each batch, and end with the same weights.
+    These are those of a single process, rounding apart, if the loss is a mean over rows and the
+    module has neither dropout nor batch norm nor random views: views and dropout are drawn anew
+    from (seed, epoch, batch, rank), so they are equal in law only. Batches and their order are
+    the same, and so is the loss of the same weights on validation examples.
+
     Args:
         module: what to train; stays on `device`, in evaluation mode.
         loss: (module, batch) -> mean loss of the batch.
@@ -91,35 +101,48 @@ def fit(
         checkpoint_every_s: seconds have passed since the last.
         device: default: the best there is.
         task: what the progress is called.
-        progress: told after each epoch.
+        progress: told after each epoch, by the main process.
 
     Raises:
-        TrainingError: no examples, or a loss that is NaN or infinite.
+        TrainingError: no examples, or a loss that is NaN or infinite, or one of several processes
+            is to train on another device than its own.
     """
     if not len(train) or not len(val):
         raise TrainingError(f"{task}: {len(train)} training and {len(val)} validation examples")
     device = device or pick_device()
+    rank, n_processes = processes.place()
+    if n_processes > 1 and device != processes.device():
+        raise TrainingError(
+            f"{task}: device {device} is asked for, but process {rank} of {n_processes} has "
+            f"{processes.device()}; leave it to the launcher"
+        )
+    main = rank == 0
     module.to(device)
     if config.channels_last:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(module, config, rates)
     log = FitLog()
-    best = _copy(module)
-    if checkpoint is not None and checkpoint.is_file():
-        best = _resume(checkpoint, module, optimizer, log)
+    best = copy_weights(module)
+    if checkpoint is not None and processes.agreed(checkpoint.is_file):
+        best, told = read_checkpoint(checkpoint, module, optimizer)
+        log = FitLog(**told)
     saved_at = monotonic()
     dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with (
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        processes.shared(module) as shared,
+    ):
         for epoch in range(len(log.epochs) + 1, config.max_epochs + 1):
             if config.patience and len(log.epochs) - log.best_epoch >= config.patience:
                 break
             set_rate(optimizer, config.rate_at(epoch))
-            progress(task, epoch - 1, config.max_epochs)
-            torch.manual_seed(_torch_seed(seed, epoch))
+            if main:
+                progress(task, epoch - 1, config.max_epochs)
+            torch.manual_seed(_torch_seed(seed, epoch, rank))
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                train_loss = _train_epoch(
-                    module, loss, train, config, optimizer, np.random.default_rng((seed, epoch))
-                )
+                module.train()
+                train_loss = _train_epoch(shared, loss, train, config, optimizer, (seed, epoch))
+                processes.copy_buffers(module)
                 val_loss = evaluate_loss(module, loss, val, config.batch_size)
             if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
                 raise TrainingError(
@@ -130,44 +153,63 @@ def fit(
             log.epochs.append({"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss})
             if val_loss < log.best_loss:
                 log.best_epoch, log.best_loss = epoch, val_loss
-                best = _copy(module)
-            if checkpoint is not None and monotonic() - saved_at >= checkpoint_every_s:
+                best = copy_weights(module)
+            if main and checkpoint is not None and monotonic() - saved_at >= checkpoint_every_s:
                 saved_at = monotonic()
-                _save(checkpoint, module, best, optimizer, log)
-    progress(task, config.max_epochs, config.max_epochs)
+                save_checkpoint(checkpoint, module, best, optimizer, asdict(log))
+    if main:
+        progress(task, config.max_epochs, config.max_epochs)
     module.load_state_dict(best)
     module.eval()
     return log
 
 
 def _train_epoch(
-    module: nn.Module,
+    shared: nn.Module,
     loss: Loss,
     train: Examples,
     config: TrainingConfig,
     optimizer: torch.optim.Optimizer,
-    rng: np.random.Generator,
+    seed: tuple[int, int],
 ) -> float:
-    module.train()
+    """Mean training loss of an epoch, over the examples of all processes."""
+    rank, n = processes.place()
+    rng = np.random.default_rng(seed)
     total = 0.0
-    for rows in _batches(rng.permutation(len(train)), config.batch_size):
+    for number, rows in enumerate(_batches(rng.permutation(len(train)), config.batch_size)):
+        # Batch norm needs two rows; a batch too small for that is computed by all, whole.
+        split = len(rows) >= 2 * n
+        own = np.array_split(rows, n)[rank] if split else rows
+        weight = n * len(own) / len(rows) if split else 1.0  # in the mean over the processes
+        if n > 1:
+            rng = np.random.default_rng((*seed, 1 + number, rank if split else 0))
+        # As many parts in every process: batch norm may wait for the others in each.
+        least = len(rows) // n if split else len(rows)
+        parts = np.array_split(own, min(config.accumulate, max(1, least // 2)))
         optimizer.zero_grad(set_to_none=True)
-        for part in np.array_split(rows, min(config.accumulate, max(1, len(rows) // 2))):
-            batch = to_device(train.batch(part, rng), module)
-            value = loss(module, batch)
-            (value * (len(part) / len(rows))).backward()  # type: ignore[no-untyped-call]
-            total += float(value.detach()) * len(part)
+        for k, part in enumerate(parts):
+            apart = processes.gradients_apart(shared) if k + 1 < len(parts) else nullcontext()
+            with apart:
+                value = loss(shared, to_device(train.batch(part, rng), shared))
+                (value * (len(part) / len(own) * weight)).backward()  # type: ignore[no-untyped-call]
+            total += float(value.detach()) * len(part) / (1 if split else n)
         optimizer.step()
-    return total / len(train)
+    return float(processes.summed(np.array([total]))[0]) / len(train)
 
 
 @torch.no_grad()
 def evaluate_loss(module: nn.Module, loss: Loss, examples: Examples, batch_size: int) -> float:
-    """Mean loss over all examples, in evaluation mode."""
+    """Mean loss over all examples, in evaluation mode; of several processes, each takes batches."""
     module.eval()
+    rank, n = processes.place()
+    batches = list(_batches(np.arange(len(examples)), batch_size))
+    losses = np.zeros(len(batches))
+    for k in range(rank, len(batches), n):
+        batch = to_device(examples.batch(batches[k], None), module)
+        losses[k] = float(loss(module, batch)) * len(batches[k])
     total = 0.0
-    for rows in _batches(np.arange(len(examples)), batch_size):
-        total += float(loss(module, to_device(examples.batch(rows, None), module))) * len(rows)
+    for value in processes.summed(losses).tolist():  # in order: the same to the bit, whatever n
+        total += value
     return total / len(examples)
 
 
@@ -184,8 +226,9 @@ def seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:
         return make()
 
 
-def _torch_seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0] >> 1)
+def _torch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    sequence = np.random.SeedSequence((seed, epoch, rank))  # rank 0: that of (seed, epoch)
+    return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
 
 def _batches(rows: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
@@ -195,48 +238,3 @@ def _batches(rows: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
         starts.pop()
     for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
         yield rows[start:stop]
-
-
-def _copy(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
-
-
-def _save(
-    path: Path,
-    module: nn.Module,
-    best: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-    log: FitLog,
-) -> None:
-    tensors = {f"now.{name}": tensor for name, tensor in _copy(module).items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
-    for i, state in optimizer.state_dict()["state"].items():
-        held = {key: t for key, t in state.items() if t is not None}
-        tensors |= {f"step.{i}.{key}": t.detach().cpu().contiguous() for key, t in held.items()}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"log": json.dumps(asdict(log))})
-
-
-def _resume(
-    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, log: FitLog
-) -> dict[str, Tensor]:
-    """Puts a checkpoint back into module, optimiser and log; returns the best weights."""
-    with safe_open(path, framework="pt") as file:
-        saved = json.loads(file.metadata()["log"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    log.epochs, log.best_epoch, log.best_loss = (
-        saved["epochs"],
-        saved["best_epoch"],
-        saved["best_loss"],
-    )
-    module.load_state_dict(_below("now.", tensors))
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _below("step.", tensors).items():
-        i, key = name.split(".")
-        state.setdefault(int(i), {})[key] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return _below("best.", tensors)
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

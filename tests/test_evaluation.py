@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mmgenre import metrics
-from mmgenre.evaluation import result, summarise
+from mmgenre.evaluation import result, seed_report, summarise
 from mmgenre.labels import LabelSpace
 from mmgenre.results import headline_metric
 
@@ -93,3 +93,37 @@ def test_only_scalars_with_a_value_at_every_seed_are_summarised() -> None:
     assert summary["f1"]["std"] == pytest.approx(0.02**0.5)
     assert summary["one"] == {"mean": 1.0, "std": 0.0}
     assert summarise(per_seed[:1])["f1"] == {"mean": 0.2, "std": 0.0}
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_a_seed_s_report_is_part_of_its_metrics(exclusive: bool) -> None:
+    y, scores = scored(70, 6, exclusive=exclusive)
+    y[:, 0] = False  # Blues is on no item, so that some figures do not exist
+    if exclusive:
+        keep = y.any(axis=1)
+        y, scores = y[keep], scores[keep]
+    found: dict[str, Any] = metrics.evaluate(
+        y, scores, NAMES, exclusive=exclusive, threshold=None if exclusive else 0.5
+    )
+    report = seed_report(found, seed=4)
+    assert (report["seed"], report["n_items"]) == (4, len(y))
+    assert list(report["per_label"]) == list(NAMES)
+    ranked = {"roc_auc", "pr_auc"}
+    for name, own in report["per_label"].items():
+        assert set(own) == {"support", "precision", "recall", "f1"} | (
+            set() if exclusive else ranked
+        )
+        for key, value in own.items():
+            whole = found["per_label"][name][key]
+            assert value == (None if whole is None else pytest.approx(whole, abs=1e-6))
+    assert report["per_label"]["Blues"]["f1"] is None
+    kinds = {"macro", "weighted"} if exclusive else {"macro", "weighted", "micro"}
+    assert set(report["averages"]) == kinds
+    for kind, figures in report["averages"].items():
+        for key, value in figures.items():
+            assert value == pytest.approx(found[f"{kind}_{key}"], abs=1e-6)
+    assert report["confusion_matrix"] == found.get("confusion_matrix")
+    assert (report["confusion_matrix"] is not None) == exclusive
+    assert report["threshold"] == (None if exclusive else 0.5)
+    assert (report["accuracy"] is not None) == exclusive
+    json.dumps(report, allow_nan=False)

@@ -12,19 +12,22 @@ from typing import NoReturn
 import numpy as np
 import pytest
 from command_line import Call
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import classification_report, confusion_matrix, roc_auc_score
 from small import Small
 from test_end_to_end import kill_when, mmgenre
 from test_experiment import NAMES
 
 from mmgenre.errors import MmgenreError, RecipeError
+from mmgenre.report.classification import reports_markdown
+from mmgenre.report.experiment import render_experiment
 from mmgenre.report.published import as_csv, markdown
 from mmgenre.results import TableResult
 from mmgenre.stages.costs import LOG, describe_plan
 from mmgenre.stages.features import labels_of, train
-from mmgenre.stages.grid import POOL, prepare_experiment, run_experiment, write_table
+from mmgenre.stages.grid import POOL, prepare_experiment, run_experiment
 from mmgenre.stages.planning import Plan
 from mmgenre.stages.scoring import ROW_SCORES, read_row
+from mmgenre.stages.tabulating import write_table
 from mmgenre.store import FeatureStore
 
 TINY = str(Path(__file__).parent / "tiny.toml")
@@ -222,6 +225,68 @@ def test_vocabulary_sizes_decide_the_network(small: Small, runs: Path) -> None:
     assert words[0] == 100 < words[1] == words[2] < 300  # the small catalogue has no more
 
 
+def test_reports_are_those_of_the_scores_at_each_seed(small: Small, runs: Path) -> None:
+    plan = prepare(TABLE2, small, runs, seeds=2)
+    result = run_experiment(plan)
+    planned = {(cell.cell.name, cell.seed): cell for cell in plan.cells}
+    by_seed: dict[int, set[str]] = {}
+    for (_, seed), cell in planned.items():
+        scored = read_row(cell.folder)
+        complete = {i for i, c in zip(scored.ids, scored.complete, strict=True) if c}
+        by_seed[seed] = by_seed.get(seed, complete) & complete
+    for row in result["rows"]:
+        assert [report["seed"] for report in row["reports"]] == [0, 1]
+        for report, figures in zip(row["reports"], row["per_seed"], strict=True):
+            cell = planned[row["name"], report["seed"]]
+            scored, ids = read_row(cell.folder), sorted(by_seed[report["seed"]])
+            names = cell.run.labels().names
+            said = scored.scores[[scored.ids.index(i) for i in ids]].argmax(axis=1)
+            true = labels_of(cell.run, ids, cell.run.recipe).argmax(axis=1)
+            matrix = confusion_matrix(true, said, labels=range(len(names)))
+            assert report["confusion_matrix"] == matrix.tolist()
+            assert list(report["per_label"]) == list(names)
+            assert report["n_items"] == matrix.sum() == result["n_items"][report["seed"]]
+            expected = classification_report(
+                true, said, labels=np.unique(true), output_dict=True, zero_division=0
+            )
+            for j, name in enumerate(names):
+                own = report["per_label"][name]
+                if str(j) in expected:
+                    want = expected[str(j)]
+                    assert own["support"] == want["support"]
+                    assert own["precision"] == pytest.approx(want["precision"], abs=1e-6)
+                    assert own["f1"] == pytest.approx(want["f1-score"], abs=1e-6)
+                else:
+                    assert own == {"support": 0, "precision": None, "recall": None, "f1": None}
+            assert report["averages"]["macro"]["f1"] == pytest.approx(figures["macro_f1"], abs=1e-6)
+    assert sum(result["n_items"]) == np.sum(
+        [report["confusion_matrix"] for report in result["rows"][-1]["reports"]]
+    )
+
+
+def test_report_makes_an_experiment_s_page_again(small: Small, runs: Path, call: Call) -> None:
+    words = (TABLE2, "--dataset", small.manifest, "--overlay", TINY, "--runs", runs, "--seeds", 1)
+    call("run", *words)
+    folder = runs / "table2-manifest"
+    page = (folder / "table.html").read_bytes()
+    (folder / "table.html").unlink()
+    done = call("report", folder)
+    assert (done.code, done.out.strip()) == (0, str(folder / "table.html"))
+    assert (folder / "table.html").read_bytes() == page
+
+
+def test_a_row_without_an_item_in_common_has_no_report(
+    small: Small, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmgenre.stages.tabulating._measured_items", lambda rows, items: ())
+    result = run_experiment(prepare(TABLE2, small, runs))
+    assert result["n_items"] == [0]
+    assert [row["reports"] for row in result["rows"]] == [[]] * 9
+    assert result["rows"][0]["per_seed"] == [dict.fromkeys(result["metrics"])]
+    assert "Nothing was measured." in reports_markdown(result)
+    assert "No row has a figure of macro F1" in render_experiment(result)
+
+
 def test_a_fixed_threshold_decides_what_counts_as_named(
     small: Small, runs: Path, tmp_path: Path
 ) -> None:
@@ -234,7 +299,8 @@ def test_a_fixed_threshold_decides_what_counts_as_named(
         path = tmp_path / f"at-{threshold}.toml"
         path.write_text(f"{text}{threshold}\n", encoding="utf-8")
         plan = prepare(str(path), small, runs)
-        [row] = run_experiment(plan)["rows"]
+        result = run_experiment(plan)
+        [row] = result["rows"]
         scores = read_row(plan.cells[0].folder)
         run = plan.cells[0].run
         y = labels_of(run, scores.ids, run.recipe)
@@ -242,6 +308,15 @@ def test_a_fixed_threshold_decides_what_counts_as_named(
         share = (y & named).sum() / y.sum()
         assert row["summary"]["micro_recall"]["mean"] == pytest.approx(share)
         recalls.append(share)
+        [report] = row["reports"]
+        assert report["threshold"] == result["threshold"] == threshold
+        assert report["confusion_matrix"] is None
+        j = int(y.sum(axis=0).argmax())
+        own = report["per_label"][run.labels().names[j]]
+        assert own["recall"] == pytest.approx(named[y[:, j], j].mean(), abs=1e-6)
+        said = f"count a label as named from a score of {threshold} on."
+        assert said in markdown(result)
+        assert said in render_experiment(result)
     assert recalls[0] > recalls[1]
 
 
@@ -257,6 +332,8 @@ def test_the_table_on_disk(small: Small, runs: Path, call: Call) -> None:
     done = call("run", *words)
     assert done.code == 0
     folder = runs / "table2-manifest"
+    page = folder / "table.html"
+    assert done.out.splitlines()[-2:] == [str(folder / "table.md"), f"page: {page}"]
     result: TableResult = json.loads((folder / "table.json").read_text(encoding="utf-8"))
     assert "CNN_AUDIO+MM_AUDIO" in done.out
     assert ".346" in done.out
@@ -382,10 +459,10 @@ def test_what_a_library_raises_ends_a_step_and_not_the_experiment(
 
 def test_a_table_made_otherwise_is_not_written_over(small: Small, runs: Path, call: Call) -> None:
     words = (TABLE2, "--dataset", small.manifest, "--overlay", TINY, "--runs", runs, "--seeds", 1)
-    first = call("run", *words).out.splitlines()[-1]
-    assert call("run", *words).out.splitlines()[-1] == first
+    first = call("run", *words).out.splitlines()[-2]
+    assert call("run", *words).out.splitlines()[-2] == first
     changed = call("run", *words, "--set", "fusion.dropout=0.3")
-    other = changed.out.splitlines()[-1]
+    other = changed.out.splitlines()[-2]
     assert Path(other).parent.name.startswith("table2-manifest-")
     assert f"Not as published: changed by {TINY}, fusion.dropout=0.3." in " ".join(
         Path(other).read_text(encoding="utf-8").split()

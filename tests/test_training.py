@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmgenre import training
+from mmgenre.checkpoint import save_checkpoint
 from mmgenre.errors import TrainingError
 from mmgenre.optimisation import TrainingConfig
 from mmgenre.training import (
@@ -159,6 +160,38 @@ def test_a_seed_decides_everything() -> None:
     assert not same(first, other_init)
 
 
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_one_process_does_what_a_plain_loop_does_to_the_bit(accumulate: int) -> None:
+    config = FAST.model_copy(update={"accumulate": accumulate})
+    module, train_set, val = seeded(0, network), Lines(33, 1), Lines(8, 2)
+    optimizer = torch.optim.Adam(module.parameters(), 0.05, fused=True)
+    best, best_loss = weights(module), float("inf")
+    expected = []
+    with torch.random.fork_rng():
+        for epoch in range(1, 8):
+            state = np.random.SeedSequence((5, epoch)).generate_state(1, np.uint64)
+            torch.manual_seed(int(state[0] >> 1))
+            rng = np.random.default_rng((5, epoch))
+            order, total = rng.permutation(33), 0.0
+            module.train()
+            for rows in (order[:8], order[8:16], order[16:24], order[24:]):
+                optimizer.zero_grad()
+                for part in np.array_split(rows, accumulate):
+                    value = squares(module, train_set.batch(part, rng))
+                    (value * (len(part) / len(rows))).backward()  # type: ignore[no-untyped-call]
+                    total += float(value.detach()) * len(part)
+                optimizer.step()
+            module.eval()
+            with torch.no_grad():
+                val_loss = float(squares(module, val.batch(np.arange(8), None)))
+            expected.append({"epoch": epoch, "train_loss": total / 33, "val_loss": val_loss})
+            if val_loss < best_loss:
+                best, best_loss = weights(module), val_loss
+    got, log = train(config, seed=5)
+    assert log.epochs == expected
+    assert same(got, best)
+
+
 def test_the_callers_random_states_stay_as_they_were() -> None:
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
     train(FAST)
@@ -229,13 +262,12 @@ def test_checkpoints_are_written_no_oftener_than_asked(
     times = iter(range(0, 1000, 10))  # ten seconds between two looks at the clock
     monkeypatch.setattr(training, "monotonic", lambda: float(next(times)))
     saved: list[int] = []
-    save = training._save
 
     def noted(path: Path, *args: Any) -> None:
-        saved.append(len(args[-1].epochs))
-        save(path, *args)
+        saved.append(len(args[-1]["epochs"]))
+        save_checkpoint(path, *args)
 
-    monkeypatch.setattr(training, "_save", noted)
+    monkeypatch.setattr(training, "save_checkpoint", noted)
     expected, _ = train(FAST, seed=9, checkpoint=tmp_path / "checkpoint", every_s=25.0)
     assert saved == [3, 6]
     got, _ = train(FAST, seed=9, init=77, checkpoint=tmp_path / "checkpoint", every_s=25.0)

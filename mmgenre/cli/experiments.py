@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from mmgenre.cli.shared import JsonOption, SetOption, finish, print_json, print_rich, progress_bars
+from mmgenre.cli.shared import (
+    JsonOption,
+    SetOption,
+    finish,
+    main_goes_on,
+    print_json,
+    print_rich,
+    progress_bars,
+)
 from mmgenre.errors import Refusal
 
 RecipeArgument = Annotated[
@@ -37,8 +45,11 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Runs a whole experiment: every step once, a table with the published figures at the end."""
-    from mmgenre.report.published import rich_published, write_tables
-    from mmgenre.stages.grid import prepare_experiment, run_experiment, write_table
+    from mmgenre.report.experiment import write_experiment
+    from mmgenre.report.published import rich_published
+    from mmgenre.results import as_json as readable
+    from mmgenre.stages.grid import prepare_experiment, run_experiment
+    from mmgenre.stages.tabulating import write_table
 
     with progress_bars() as progress:
         prepared = prepare_experiment(
@@ -51,12 +62,14 @@ def run(
             progress=progress,
         )
         result = run_experiment(prepared, progress=progress)
-    page = write_tables(result, write_table(result, runs))
+    main_goes_on()
+    table, page = write_experiment(write_table(result, runs))
     if as_json:
-        print_json(result)
+        typer.echo(readable(result))
     else:
         print_rich(rich_published(result))
-        typer.echo(page)
+        typer.echo(table)
+        typer.echo(f"page: {page}")
     failed = [f"{row['name']}: {fault}" for row in result["rows"] for fault in row["failed"]]
     for fault in failed:
         typer.secho(f"failed: {fault}", fg=typer.colors.RED, err=True)

@@ -21,12 +21,14 @@ from mmgenre.cli.shared import (
     features_of,
     finish,
     inputs_of,
+    main_goes_on,
     modalities_of,
     print_fusion,
     print_json,
     progress_bars,
 )
 from mmgenre.errors import Refusal
+from mmgenre.manifest import Modality
 
 
 def extract_features(
@@ -42,11 +44,24 @@ def extract_features(
         typer.Option(help="Use a trained encoder: a=FOLDER, t=FOLDER or i=FOLDER."),
     ] = None,
     workers: WorkersOption = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="I/N: only read the I-th of N shares of the media, in a job of many."),
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(help="Media are read by the workers of this Dask scheduler, or: local."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Media -> inputs -> encoders trained on the genre task -> embeddings in HDF5."""
     wanted = modalities_of(modalities)
     given = encoders_of(encoder or [])
+    if shard is not None:
+        if encoder or dask:
+            raise typer.BadParameter("with --shard media are only read: no --encoder, no --dask")
+        _read_shard(shard, manifest, run, wanted, recipe, settings, workers, as_json=as_json)
+        return
     from mmgenre import stages
 
     with progress_bars() as progress:
@@ -58,8 +73,10 @@ def extract_features(
             settings=settings or [],
             encoders=given,
             workers=workers,
+            dask=dask,
             progress=progress,
         )
+    main_goes_on()
     if as_json:
         print_json(result.as_dict())
     else:
@@ -67,6 +84,44 @@ def extract_features(
         typer.echo(f"{result.embeddings}: {counts}")
         typer.echo(f"next: mmgenre fuse --run {run} --modalities {modalities}")
     finish(result.refused)
+
+
+def _read_shard(
+    shard: str,
+    manifest: Path | None,
+    run: Path,
+    modalities: Sequence[Modality],
+    recipe: str | None,
+    settings: list[str] | None,
+    workers: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    from mmgenre import stages
+    from mmgenre.inputs.extraction import Shard
+
+    try:
+        share = Shard.parse(shard)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--shard'") from None
+    with progress_bars() as progress:
+        result = stages.read_shard(
+            share,
+            manifest,
+            run=run,
+            modalities=modalities,
+            recipe=recipe,
+            settings=settings or [],
+            workers=workers,
+            progress=progress,
+        )
+    if as_json:
+        print_json(result.as_dict())
+        return
+    for modality, (done, total) in result.parts.items():
+        typer.echo(f"{modality}: {done:,} of {total:,} parts are read")
+    left = "" if result.is_all_there else "the other shards, and then "
+    typer.echo(f"next: {left}the same command without --shard")
 
 
 def fuse(
@@ -116,6 +171,7 @@ def fuse(
             settings=settings or [],
             progress=progress,
         )
+    main_goes_on()
     done = open_run(run)
     refused = [r for r in refusals(done) if r.modality in wanted]
     given = given_vectors(done)
@@ -131,13 +187,15 @@ def fuse(
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder of the run.")] = DEFAULT_RUN,
+    run: Annotated[
+        Path, typer.Argument(help="Folder of a run, or of an experiment (runs/NAME-DATASET).")
+    ] = DEFAULT_RUN,
     human: Annotated[
         Path | None,
         typer.Option(help="CSV of a human annotator's F1: columns genre, and rows as A, I, A+I."),
     ] = None,
 ) -> None:
-    """Describes a run, and writes one self-contained HTML page about it."""
+    """Writes one self-contained HTML page about a run, or about an experiment."""
     from mmgenre.stages.describing import make_report
 
     with progress_bars() as progress:
@@ -154,6 +212,7 @@ def quickstart(
 
     with progress_bars() as progress:
         results, page = run_quickstart(run, seeds=seeds, progress=progress)
+    main_goes_on()
     for result in results:
         print_fusion(result)
     typer.echo(f"report: {page}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,7 +32,7 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="The result alone, as JSON, on stdout.")]
 WorkersOption = Annotated[
-    int | None, typer.Option(min=1, help="Threads that read media; default: one a core.")
+    int | None, typer.Option(min=1, help="Processes that read media; default: one a core.")
 ]
 DEFAULT_RUN = Path("runs/default")
 
@@ -109,13 +111,31 @@ def finish(refused: Sequence[Refusal], *, failed: bool = False) -> None:
         typer.secho(f"refused: {refusal.id}: {refusal.detail}", fg=typer.colors.YELLOW, err=True)
     if failed:
         raise typer.Exit(FAILED)
-    if refused:
+    if refused and os.environ.get("TORCHELASTIC_RUN_ID"):
+        typer.echo(f"ends with 0, not {SOME_REFUSED}: launchers take that for a crash", err=True)
+    elif refused:
         raise typer.Exit(SOME_REFUSED)
+
+
+def main_goes_on() -> None:
+    """Ends all processes of a launched command but the main one; what is left is to tell."""
+    from mmgenre import processes
+
+    is_main = processes.is_main()
+    processes.leave()
+    if not is_main:
+        raise typer.Exit(DONE)
 
 
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """Bars on stderr, one a task, with count and time."""
+    """Bars on stderr, one a task, with count, time, rate and what is left; the main process's."""
+    from mmgenre.processes import is_main
+    from mmgenre.progress import silent
+
+    if not is_main():
+        yield silent
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -130,13 +150,21 @@ def progress_bars() -> Iterator[Progress]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[pace]}"),
     )
     with Bars(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
 
         def show(task: str, done: int, total: int) -> None:
             if task not in tasks:
-                tasks[task] = bars.add_task(task, total=total)
+                tasks[task] = bars.add_task(task, total=total, completed=done, pace="")
             bars.update(tasks[task], completed=done, total=total)
+            state = bars.tasks[tasks[task]]
+            left_s = state.time_remaining
+            if state.finished or not state.speed or left_s is None:
+                pace = ""
+            else:
+                pace = f"{state.speed:,.1f}/s, {timedelta(seconds=round(left_s))} left"
+            bars.update(tasks[task], pace=pace)
 
         yield show

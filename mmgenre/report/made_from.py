@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmgenre.report import plots
+from mmgenre.report.parts import refusals
 from mmgenre.results import RunResult
 
 MOST_LABELS = 40  # in a figure; more are in the table below it
-MOST_REFUSED = 1000  # lines in the page; all are in metrics.json
 SPLITS = ("train", "val", "test")
 MODALITIES = ("audio", "text", "image")
 
@@ -33,8 +32,6 @@ def dataset(result: RunResult) -> dict[str, Any]:
     per_split = ", ".join(f"{n:,} {split}" for split, n, _ in rows[:-1]) or "no splits"
     line = [f"{data['n_items']:,} items ({per_split})", f"{len(counts):,} labels"]
     line += [f"{m} for {sums[m]:,}" for m in modalities]
-    refused = data["refused"]
-    kinds = Counter(f"{r.get('modality', '?')}: {r.get('code', '?')}" for r in refused)
     return {
         "name": data["name"],
         "synthetic": data["synthetic"],
@@ -46,9 +43,7 @@ def dataset(result: RunResult) -> dict[str, Any]:
         "tail": plots.long_tail([n for _, n in counts], "tail")
         if len(counts) > MOST_LABELS
         else None,
-        "refused": refused[:MOST_REFUSED],
-        "n_refused": len(refused),
-        "refused_kinds": sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0])),
+        "refused": refusals(data["refused"]),
     }
 
 

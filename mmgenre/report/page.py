@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
-
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from mmgenre.errors import MmgenreError
 from mmgenre.explain.description import QUALITATIVE, Qualitative
 from mmgenre.provenance import sha256_file
 from mmgenre.report import plots, qualitative, tables
 from mmgenre.report.made_from import MOST_LABELS, dataset, recipe
+from mmgenre.report.parts import confusion, environment
 from mmgenre.results import (
     RESULT,
     Curve,
@@ -83,7 +81,7 @@ def render(result: RunResult, described: Qualitative | str = qualitative.NOT_DES
         for k, (name, encoder) in enumerate(result["encoders"].items())
     ]
     return (
-        _environment()
+        environment()
         .get_template("page.html.jinja")
         .render(
             run=result["run"],
@@ -96,21 +94,6 @@ def render(result: RunResult, described: Qualitative | str = qualitative.NOT_DES
             colours=plots.COLOURS,
         )
     )
-
-
-def _environment() -> Environment:
-    """Templates of this folder; plain text is made printable and escaped."""
-    folder = files("mmgenre.report")
-    environment = Environment(
-        loader=FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: plots.printable(value) if type(value) is str else value,
-    )
-    environment.filters["thousands"] = lambda n: f"{n:,}"
-    return environment
 
 
 def _fusion(fusion: FusionResult, k: int) -> dict[str, Any]:
@@ -172,7 +155,7 @@ def _labels(
     values = [[(labels.get(name) or {}).get(metric) for name in names] for labels in per_row]
     figure = plots.per_label(
         names[:MOST_LABELS],
-        supports[:MOST_LABELS],
+        [f"{n:,}" for n in supports[:MOST_LABELS]],
         (whole["name"], values[-1][:MOST_LABELS]),
         {row["inputs"][0]: v[:MOST_LABELS] for row, v in zip(rows[:-1], values, strict=False)},
         title,
@@ -189,27 +172,8 @@ def _labels(
 
 
 def _confusion(fusion: FusionResult, metrics: Metrics, key: str) -> dict[str, Any] | None:
-    """The matrix, labels by support, and its largest entries off the diagonal."""
-    matrix, labels = metrics.get("confusion_matrix"), fusion["labels"]
-    if not matrix:
-        return None
-    totals = [sum(row) for row in matrix]
-    order = sorted(range(len(labels)), key=lambda i: (-totals[i], labels[i]))
-    pairs = sorted(
-        (-matrix[i][j], labels[i], labels[j], totals[i])
-        for i in order
-        for j in order
-        if i != j and matrix[i][j]
-    )
-    return {
-        "figure": plots.confusion(
-            [[matrix[i][j] for j in order] for i in order],
-            [labels[i] for i in order],
-            f"{key}-confusion",
-        ),
-        "counted": len(labels) <= plots.COUNTED_CLASSES,
-        "pairs": [(true, said, -n, f"{-n / t:.0%}") for n, true, said, t in pairs[:10]],
-    }
+    matrix = metrics.get("confusion_matrix")
+    return confusion(matrix, fusion["labels"], f"{key}-confusion") if matrix else None
 
 
 def _left_out(whole: Row | None) -> list[tuple[str, str, list[str]]]:

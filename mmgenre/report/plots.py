@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import math
-import re
-import warnings
-import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from mmgenre.report.svg import INK, drawing, inline, printable
 from mmgenre.report.tables import (
     ItemSet,
     columns,
@@ -32,33 +26,10 @@ from mmgenre.results import Curve, FusionResult, headline_metric
 # Okabe and Ito's palette: told apart with any of the common colour visions.
 COLOURS = {"audio": "#0072B2", "text": "#D55E00", "image": "#009E73"}
 MARKERS = {"audio": "o", "text": "s", "image": "^"}
-WHOLE, OTHER, INK = "#5B6B7F", "#B4BDC9", "#22272E"
+OTHERS = [*zip(COLOURS.values(), MARKERS.values(), strict=True), ("#CC79A7", "D")]  # not modalities
+WHOLE, OTHER = "#5B6B7F", "#B4BDC9"
 COUNTED_CLASSES, NAMED_CLASSES = 40, 80  # above: a matrix without counts; without names
 LONGEST_NAME = 34
-
-_STYLE: dict[str, object] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "mmgenre",
-    "text.parse_math": False,  # a label may hold dollar signs
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so widths are the same everywhere
-    "font.size": 9.0,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#8A94A0",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": "#E3E7EC",
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "figure.constrained_layout.use": True,
-}
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-
-
-def printable(text: str) -> str:
-    """What XML and UTF-8 cannot hold becomes the replacement character."""
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def shorten(text: str, longest: int = LONGEST_NAME) -> str:
@@ -105,16 +76,25 @@ def headline_bars(fusion: FusionResult, items: ItemSet, key: str) -> Markup:
 
 def per_label(
     names: Sequence[str],
-    supports: Sequence[int],
+    supports: Sequence[str],
     whole: tuple[str, Sequence[float | None]],
     singles: Mapping[str, Sequence[float | None]],
     metric: str,
     key: str,
 ) -> Markup:
-    """A bar for the whole and a mark for each single modality, one line a label."""
+    """A bar for the whole and a mark for each of the others, one line a label.
+
+    Args:
+        names: of the labels.
+        supports: test items of each, as printed.
+        whole: name and values of the bars.
+        singles: name -> values of marks; a modality keeps its colour, others take one in turn.
+        metric: what the values are.
+        key: of the figure, unlike any other on the page.
+    """
     with drawing(7.6, 0.95 + 0.235 * len(names)) as (figure, axes):
         ys = np.arange(len(names))
-        shown = [f"{shorten(n)}  ({s:,})" for n, s in zip(names, supports, strict=True)]
+        shown = [f"{shorten(n)}  ({s})" for n, s in zip(names, supports, strict=True)]
         _name_rows(axes, shown)
         axes.set_xlim(0, 1)
         axes.set_xlabel(metric)
@@ -123,20 +103,21 @@ def per_label(
             axes.text(0.01, y, "not measured", va="center", fontsize=8, color="#5B6570")
         for k, (name, values) in enumerate(singles.items()):
             modality = name.rpartition(".")[2]
+            colour, marker = OTHERS[k % len(OTHERS)]
             axes.plot(
                 _floats(values),
                 ys + 0.18 * (k - (len(singles) - 1) / 2),  # so that equal values stay apart
                 linestyle="",
-                marker=MARKERS.get(modality, "D"),
+                marker=MARKERS.get(modality, marker),
                 markersize=5,
                 markeredgecolor="white",
                 markeredgewidth=0.5,
-                color=COLOURS.get(modality, INK),
+                color=COLOURS.get(modality, colour),
                 label=shorten(name),
                 clip_on=False,
             )
         figure.legend(loc="outside upper center", ncols=4, frameon=False)
-    return inline(figure, key, f"{metric} of each label, by inputs")
+    return inline(figure, key, f"{metric} of each label")
 
 
 def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], key: str) -> Markup:
@@ -176,7 +157,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], key: str) -
             for i, j in np.argwhere(counts):
                 ink = "white" if share[i, j] > 0.55 else INK
                 text = axes.text(j, i, str(counts[i, j]), fontsize=size - 0.5, color=ink)
-                text.set(ha="center", va="center")
+                text.set(ha="center", va="center", in_layout=False)  # inside its cell anyway
     label = "confusion matrix: true labels in rows, predicted in columns"
     return inline(figure, key, label, crop=True)
 
@@ -216,14 +197,6 @@ def long_tail(counts: Sequence[int], key: str) -> Markup:
     return inline(figure, key, "number of items of each label, most frequent first")
 
 
-@contextmanager
-def drawing(width_in: float, height_in: float) -> Iterator[tuple[Figure, Axes]]:
-    """A figure of its own, outside any global state, in the report's style."""
-    with rc_context(_STYLE):  # type: ignore[arg-type]
-        figure = Figure(figsize=(width_in, height_in))
-        yield figure, figure.add_subplot()
-
-
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
     """Horizontal lines, first name on top."""
     axes.set_yticks(range(len(names)), [shorten(name, LONGEST_NAME + 10) for name in names])
@@ -234,39 +207,3 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
 
 def _floats(values: Sequence[float | None]) -> list[float]:
     return [math.nan if value is None else value for value in values]
-
-
-def inline(figure: Figure, key: str, label: str, *, crop: bool = False) -> Markup:
-    """The figure as an <svg> element for an HTML page: no namespaces, ids unique by `key`."""
-    buffer, box = io.BytesIO(), "tight" if crop else None
-    with rc_context(_STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
-        # The browser draws the text: what matplotlib's own font lacks does not matter.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches=box)
-    root = ET.fromstring(buffer.getvalue())
-    for parent in list(root.iter()):
-        for child in [c for c in parent if c.tag.rpartition("}")[2] in ("metadata", "style")]:
-            parent.remove(child)
-    used = set(re.findall(r"(?:href=\"|url\()#([\w-]+)", buffer.getvalue().decode()))
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        old, element.attrib = dict(element.attrib), {}
-        for name, value in old.items():
-            name = name.rpartition("}")[2]
-            if name == "id":
-                if value not in used:
-                    continue
-                value = f"{key}-{value}"
-            elif name == "href" and value.startswith("#"):
-                value = f"#{key}-{value[1:]}"
-            elif name == "style":
-                value = value.replace("'DejaVu Sans'", "system-ui, sans-serif")
-            element.attrib[name] = re.sub(r"url\(#", f"url(#{key}-", value)
-    width = round(float(root.attrib["viewBox"].split()[2]) * 96 / 72)
-    root.attrib = {
-        "viewBox": root.attrib["viewBox"],
-        "role": "img",
-        "aria-label": printable(label),
-        "style": f"max-width:{width}px;min-width:{round(width * 0.68)}px",
-    }
-    return Markup(ET.tostring(root, encoding="unicode"))

@@ -9,7 +9,8 @@ from typing import Literal
 from markupsafe import Markup
 
 from mmgenre.explain.description import Point, PointMap
-from mmgenre.report.plots import COLOURS, drawing, inline, shorten
+from mmgenre.report.plots import COLOURS, shorten
+from mmgenre.report.svg import drawing, inline
 
 # Twelve genres: six colours that all colour visions tell apart, each as a disc and as a triangle.
 INKS = (*COLOURS.values(), "#CC79A7", "#E69F00", "#56B4E9")

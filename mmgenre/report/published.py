@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmgenre.report.tables import EXCLUSIVE_COLUMNS, NOTHING, OVERLAPPING_COLUMNS
@@ -57,8 +56,18 @@ def has_published(result: TableResult) -> bool:
     return any(row["published"] for row in result["rows"])
 
 
+def judged_by(result: TableResult) -> str:
+    """The metric that the table is read by: the headline metric, or its first."""
+    return next((m for m in HEADLINES if m in result["metrics"]), result["metrics"][0])
+
+
 def caption(result: TableResult) -> str:
     """What the figures are of, and what they are not."""
+    return " ".join(t for t in (measured(result), result["note"], reservation(result)) if t)
+
+
+def measured(result: TableResult) -> str:
+    """The items, the seeds, the threshold, and how many labels are not in the averages."""
     seeds = len(result["seeds"])
     counts = [f"{n:,}" for n in dict.fromkeys(result["n_items"])]
     failed = any(row["failed"] for row in result["rows"])
@@ -73,14 +82,22 @@ def caption(result: TableResult) -> str:
     if any(n_out):
         shown = " / ".join(str(n) for n in dict.fromkeys(n_out))
         text += f" Averages leave out {shown} of {max(result['n_labels'])} labels (table.json)."
-    text += f" {result['note']}" if result["note"] else ""
-    if result["synthetic"]:
-        text += " The built-in catalogue is synthetic and the networks are small: compare rows"
-        text += " with each other, not with the published figures."
-    elif result["overlay"] or result["settings"]:
-        changes = [*([result["overlay"]] if result["overlay"] else []), *result["settings"]]
-        text += f" Not as published: changed by {', '.join(changes)}."
+    at = result["threshold"]
+    reports = [report for row in result["rows"] for report in row["reports"]]
+    if at is not None and any(report["threshold"] is not None for report in reports):
+        text += f" Precision, recall and F1 count a label as named from a score of {at:g} on."
     return text
+
+
+def reservation(result: TableResult) -> str:
+    """Why the figures are not to be held against the published ones; empty where they are."""
+    if result["synthetic"]:
+        return (
+            "The built-in catalogue is synthetic and the networks are small: compare rows with "
+            "each other, not with the published figures."
+        )
+    changes = [*([result["overlay"]] if result["overlay"] else []), *result["settings"]]
+    return f"Not as published: changed by {', '.join(changes)}." if changes else ""
 
 
 def sharing(result: TableResult) -> str:
@@ -135,14 +152,6 @@ def as_csv(result: TableResult) -> str:
     return text.getvalue()
 
 
-def write_tables(result: TableResult, folder: Path) -> Path:
-    """Writes table.md and table.csv beside table.json; returns the Markdown's path."""
-    (folder / "table.csv").write_text(as_csv(result), encoding="utf-8")
-    path = folder / "table.md"
-    path.write_text(markdown(result), encoding="utf-8")
-    return path
-
-
 def rich_published(result: TableResult) -> Table:
     """The table for a terminal of 80 columns; deviations of one metric, table.md has all."""
     from rich import box
@@ -160,17 +169,17 @@ def rich_published(result: TableResult) -> Table:
         pad_edge=False,
         min_width=72,  # a narrow table would fold its caption into a strip
     )
-    judged_by = next((m for m in HEADLINES if m in result["metrics"]), result["metrics"][0])
+    judged = judged_by(result)
     table.add_column("row")
     for metric in result["metrics"]:
         title = TITLES.get(metric, metric).replace("ROC-AUC", "AUC").replace("PR-AUC", "AP")
-        table.add_column(title, justify="right", no_wrap=metric == judged_by)
+        table.add_column(title, justify="right", no_wrap=metric == judged)
         if with_published:
             table.add_column("pub.", justify="right", style="dim", no_wrap=True)
     for row in result["rows"]:
         cells = [Text(row["name"], style="red" if row["failed"] else "")]
         for metric in result["metrics"]:
-            cells.append(Text(ours(row, metric, deviation=metric == judged_by)))
+            cells.append(Text(ours(row, metric, deviation=metric == judged)))
             cells += [Text(published(row, metric))] * with_published
         table.add_row(*cells)
     return table

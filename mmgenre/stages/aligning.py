@@ -7,7 +7,9 @@ from pathlib import Path
 
 from mmgenre.bundle import bundle_fingerprint
 from mmgenre.joint import load_joint, project, save_joint, train_joint
+from mmgenre.processes import agreed, by_main
 from mmgenre.progress import Progress, silent
+from mmgenre.provenance import Provenance
 from mmgenre.recipe import Recipe
 from mmgenre.runs import Run
 from mmgenre.stages import lineage
@@ -18,16 +20,25 @@ JOINT = "joint."  # before an input's name: its vector in the joint space
 
 
 def align(run: Run, recipe: Recipe, names: Sequence[str], *, progress: Progress = silent) -> Path:
-    """Learns the joint space of some inputs' embeddings; writes every item's joint vectors."""
+    """Learns the joint space of some inputs' embeddings; writes every item's joint vectors.
+
+    Several processes learn it together.
+    """
     parents = {name: fingerprint_of(run.embeddings(name), name) or "" for name in names}
     provenance = lineage.of_joint(run, recipe, parents)
     model, vectors = run.joint_model(names), run.joint_vectors(names)
-    if bundle_fingerprint(model) != provenance.fingerprint:
+    if agreed(lambda: bundle_fingerprint(model) != provenance.fingerprint):
         train, val = (feature_table(run, names, run.manifest.ids(s)) for s in ("train", "val"))
         space, log = train_joint(train, val, recipe.joint, seed=recipe.seed, progress=progress)
-        save_joint(model, space, log, provenance)
+        by_main(lambda: save_joint(model, space, log, provenance), lambda: model)
+    return by_main(lambda: _project(run, names, provenance), lambda: vectors)
+
+
+def _project(run: Run, names: Sequence[str], provenance: Provenance) -> Path:
+    """Writes the joint vectors, if they are not there."""
+    vectors = run.joint_vectors(names)
     if any(fingerprint_of(vectors, name) != provenance.fingerprint for name in names):
-        space = load_joint(model)
+        space = load_joint(run.joint_model(names))
         table = feature_table(run, names, run.manifest.ids())
         for name, rows in project(space, table).items():
             ids = [i for i, here in zip(table.ids, table.present[name], strict=True) if here]

@@ -18,7 +18,8 @@ from mmgenre.files import write_json
 from mmgenre.progress import Progress, silent
 from mmgenre.provenance import Provenance, sha256_file
 from mmgenre.report import tables, write_report
-from mmgenre.results import FusionResult, RunResult
+from mmgenre.report.experiment import write_experiment
+from mmgenre.results import TABLE_RESULT, FusionResult, RunResult
 from mmgenre.runs import Run, open_run
 from mmgenre.stages.depicting import guess_tables, map_of_covers, map_of_factors, words_of
 from mmgenre.stages.picturing import heat_of_covers, neighbours_of_covers
@@ -33,8 +34,10 @@ def make_report(
 ) -> Path:
     """The page of a run, with its qualitative part where the run's folder is whole enough.
 
+    The page of an experiment if that is what the folder is of: it is made from table.json alone.
+
     Args:
-        run: the run's folder.
+        run: the run's folder, or an experiment's.
         human: a human annotator's F1 by genre; see `explain.agreement.read_human`.
         seed: of maps and shuffles.
         progress: told what moves.
@@ -43,6 +46,13 @@ def make_report(
         MmgenreError: nothing has been measured yet, or the annotator's file cannot be used.
     """
     folder = Path(run)
+    if (folder / TABLE_RESULT).is_file():
+        if human is not None:
+            raise MmgenreError(
+                f"{human}: an annotator stands beside a run, and {folder} is an experiment's; "
+                "give the folder of a run, or leave --human out"
+            )
+        return write_experiment(folder)[1]
     if human is not None or (
         (folder / "run.json").is_file() and open_run(folder).metrics.is_file()
     ):

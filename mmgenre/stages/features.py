@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from mmgenre.bundle import bundle_fingerprint, read_bundle, write_bundle
 from mmgenre.datasets.features import import_features
-from mmgenre.encoders.image import make_image_encoder
+from mmgenre.encoders.image import ImageEncoder, make_image_encoder
 from mmgenre.encoders.network import (
     embed,
     item_of,
@@ -21,14 +22,16 @@ from mmgenre.encoders.network import (
     save_network,
     train_encoder,
 )
+from mmgenre.encoders.quantised import calibrated, check_processor
 from mmgenre.encoders.sentences import make_sentence_encoder
 from mmgenre.errors import MmgenreError, Refusal
 from mmgenre.inputs.extraction import extract_inputs
 from mmgenre.manifest import MODALITIES, Modality
+from mmgenre.processes import agreed, by_main
 from mmgenre.progress import Progress, silent
 from mmgenre.provenance import Provenance
 from mmgenre.recipe import Recipe
-from mmgenre.runs import DEFAULT_RUN, Run, prepare_run
+from mmgenre.runs import DEFAULT_RUN, Run, open_run, prepare_run
 from mmgenre.stages import lineage
 from mmgenre.stages.lineage import encoder_config
 from mmgenre.store import FeatureStore, content_hash, fingerprint_of, group_names, write_store
@@ -66,6 +69,7 @@ def extract_features(
     settings: Sequence[str] = (),
     encoders: Mapping[Modality, Path] | None = None,
     workers: int | None = None,
+    dask: str | None = None,
     progress: Progress = silent,
 ) -> Extraction:
     """Media -> inputs -> encoders trained on the genre task -> embeddings.h5.
@@ -78,19 +82,24 @@ def extract_features(
             catalogue and `default` for a manifest.
         settings: `section.key=value` changes to the recipe.
         encoders: folders of encoders to use instead of training; the run gets copies.
-        workers: threads that read media; default: one a core.
+        workers: processes that read media; 1: this one alone; default: one a core.
+        dask: address of a Dask scheduler whose workers read media instead, or "local".
         progress: told what moves.
 
     Raises:
         MmgenreError: something that concerns the whole run; damaged items are only listed.
     """
-    state = prepare_run(
-        Path(run),
-        manifest=Path(manifest) if manifest else None,
-        recipe=recipe,
-        settings=settings,
-        progress=progress,
-    )
+
+    def prepare() -> Run:
+        return prepare_run(
+            Path(run),
+            manifest=Path(manifest) if manifest else None,
+            recipe=recipe,
+            settings=settings,
+            progress=progress,
+        )
+
+    state = by_main(prepare, lambda: open_run(Path(run)))
     given = [m for m in modalities if m in state.given]
     if given:
         raise MmgenreError(
@@ -107,22 +116,23 @@ def extract_features(
             f"{', '.join(present)} only"
         )
     for modality in present:
-        if modality not in (encoders or {}) and not state.encoder(modality).is_dir():
+        adopted = modality in (encoders or {})
+        if not adopted and not agreed(state.encoder(modality).is_dir):
             # What cannot be had shows now, not after hours of training audio.
             check_weights(state.recipe, modality)
     for modality, folder in (encoders or {}).items():
-        adopt(state, modality, Path(folder))
+        copy = partial(adopt, state, modality, Path(folder))
+        by_main(copy, partial(state.encoder, modality))
     for modality in present:
         config = encoder_config(state.recipe, modality).input
-        path = state.inputs(modality)
-        extract_inputs(state.manifest, modality, config, path, workers=workers, progress=progress)
+        read = partial(extract_inputs, state.manifest, modality, config, state.inputs(modality))
+        there = partial(state.inputs, modality)
+        by_main(partial(read, workers=workers, dask=dask, progress=progress), there)
     counts = {}
     for modality in present:
         if modality not in (encoders or {}):
             train(state, modality, progress=progress)
-        embed_items(state, modality, progress=progress)
-        with FeatureStore(state.embeddings(modality), modality) as store:
-            counts[modality] = len(store)
+        counts[modality] = agreed(partial(_embed, state, modality, progress))
     return Extraction(state.folder, state.folder / "embeddings.h5", counts, refusals(state))
 
 
@@ -131,9 +141,12 @@ def check_weights(recipe: Recipe, modality: Modality) -> None:
 
     Raises:
         WeightsError: it cannot be had; says what to do.
+        MmgenreError: covers are to be embedded in int8, which this processor cannot.
     """
     if modality == "image":
         make_image_encoder(recipe.image)
+        if recipe.image.embedding_precision == "int8":
+            check_processor()
     if modality == "text" and recipe.text.encoder == "sentence-transformers":
         make_sentence_encoder(recipe.text)
 
@@ -187,11 +200,14 @@ def given_vectors(run: Run) -> tuple[Given, ...]:
 
 
 def train(run: Run, modality: Modality, *, progress: Progress = silent) -> Path:
-    """Trains a modality's encoder on the rows of its input store; returns its folder."""
+    """Trains a modality's encoder on the rows of its input store; returns its folder.
+
+    Several processes do it together.
+    """
     recipe, folder = run.recipe, run.encoder(modality)
     config = encoder_config(recipe, modality)
     provenance = _encoder_provenance(run, modality)
-    if bundle_fingerprint(folder) == provenance.fingerprint:
+    if agreed(lambda: bundle_fingerprint(folder) == provenance.fingerprint):
         return folder
     space = run.labels()
     target = make_target(recipe.target, len(space), exclusive=recipe.exclusive)
@@ -219,9 +235,13 @@ def train(run: Run, modality: Modality, *, progress: Progress = silent) -> Path:
             task=f"training {modality}",
             progress=progress,
         )
-    save_network(folder, modality, network, target, space.names, log, provenance)
-    checkpoint.unlink(missing_ok=True)
-    return folder
+
+    def save() -> Path:
+        save_network(folder, modality, network, target, space.names, log, provenance)
+        checkpoint.unlink(missing_ok=True)
+        return folder
+
+    return by_main(save, lambda: folder)
 
 
 def adopt(run: Run, modality: Modality, source: Path) -> Path:
@@ -286,7 +306,8 @@ def _encoder_provenance(run: Run, modality: Modality) -> Provenance:
 
 def _embed_provenance(run: Run, modality: Modality) -> Provenance:
     inputs = fingerprint_of(run.inputs(modality), modality) or ""
-    return lineage.of_embeddings(modality, inputs, bundle_fingerprint(run.encoder(modality)) or "")
+    encoder = bundle_fingerprint(run.encoder(modality)) or ""
+    return lineage.of_embeddings(run, modality, inputs, encoder)
 
 
 def embed_items(run: Run, modality: Modality, *, progress: Progress = silent) -> Path:
@@ -297,9 +318,21 @@ def embed_items(run: Run, modality: Modality, *, progress: Progress = silent) ->
     encoder, _ = load_encoder(run.encoder(modality), modality)
     with FeatureStore(run.inputs(modality), modality) as store:
         source = encoder.source(store)
+        if isinstance(encoder, ImageEncoder):
+            precision = run.recipe.image.embedding_precision  # adopted encoders have their own
+            encoder.config = encoder.config.model_copy(update={"embedding_precision": precision})
+            if precision == "int8":
+                train_ids = [r for r in store.ids if run.manifest[item_of(r)].split == "train"]
+                encoder = calibrated(encoder, source, train_ids)
         rows = embed(encoder, source, store.ids, task=f"embedding {modality}", progress=progress)
         ids, means = mean_by_item(store.ids, rows)
     return write_store(run.embeddings(modality), modality, [(ids, means)], provenance)
+
+
+def _embed(run: Run, modality: Modality, progress: Progress) -> int:
+    """Embeds, and counts the items that have an embedding."""
+    with FeatureStore(embed_items(run, modality, progress=progress), modality) as store:
+        return len(store)
 
 
 def refusals(run: Run) -> tuple[Refusal, ...]:

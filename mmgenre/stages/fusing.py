@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +21,7 @@ from mmgenre.files import write_json
 from mmgenre.fusion import FusionModel, predict, train_fusion
 from mmgenre.labels import LabelSpace
 from mmgenre.manifest import MODALITIES, SPLITS, Modality, Split, short_name
+from mmgenre.processes import agreed, by_main, is_main
 from mmgenre.progress import Progress, silent
 from mmgenre.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.results import RESULT, FusionResult, Result, Row
@@ -75,9 +77,10 @@ def fuse(
         raise RecipeError(f"seeds {seeds}: at least 1")
     modalities = tuple(m for m in MODALITIES if m in modalities)
     if manifest is not None:
-        prepare_run(folder, manifest=Path(manifest), progress=progress)
+        begin = partial(prepare_run, folder, manifest=Path(manifest), progress=progress)
+        by_main(begin, lambda: open_run(folder))
     if features:
-        give_features(open_run(folder), features)
+        by_main(lambda: give_features(open_run(folder), features), tuple)
     # Only the default run may begin here: a misspelt folder must not start hours of work. And a
     # misspelt setting shows before anything is extracted.
     if folder != DEFAULT_RUN or (folder / "run.json").is_file():
@@ -94,7 +97,7 @@ def fuse(
         align(state, recipe, joined, progress=progress)
     name = fusion_name(recipe, names, inputs, joined)
     result = fuse_rows(state, recipe, name, rows, joined, seeds, progress=progress)
-    evaluate(state)
+    by_main(lambda: evaluate(state), lambda: state.metrics)
     return result
 
 
@@ -108,13 +111,18 @@ def _names(run: Run, modalities: Sequence[Modality]) -> Inputs:
 
 
 def _extract_what_lacks(folder: Path, modalities: Sequence[Modality], progress: Progress) -> None:
-    if (folder / "run.json").is_file():
-        run = open_run(folder)
-        having = [m for m in modalities if run.manifest.ids(having=[m])]
-        modalities = [m for m in having if m not in run.given]
-        if all(is_current(run, m) for m in modalities):
-            return
-    extract_features(run=folder, modalities=modalities, progress=progress)
+    lacking = agreed(lambda: _lacking(folder, modalities))
+    if lacking:
+        extract_features(run=folder, modalities=lacking, progress=progress)
+
+
+def _lacking(folder: Path, modalities: Sequence[Modality]) -> list[Modality]:
+    """The modalities to extract: none, if all of them are as the run asks for."""
+    if not (folder / "run.json").is_file():
+        return list(modalities)
+    run = open_run(folder)
+    learned = [m for m in modalities if run.manifest.ids(having=[m]) and m not in run.given]
+    return [] if all(is_current(run, m) for m in learned) else learned
 
 
 def _fusion_recipe(
@@ -288,40 +296,58 @@ def fuse_rows(
     *,
     progress: Progress = silent,
 ) -> FusionResult:
-    """Trains and measures a head for every row; keeps the model of the last, the whole."""
+    """Trains and measures a head for every row; keeps the model of the last, the whole.
+
+    Several processes train together, the main one measures.
+    """
     folder = run.fusions / name
     parents = input_fingerprints(run, rows, joined)
     provenance = lineage.of_fusion(run, recipe, rows, seeds, parents)
     saved = folder / RESULT
-    if saved.is_file() and bundle_fingerprint(folder / "model") == provenance.fingerprint:
+
+    def is_made() -> bool:
+        model = bundle_fingerprint(folder / "model") if saved.is_file() else None
+        return model == provenance.fingerprint
+
+    def read() -> FusionResult:
         return cast(FusionResult, json.loads(saved.read_text(encoding="utf-8")))
+
+    if agreed(is_made):
+        return read()
     data = fusion_data(run, recipe, rows, joined)
     results: list[Row] = []
     scores: dict[str, NDArray[np.float32]] = {}
     for number, row in enumerate(rows):
         progress("fusion heads", number, len(rows))
         heads = [train_head(data, recipe, row, recipe.seed + k) for k in range(seeds)]
+        if not is_main():
+            continue
         results.append(_measure_row(data, recipe, row, heads))
         for k, trained in enumerate(heads):
             scores[f"{row_name(row)}.seed{recipe.seed + k}"] = trained.scores.astype(np.float32)
     progress("fusion heads", len(rows), len(rows))
-    result: FusionResult = {
-        "name": folder.name,
-        "head": recipe.fusion.head,
-        "exclusive": recipe.exclusive,
-        "labels": list(data.labels.names),
-        "seeds": [recipe.seed + k for k in range(seeds)],
-        "rows": results,
-        "joint": read_curve(run.joint_model(joined)) if joined else None,
-    }
-    # Nothing of an older fusion stays beside what is written now, its model least of all.
-    shutil.rmtree(folder, ignore_errors=True)
-    for group, values in scores.items():
-        write_store(folder / "scores.h5", group, [(data.tables["test"].ids, values)], provenance)
-    write_json(saved, result)
-    # Written last: the model's fingerprint says that everything beside it is complete.
-    heads[0].model.save(folder / "model", provenance)
-    return result
+
+    def write() -> FusionResult:
+        result: FusionResult = {
+            "name": folder.name,
+            "head": recipe.fusion.head,
+            "exclusive": recipe.exclusive,
+            "labels": list(data.labels.names),
+            "seeds": [recipe.seed + k for k in range(seeds)],
+            "rows": results,
+            "joint": read_curve(run.joint_model(joined)) if joined else None,
+        }
+        # Nothing of an older fusion stays beside what is written now, its model least of all.
+        shutil.rmtree(folder, ignore_errors=True)
+        for group, values in scores.items():
+            blocks = [(data.tables["test"].ids, values)]
+            write_store(folder / "scores.h5", group, blocks, provenance)
+        write_json(saved, result)
+        # Written last: the model's fingerprint says that everything beside it is complete.
+        heads[0].model.save(folder / "model", provenance)
+        return result
+
+    return by_main(write, read)
 
 
 def _measure_row(

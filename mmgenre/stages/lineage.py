@@ -20,6 +20,9 @@ from mmgenre.runs import Run
 # Each rises when the code of its stage changes what it writes.
 ENCODER_VERSION, EMBED_VERSION, JOINT_VERSION, FUSION_VERSION, ROW_VERSION = 2, 1, 2, 2, 1
 
+# Read before an encoder learns, or used after it has; a path is not what lies there.
+_NOT_LEARNED = {"input", "model", "weights", "embedding_precision"}
+
 
 def encoder_config(recipe: Recipe, modality: Modality) -> EncoderConfig:
     """The recipe's section of a modality."""
@@ -44,7 +47,7 @@ def of_encoder(run: Run, modality: Modality, inputs: str) -> Provenance:
         "encoder",
         ENCODER_VERSION,
         {
-            modality: config.model_dump(mode="json", exclude={"input", "model", "weights"}),
+            modality: config.model_dump(mode="json", exclude=_NOT_LEARNED),
             "starts_from": _starting_point(config),
             "target": recipe.target.used(),
             "task": recipe.labels.task,
@@ -78,10 +81,16 @@ def _sha256(path: Path, newest: int) -> str:
     return sha256_folder(path) if path.is_dir() else sha256_file(path)
 
 
-def of_embeddings(modality: Modality, inputs: str, encoder: str) -> Provenance:
+def of_embeddings(run: Run, modality: Modality, inputs: str, encoder: str) -> Provenance:
     """Of the vectors that an encoder makes of inputs."""
     parents = {"inputs": inputs, "encoder": encoder}
-    return Provenance("embeddings", EMBED_VERSION, {"modality": modality}, parents)
+    parameters = {"modality": str(modality)}
+    precision = run.recipe.image.embedding_precision
+    if modality == "image" and precision != "float32":
+        parameters["precision"] = precision
+    if modality == "image" and precision == "int8":
+        parameters["splits"] = run.task_digest  # calibrated on the training items
+    return Provenance("embeddings", EMBED_VERSION, parameters, parents)
 
 
 def of_joint(run: Run, recipe: Recipe, embeddings: Mapping[str, str]) -> Provenance:

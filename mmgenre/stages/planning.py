@@ -13,6 +13,7 @@ from mmgenre.errors import BundleError, RecipeError, StoreError
 from mmgenre.experiment import Cell, Experiment
 from mmgenre.inputs.extraction import extract_inputs, inputs_provenance
 from mmgenre.manifest import MODALITIES, Manifest, Modality, short_name
+from mmgenre.processes import by_main
 from mmgenre.progress import Progress, silent
 from mmgenre.recipe import Recipe
 from mmgenre.runs import Run, read_dataset, with_splits
@@ -150,7 +151,8 @@ class _Planner:
     def _manifest(self, recipe: Recipe) -> Manifest:
         seed = recipe.seed
         if seed not in self._datasets:
-            self._datasets[seed] = read_dataset(self.dataset, seed, progress=self.progress)
+            read = partial(read_dataset, self.dataset, seed, progress=self.progress)
+            self._datasets[seed] = by_main(read, read)
         key = (seed, recipe.ratios, recipe.split.leakage)
         if key not in self._manifests:
             self._manifests[key] = with_splits(self._datasets[seed], recipe)
@@ -167,19 +169,20 @@ class _Planner:
             self._inputs[key] = provenance.fingerprint
         inputs = self._inputs[key]
         encoder = lineage.of_encoder(run, m, inputs).fingerprint
-        embedded = lineage.of_embeddings(m, inputs, encoder).fingerprint
+        embedded = lineage.of_embeddings(run, m, inputs, encoder).fingerprint
         store = placed[f"inputs/{m}.h5"] = self.pool / "inputs" / f"{m}-{inputs}.h5"
         folder = placed[f"encoders/{m}"] = self.pool / "encoders" / f"{m}-{encoder}"
         vectors = placed[f"embeddings/{m}"] = self.pool / "embeddings" / f"{m}-{embedded}.h5"
 
         def read(progress: Progress) -> None:
-            extract_inputs(run.manifest, m, config, store, progress=progress)
+            make = partial(extract_inputs, run.manifest, m, config, store, progress=progress)
+            by_main(make, lambda: store)
 
         def learn(progress: Progress) -> None:
             train(run, m, progress=progress)
 
         def embed(progress: Progress) -> None:
-            embed_items(run, m, progress=progress)
+            by_main(lambda: embed_items(run, m, progress=progress), lambda: vectors)
 
         self._step("read", m, inputs, store, [], run, read, partial(_has, store, m, inputs), where)
         self._step(

@@ -17,6 +17,7 @@ from mmgenre.errors import MmgenreError
 from mmgenre.experiment import Cell
 from mmgenre.files import write_json
 from mmgenre.manifest import Modality
+from mmgenre.processes import by_main
 from mmgenre.provenance import Provenance
 from mmgenre.runs import Run
 from mmgenre.stages.aligning import feature_table
@@ -46,23 +47,42 @@ def score_row(
 ) -> Path:
     """Trains what a row needs, scores the test items, writes both into `folder`.
 
+    Several processes train together.
+
     Raises:
         MmgenreError: a split has no item with any of the inputs.
     """
     if cell.scores == "encoder":
-        ids, scores, threshold = _scores_of_encoder(run, cast(Modality, cell.inputs[0]))
-        complete = np.ones(len(ids), dtype=bool)
-    else:
-        data = fusion_data(run, run.recipe, [cell.inputs], joined)
-        trained = train_head(data, run.recipe, cell.inputs, run.recipe.seed)
+        return by_main(lambda: _score_encoder(run, cell, folder, provenance), lambda: folder)
+    data = fusion_data(run, run.recipe, [cell.inputs], joined)
+    trained = train_head(data, run.recipe, cell.inputs, run.recipe.seed)
+    row = RowScores(
+        run.manifest.ids("test"),
+        trained.scores.astype(np.float32),
+        data.complete,
+        trained.model.threshold,
+    )
+
+    def write() -> Path:
         trained.model.save(folder / "model", provenance)
-        ids, scores, threshold = run.manifest.ids("test"), trained.scores, trained.model.threshold
-        complete = data.complete
-    write_json(folder / ROW, {"name": cell.name, "inputs": cell.inputs, "threshold": threshold})
-    blocks = [(ids, complete[:, None].astype(np.uint8))]
+        return _write_row(row, cell, folder, provenance)
+
+    return by_main(write, lambda: folder)
+
+
+def _score_encoder(run: Run, cell: Cell, folder: Path, provenance: Provenance) -> Path:
+    ids, scores, threshold = _scores_of_encoder(run, cast(Modality, cell.inputs[0]))
+    row = RowScores(ids, scores.astype(np.float32), np.ones(len(ids), dtype=bool), threshold)
+    return _write_row(row, cell, folder, provenance)
+
+
+def _write_row(row: RowScores, cell: Cell, folder: Path, provenance: Provenance) -> Path:
+    about = {"name": cell.name, "inputs": cell.inputs, "threshold": row.threshold}
+    write_json(folder / ROW, about)
+    blocks = [(row.ids, row.complete[:, None].astype(np.uint8))]
     write_store(folder / ROW_SCORES, "complete", blocks, provenance)
     # Written last: its fingerprint says that everything beside it is there.
-    write_store(folder / ROW_SCORES, "scores", [(ids, scores.astype(np.float32))], provenance)
+    write_store(folder / ROW_SCORES, "scores", [(row.ids, row.scores)], provenance)
     return folder
 
 
