@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from mmgenre.bundle import read_bundle, write_bundle
 from mmgenre.config import Settings
+from mmgenre.encoders.dropout import Dropout
 from mmgenre.labels import LabelSpace
 from mmgenre.optimisation import TrainingConfig
 from mmgenre.progress import Progress, silent
@@ -30,14 +31,17 @@ KIND = "fusion head"
 class FusionConfig(Settings):
     """How the modalities are joined.
 
-    `dropout` None: as published (METHOD section 7). `modality_dropout`: the share of an item's
-    modalities that training hides, so that the head learns to do without any of them; the paper
-    has 0. `joint`: whether a head reads embeddings, joint vectors beside them, or these alone.
+    `dropout` None: as published (METHOD section 7). `dropout_masks` "pooled": cheaper masks, which
+    are not independent of each other; see `mmgenre.encoders.dropout`. `modality_dropout`: the share
+    of an item's modalities that training hides, so that the head learns to do without any of them;
+    the paper has 0. `joint`: whether a head reads embeddings, joint vectors beside them, or these
+    alone.
     `missing_share`: the share of the test items' modalities that evaluation hides.
     """
 
     head: TargetName = "logistic"
     dropout: float | None = Field(None, ge=0, lt=1)
+    dropout_masks: Literal["drawn", "pooled"] = "drawn"
     modality_dropout: float = Field(0.1, ge=0, lt=1)
     joint: Literal["none", "beside", "alone"] = "none"
     missing_share: float = Field(0.0, ge=0, lt=1)
@@ -59,22 +63,33 @@ class FusionHead(nn.Module):
     weight for "no cover" that is unlike any cover.
     """
 
-    def __init__(self, widths: Mapping[str, int], target_dim: int, dropout: float) -> None:
+    def __init__(
+        self,
+        widths: Mapping[str, int],
+        target_dim: int,
+        dropout: float,
+        *,
+        pooled_masks: bool = False,
+    ) -> None:
         super().__init__()
         self.widths = dict(widths)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout, pooled=pooled_masks)
         self.output = nn.Linear(sum(widths.values()) + len(widths), target_dim)
 
-    def forward(self, x: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-        """x: {input: (batch, width)}; present: {input: (batch,) bool}."""
+    def forward(
+        self, x: Mapping[str, Tensor], present: Mapping[str, Tensor], *, unit: bool = False
+    ) -> Tensor:
+        """x: {input: (batch, width)}; present: {input: (batch,) bool}; unit: x has length 1."""
         here = torch.stack([present[name] for name in self.widths], dim=1)  # (batch, inputs)
-        vectors = [
-            functional.normalize(x[name], dim=1) * here[:, i : i + 1]
-            for i, name in enumerate(self.widths)
-        ]
-        joined = self.dropout(torch.cat(vectors, dim=1))
-        flags = (~here).to(joined.dtype)
-        return self.output(torch.cat([joined, flags], dim=1))  # type: ignore[no-any-return]
+        *weights, of_flags = torch.split(
+            self.output.weight, [*self.widths.values(), len(self.widths)], dim=1
+        )
+        result = functional.linear((~here).to(of_flags.dtype), of_flags, self.output.bias)
+        # Input by input: a sum of products, which is the product of the concatenated vectors.
+        for i, (name, weight) in enumerate(zip(self.widths, weights, strict=True)):
+            vectors = x[name] if unit else functional.normalize(x[name], dim=1)
+            result = result + functional.linear(self.dropout(vectors), weight) * here[:, i : i + 1]
+        return result
 
 
 class FusionExamples:
@@ -105,11 +120,14 @@ class FusionExamples:
         return result
 
 
-def run_head(module: nn.Module, batch: Batch, names: Sequence[str]) -> Tensor:
-    """A head's output for a batch."""
+def run_head(
+    module: nn.Module, batch: Batch, names: Sequence[str], *, unit: bool = False
+) -> Tensor:
+    """A head's output for a batch; `unit`: its vectors have length 1."""
     output = module(
         {name: batch[f"x.{name}"] for name in names},
         {name: batch[f"present.{name}"] for name in names},
+        unit=unit,
     )
     return cast(Tensor, output)
 
@@ -130,18 +148,21 @@ def train_fusion(
     names = tuple(train.x)
 
     def make() -> FusionHead:
-        return FusionHead(train.widths, target.dim, config.dropout_for(exclusive=exclusive))
+        dropout = config.dropout_for(exclusive=exclusive)
+        pooled = config.dropout_masks == "pooled"
+        return FusionHead(train.widths, target.dim, dropout, pooled_masks=pooled)
 
     def loss(module: nn.Module, batch: Batch) -> Tensor:
-        return target.loss(run_head(module, batch, names), batch["target"])
+        return target.loss(run_head(module, batch, names, unit=True), batch["target"])
 
     head = cast(FusionHead, seeded(seed, make))
     log = fit(
         head,
         loss,
-        FusionExamples(train, targets["train"], config.modality_dropout),
-        FusionExamples(val, targets["val"], 0.0),
-        config.training,
+        # Vectors get their length of 1 here, once, and not in every step.
+        FusionExamples(train.unit(), targets["train"], config.modality_dropout),
+        FusionExamples(val.unit(), targets["val"], 0.0),
+        config.training.for_examples(len(train)),
         seed=seed,
         task=task,
         progress=progress,

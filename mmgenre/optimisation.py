@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from mmgenre.config import Settings
 
@@ -16,14 +16,19 @@ from mmgenre.config import Settings
 Rates = Callable[[str], float]
 
 
+SMALLEST_BATCH = 32  # the published one
+
+
 class TrainingConfig(Settings):
     """METHOD section 8: Adam 1e-3, batches of 32, at most 100 epochs, patience 4.
 
     `patience` None: no early stopping; the best weights are kept all the same. `schedule` "step"
     multiplies the learning rate by `step_factor` after every `step_epochs`, "cosine" lowers it to
-    0 over `max_epochs`. `accumulate`: each batch is computed in so many parts, whose gradients add
-    up to its own: less memory, the same step (batch norm apart). `channels_last`: how images and
-    patches lie in memory; no part of the method.
+    0 over `max_epochs`. `least_steps`: batches are smaller than `batch_size`, but not than 32,
+    where an epoch would have fewer steps; None: `batch_size`, however few examples there are.
+    `accumulate`: each batch is computed in so many parts, whose gradients add up to its own: less
+    memory, the same step (batch norm apart). `channels_last`: how images and patches lie in memory;
+    no part of the method.
     """
 
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
@@ -34,6 +39,7 @@ class TrainingConfig(Settings):
     step_epochs: int = Field(3, ge=1)
     step_factor: float = Field(0.1, gt=0, le=1)
     batch_size: int = Field(32, ge=1)
+    least_steps: int | None = Field(None, ge=1)
     accumulate: int = Field(1, ge=1)
     max_epochs: int = Field(100, ge=1)
     patience: int | None = Field(4, ge=1)
@@ -53,6 +59,18 @@ class TrainingConfig(Settings):
             )
         return self
 
+    def for_examples(self, n: int) -> TrainingConfig:
+        """The same with the batch size for n training examples.
+
+        >>> config = TrainingConfig(batch_size=256, least_steps=100)
+        >>> [config.for_examples(n).batch_size for n in (900, 9_000, 90_000)]
+        [32, 90, 256]
+        """
+        if self.least_steps is None:
+            return self
+        size = min(self.batch_size, max(SMALLEST_BATCH, n // self.least_steps))
+        return self.model_copy(update={"batch_size": size})
+
     def rate_at(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 1."""
         if self.schedule == "step":
@@ -65,7 +83,10 @@ class TrainingConfig(Settings):
 def make_optimizer(
     module: nn.Module, config: TrainingConfig, rates: Rates | None = None
 ) -> torch.optim.Optimizer:
-    """The optimiser over all weights that learn, in groups of one learning-rate factor each."""
+    """The optimiser over all weights that learn, in groups of one learning-rate factor each.
+
+    Sparse gradients, which are of some rows alone, are taken for what they mean: 0 elsewhere.
+    """
     by_factor: dict[float, list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         factor = 1.0 if rates is None else rates(name)
@@ -74,12 +95,42 @@ def make_optimizer(
     groups: list[dict[str, Any]] = [{"params": p, "factor": f} for f, p in by_factor.items()]
     decay, device = config.weight_decay, next(module.parameters()).device.type
     fused = device in ("cpu", "cuda")
+    optimizer: torch.optim.Optimizer
     if config.optimizer == "sgd":
-        return torch.optim.SGD(
+        optimizer = torch.optim.SGD(
             groups, config.learning_rate, config.momentum, weight_decay=decay, fused=fused
         )
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, config.learning_rate, weight_decay=decay, fused=fused)
+    else:
+        kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+        optimizer = kind(groups, config.learning_rate, weight_decay=decay, fused=fused)
+    optimizer.register_step_pre_hook(_DenseGradients())
+    return optimizer
+
+
+class _DenseGradients:
+    """Puts sparse gradients into dense ones before a step.
+
+    The dense ones are kept: to allocate and clear 82 MB for the rows of a few words would take as
+    long as the step.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[nn.Parameter, tuple[Tensor, Tensor]] = {}  # gradient, rows that are not 0
+
+    def __call__(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+            sparse = parameter.grad
+            if sparse is None or not sparse.is_sparse:
+                continue
+            (rows,), values = sparse._indices(), sparse._values()
+            if parameter in self.kept:
+                dense, before = self.kept[parameter]
+                dense.index_fill_(0, before, 0)
+            else:
+                dense = torch.zeros_like(parameter)
+            # Added: a batch computed in parts has several gradients of a row.
+            parameter.grad = dense.index_add_(0, rows, values)
+            self.kept[parameter] = dense, rows
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

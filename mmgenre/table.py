@@ -50,6 +50,16 @@ class FeatureTable:
             self.ids, {n: self.x[n] for n in names}, {n: self.present[n] for n in names}
         )
 
+    def unit(self) -> FeatureTable:
+        """The table with L2-normalised vectors; a vector of zeros stays one."""
+
+        def scaled(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+            lengths = np.sqrt(np.einsum("nw,nw->n", rows, rows))
+            # As torch's normalize has it.
+            return np.asarray(rows / np.maximum(lengths, np.float32(1e-12))[:, None])
+
+        return FeatureTable(self.ids, {n: scaled(x) for n, x in self.x.items()}, self.present)
+
     def hide(self, share: float, seed: int) -> FeatureTable:
         """The table with each modality of each item absent with probability `share`.
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgenre import metrics
 from mmgenre.errors import BundleError
@@ -112,6 +112,48 @@ def test_dropout_touches_vectors_and_never_flags() -> None:
     for _ in range(5):
         assert head(inputs(), mask("a")).flatten().tolist() == [110.0] * 6
         assert head(inputs(), mask("ati")).flatten().tolist() == [0.0] * 6
+
+
+@pytest.mark.parametrize("given", ["ati", "t", ""])
+def test_vectors_known_to_have_length_one_give_the_same(given: str) -> None:
+    head, x = FusionHead(WIDTHS, 7, 0.0), inputs()
+    unit = {name: nn.functional.normalize(rows, dim=1) for name, rows in x.items()}
+    present = mask(given, "ai")
+    torch.testing.assert_close(head(unit, present, unit=True), head(x, present))
+    if given:
+        assert not torch.allclose(head(x, present, unit=True), head(x, present), atol=1e-3)
+
+
+def test_pooled_masks_are_asked_for() -> None:
+    assert FusionConfig().dropout_masks == "drawn"
+    assert not FusionHead(WIDTHS, 3, 0.5).dropout.pooled
+    assert FusionHead(WIDTHS, 3, 0.5, pooled_masks=True).dropout.pooled
+    # Nothing of a pool is saved.
+    head = FusionHead(WIDTHS, 3, 0.5, pooled_masks=True).train()
+    head(inputs(), mask("ati"))
+    assert set(head.state_dict()) == {"output.weight", "output.bias"}
+
+
+@pytest.mark.parametrize("masks", ["drawn", "pooled"])
+def test_large_batches_and_pooled_masks_learn_as_well(masks: str) -> None:
+    """The same share of what can be learned, after as many epochs, as batches of 32."""
+    test, y = planted(400, 3)
+    auc = []
+    for settings in (
+        {"training": {"learning_rate": 2e-2, "max_epochs": 15, "patience": None}},
+        {
+            "dropout_masks": masks,
+            "training": {
+                "learning_rate": 6e-2, "max_epochs": 15, "patience": None, "batch_size": 128,
+            },
+        },
+    ):  # fmt: skip
+        target = make_target(TargetConfig(), 4, exclusive=False)
+        config = FusionConfig.model_validate({"dropout": 0.3, **settings})
+        head = trained(target, ("audio", "text"), config)
+        auc.append(metrics.roc_auc(y, predict(head, target, test)).mean())
+    assert auc[0] > 0.9
+    assert auc[1] > auc[0] - 0.01
 
 
 def table_of(n: int, seed: int = 0, *, joint: bool = False) -> FeatureTable:

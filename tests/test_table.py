@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mmgenre.provenance import Provenance
 from mmgenre.store import FeatureStore, write_store
@@ -55,6 +56,18 @@ def test_inputs_are_selected_in_the_given_order(table: FeatureTable) -> None:
     assert only.ids == table.ids
     with pytest.raises(KeyError, match="image"):
         table.only(["image"])
+
+
+def test_unit_vectors_have_the_length_that_torch_gives_them(table: FeatureTable) -> None:
+    table.x["audio"][0] /= 1000  # shorter than 1, too
+    unit = table.unit()
+    for name, x in table.x.items():
+        expected = torch.nn.functional.normalize(torch.from_numpy(x), dim=1).numpy()
+        np.testing.assert_allclose(unit.x[name], expected, rtol=1e-6)
+        assert unit.x[name].dtype == np.float32
+    assert unit.ids == table.ids
+    assert not unit.x["text"][0].any()  # nothing there, and nothing divided by 0
+    assert table.x["audio"][2, 0] == 3  # the table itself stays
 
 
 def test_an_input_that_nobody_has_is_absent(tmp_path: Path) -> None:

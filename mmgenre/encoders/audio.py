@@ -16,6 +16,8 @@ from torchaudio.transforms import FrequencyMasking, TimeMasking
 from mmgenre.config import Settings
 from mmgenre.encoders.convolutions import NETWORKS, AudioNetwork
 from mmgenre.encoders.dense import EmbeddingDim, to_embedding
+from mmgenre.encoders.dropout import Dropout
+from mmgenre.encoders.fast_convolutions import Convolutions
 from mmgenre.inputs.audio import SAMPLE_RATE_HZ, AudioFeatures, AudioInput
 from mmgenre.inputs.cqt import FLOOR_DB, HOP_SAMPLES, N_BINS
 from mmgenre.optimisation import TrainingConfig
@@ -139,9 +141,9 @@ class AudioEncoder(nn.Module):
             padding = "same" if i in layers.padded else "valid"
             blocks += [nn.Conv2d(channels, filters, kernel, padding=padding), nn.ReLU()]
             blocks += [nn.MaxPool2d(pool)] if pool else []
-            blocks += [nn.Dropout(dropout)] if dropout else []
+            blocks += [Dropout(dropout)] if dropout else []
             channels = filters
-        self.convolutions = nn.Sequential(*blocks, nn.Flatten())
+        self.convolutions = Convolutions(*blocks, nn.Flatten())
         # SpecAugment, other masks for each patch of a batch.
         self.masks = nn.Sequential(
             TimeMasking(48, iid_masks=True), FrequencyMasking(12, iid_masks=True)
@@ -192,20 +194,17 @@ class AudioSource:
 
     def views(self, ids: Sequence[str], rng: np.random.Generator | None) -> NDArray[np.float16]:
         """Patches of tracks, (n, 1 or patches, frames, 96)."""
-        rows = []
-        for row_id in ids:
-            last = max(self.store.length(row_id) - self.frames, 0)
+        starts: list[int] = []
+        for length in self.store.lengths(ids):
+            last = max(length - self.frames, 0)
             if rng is not None:
-                starts = [int(rng.integers(last + 1))]
+                starts.append(int(rng.integers(last + 1)))
             elif self.patches == 1:
-                starts = [last // 2]
+                starts.append(last // 2)
             else:
-                starts = [round(s) for s in np.linspace(0, last, self.patches)]
-            rows.append([self._patch(row_id, start) for start in starts])
-        return np.array(rows, dtype=np.float16)
-
-    def _patch(self, row_id: str, start: int) -> NDArray[np.float16]:
-        """(frames, 96); a track shorter than a patch ends in silence."""
-        patch = self.store.read(row_id, start, start + self.frames)
-        missing = self.frames - len(patch)
-        return np.pad(patch, ((0, missing), (0, 0)), constant_values=FLOOR_DB)
+                starts += [round(s) for s in np.linspace(0, last, self.patches)]
+        k = 1 if rng is not None else self.patches
+        repeated = [row_id for row_id in ids for _ in range(k)]
+        # A track shorter than a patch ends in silence.
+        patches = self.store.windows(repeated, starts, self.frames, fill=FLOOR_DB)
+        return patches.reshape(len(ids), k, *patches.shape[1:]).astype(np.float16, copy=False)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmgenre.encoders.dense import to_embedding
+from mmgenre.encoders.dropout import Dropout
 from mmgenre.encoders.text import HOW_TO_GET_A_MODEL, TextConfig, feed_forward
 from mmgenre.encoders.weights import sha256_folder
 from mmgenre.errors import WeightsError
@@ -37,7 +38,8 @@ class SentenceEncoder(nn.Module):
         super().__init__()
         self.config, self.model = config, model
         self.output_dropout = config.dropout
-        self.hidden = feed_forward(model.dim, config)
+        first = nn.Linear(model.dim, config.hidden_dim)
+        self.hidden = feed_forward(config, Dropout(config.dropout), first)
         self.embedding, self.embedding_dim = to_embedding(config.hidden_dim, config.embedding_dim)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from mmgenre.config import Settings
 from mmgenre.encoders.dense import EmbeddingDim, to_embedding
+from mmgenre.encoders.dropout import Dropout
+from mmgenre.encoders.words import WordLayer, sparse_tensor
 from mmgenre.errors import TrainingError
 from mmgenre.inputs.text import TextInput
 from mmgenre.optimisation import TrainingConfig
@@ -75,13 +77,14 @@ class Vocabulary(TypedDict):
 
 
 class TextEncoder(nn.Module):
-    """Tf-idf rows (batch, n_words) -> embeddings (batch, embedding_dim)."""
+    """Tf-idf rows (batch, n_words), dense or sparse -> embeddings (batch, embedding_dim)."""
 
     def __init__(self, config: TextConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.config, self.vocabulary = config, vocabulary
         self.output_dropout = config.dropout
-        self.hidden = feed_forward(len(vocabulary["words"]), config)
+        words = WordLayer(len(vocabulary["words"]), config.hidden_dim, config.dropout)
+        self.hidden = feed_forward(config, words)
         self.embedding, self.embedding_dim = to_embedding(config.hidden_dim, config.embedding_dim)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -101,13 +104,12 @@ class TextEncoder(nn.Module):
         return {"config": self.config.model_dump(mode="json")}
 
 
-def feed_forward(width: int, config: TextConfig) -> nn.Sequential:
-    """The two hidden layers over inputs of a width, a dropout before each."""
+def feed_forward(config: TextConfig, *first: nn.Module) -> nn.Sequential:
+    """The two hidden layers, a dropout before each; `first` is one dropout and one layer."""
     return nn.Sequential(
-        nn.Dropout(config.dropout),
-        nn.Linear(width, config.hidden_dim),
+        *first,
         nn.ReLU(),
-        nn.Dropout(config.dropout),
+        Dropout(config.dropout),
         nn.Linear(config.hidden_dim, config.hidden_dim),
         nn.ReLU(),
     )
@@ -124,6 +126,10 @@ class TextSource:
         """Rows of texts, (n, 1, n_words)."""
         del rng
         return np.asarray(self.rows[self.store.rows_of(ids)].toarray()[:, None])
+
+    def sparse_views(self, ids: Sequence[str]) -> Tensor:
+        """The same rows as a sparse tensor (n, n_words): one text has 1 or 2 % of the words."""
+        return sparse_tensor(self.rows[self.store.rows_of(ids)])
 
 
 def fit_vocabulary(config: TextConfig, store: FeatureStore, ids: Sequence[str]) -> Vocabulary:

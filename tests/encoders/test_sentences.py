@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from mmgenre.encoders.cost import forward_macs
+from mmgenre.encoders.dropout import Dropout
 from mmgenre.encoders.network import (
     GenreNetwork,
     embed,
@@ -163,7 +164,7 @@ def test_what_never_fits_is_given_whole() -> None:
 def test_the_network_on_top_is_that_of_the_vsm(folder: Path, model: SentenceModel) -> None:
     encoder = SentenceEncoder(TextConfig(encoder="sentence-transformers", model="x"), model)
     kinds = [type(layer) for layer in encoder.hidden]
-    assert kinds == [nn.Dropout, nn.Linear, nn.ReLU, nn.Dropout, nn.Linear, nn.ReLU]
+    assert kinds == [Dropout, nn.Linear, nn.ReLU, Dropout, nn.Linear, nn.ReLU]
     shapes = [tuple(p.shape) for p in encoder.parameters() if p.ndim == 2]
     assert shapes == [(2048, 16), (2048, 2048)]  # and no weight of the sentence model
     assert encoder.embedding_dim == 2048

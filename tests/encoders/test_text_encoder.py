@@ -12,7 +12,10 @@ import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import nn
 
+from mmgenre.encoders.dropout import Dropout
+from mmgenre.encoders.examples import InputExamples
 from mmgenre.encoders.text import TextConfig, TextEncoder, fit_vocabulary, make_text_encoder
+from mmgenre.encoders.words import WordLayer
 from mmgenre.errors import TrainingError
 from mmgenre.provenance import Provenance
 from mmgenre.store import FeatureStore, write_store
@@ -88,13 +91,28 @@ def test_rows_are_looked_up_by_id_and_the_same_in_training(store: FeatureStore) 
     np.testing.assert_array_equal(rows[1], source.views(["a"], None)[0])
 
 
+def test_examples_are_the_same_rows_sparse(store: FeatureStore) -> None:
+    source = make_text_encoder(SMALL, store, TRAIN).source(store)
+    targets = np.arange(4, dtype=np.float32)[:, None]
+    examples = InputExamples(source, TRAIN, targets)
+    for rng in (None, np.random.default_rng(0)):
+        batch = examples.batch(np.array([3, 0]), rng)
+        assert batch["x"].is_sparse
+        np.testing.assert_array_equal(
+            batch["x"].to_dense().numpy(), source.views(["d", "a"], None)[:, 0]
+        )
+        assert batch["target"].flatten().tolist() == [3, 0]
+
+
 def test_the_network_is_the_published_one(store: FeatureStore) -> None:
     encoder = make_text_encoder(TextConfig(), store, TRAIN)
     kinds = [type(layer) for layer in encoder.hidden]
-    assert kinds == [nn.Dropout, nn.Linear, nn.ReLU, nn.Dropout, nn.Linear, nn.ReLU]
-    widths = [m.out_features for m in encoder.hidden if isinstance(m, nn.Linear)]
-    assert widths == [2048, 2048]
-    assert {m.p for m in encoder.hidden if isinstance(m, nn.Dropout)} == {0.5}
+    assert kinds == [WordLayer, nn.ReLU, Dropout, nn.Linear, nn.ReLU]
+    assert [tuple(p.shape) for p in encoder.hidden.parameters()] == [
+        *((7, 2048), (2048,)),
+        *((2048, 2048), (2048,)),
+    ]
+    assert [m.p for m in encoder.hidden.modules() if isinstance(m, nn.Dropout)] == [0.5, 0.5]
     assert encoder.output_dropout == 0.5
     assert encoder.embedding_dim == 2048
     assert encoder(torch.zeros(3, 7)).shape == (3, 2048)
