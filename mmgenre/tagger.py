@@ -49,7 +49,10 @@ class Prediction:
 
 
 class GenreTagger:
-    """Encoders, joint space and fusion head of a run, loaded once."""
+    """Encoders, joint space and fusion head of a run, loaded once.
+
+    Covers are embedded in float32, also where the run embedded its own in 8-bit integers.
+    """
 
     def __init__(
         self, encoders: dict[Modality, Encoder], joint: JointSpace | None, fusion: FusionModel

@@ -42,8 +42,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for fit in FITS:
         monkeypatch.setattr(fit, busy)
-    # Not in the readers: what they raise would be taken for a damaged file.
-    monkeypatch.setattr("mmgenre.inputs.extraction._read_one", busy)
+    monkeypatch.setattr("mmgenre.inputs.extraction.read_parts", busy)
 
 
 def times(run: Path) -> dict[str, int]:

@@ -15,7 +15,14 @@ from torch import Tensor, nn
 
 from mmgenre.config import Settings
 from mmgenre.encoders.augmentation import jitter_colours, middle_crops, random_crops
-from mmgenre.encoders.backbones import BACKBONES, Backbone, ImageNetwork, check_size, headless
+from mmgenre.encoders.backbones import (
+    BACKBONES,
+    INT8_NETWORKS,
+    Backbone,
+    ImageNetwork,
+    check_size,
+    headless,
+)
 from mmgenre.encoders.dense import EmbeddingDim, to_embedding
 from mmgenre.encoders.freezing import frozen_stages, rate_factor, stage_of
 from mmgenre.encoders.weights import load_path, load_published
@@ -44,7 +51,9 @@ class ImageConfig(Settings):
     classifier; what AlexNet, VGG and Inception have inside (0.5) stays.
 
     `embedding_precision`: bfloat16 moves embeddings of ResNet-101 by a cosine distance of 1e-5; it
-    pays on processors that multiply matrices of it (AMX, GPUs), and is slower elsewhere.
+    pays on processors that multiply matrices of it (AMX, GPUs), and is slower elsewhere. int8 is
+    several times as fast on a CPU; see encoders/quantised.py. It is for runs: single covers of a
+    `GenreTagger` are embedded in float32.
     """
 
     network: ImageNetwork = DEFAULT
@@ -60,7 +69,7 @@ class ImageConfig(Settings):
     colour_jitter: float = Field(0.0, ge=0, le=1)
     dropout: float = Field(0.0, ge=0, lt=1)
     embedding_dim: EmbeddingDim = 2048
-    embedding_precision: Literal["float32", "bfloat16"] = "float32"
+    embedding_precision: Literal["float32", "bfloat16", "int8"] = "float32"
     input: ImageInput = ImageInput(size_px=BACKBONES[DEFAULT].stored_px)
     # The paper's batches of 50 and 90 epochs are in its recipes.
     training: TrainingConfig = TrainingConfig(learning_rate=1e-4, max_epochs=30)
@@ -113,6 +122,11 @@ class ImageConfig(Settings):
                 f"{stored} px; store squares of {2 * crop} px at most"
             )
         frozen_stages(self.network, self.freeze)  # refuses what is no stage
+        if self.embedding_precision == "int8" and not self.backbone.int8:
+            raise ValueError(
+                f"embedding_precision int8: {self.network} is too slow or too inexact in it; give "
+                f"float32, bfloat16, or one of {', '.join(INT8_NETWORKS)}"
+            )
         return self
 
 
@@ -146,11 +160,12 @@ class ImageEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Embeds covers."""
-        # (batch, 3, side, side); in memory still channels_last, which convolutions keep.
-        pixels = x.permute(0, 3, 1, 2).float()
-        return self.embedding(  # type: ignore[no-any-return]
-            self.backbone((pixels - self.mean) / self.std)
-        )
+        return self.embedding(self.backbone(self.scaled(x)))  # type: ignore[no-any-return]
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """What the backbone gets for covers: colours on its scale, (batch, 3, side, side)."""
+        # In memory still channels_last, which convolutions keep.
+        return (x.permute(0, 3, 1, 2).float() - self.mean) / self.std
 
     def train(self, mode: bool = True) -> Self:
         """As every network, but for frozen stages: their batch statistics do not move."""

@@ -7,6 +7,8 @@ what is left is for its caller.
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -17,6 +19,7 @@ from mmgenre.inputs.parts import Part, read_part
 Engine = Callable[[Sequence[Part]], Iterator[Part]]
 LOCAL = "local"
 DASK_TIMEOUT_S = 10.0  # until a scheduler answers
+WATCH_S = 0.5  # between two looks at whether the leading process is there
 IDLE_S = 60  # until processes without work end
 # A worker is one of many: it must not start a thread a core for each small matrix product.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -42,14 +45,15 @@ def processes(parts: Sequence[Part], workers: int) -> Iterator[Part]:
     """In processes of this machine, which stay for what comes next."""
     import loky
 
-    executor = loky.get_reusable_executor(workers, timeout=IDLE_S, env=ONE_THREAD)
-    leader = os.getpid()
+    executor = loky.get_reusable_executor(
+        workers, timeout=IDLE_S, env=ONE_THREAD, initializer=_end_with, initargs=(os.getpid(),)
+    )
     waiting: dict[Any, Part] = {}
     rest = iter(parts)
     try:
         while True:
             for part in islice(rest, 2 * workers - len(waiting)):
-                waiting[executor.submit(read_part, part, leader)] = part
+                waiting[executor.submit(read_part, part)] = part
             if not waiting:
                 return
             done, _ = loky.wait(waiting, return_when=loky.FIRST_COMPLETED)
@@ -63,6 +67,17 @@ def processes(parts: Sequence[Part], workers: int) -> Iterator[Part]:
         raise
 
 
+def _end_with(leader: int) -> None:
+    """In a worker: lets it end soon after the process that it works for, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == leader:
+            time.sleep(WATCH_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def alone(part: Part) -> None:
     """In a process of its own.
 
@@ -71,9 +86,11 @@ def alone(part: Part) -> None:
     """
     import loky
 
-    with loky.ProcessPoolExecutor(1, env=ONE_THREAD) as executor:
+    with loky.ProcessPoolExecutor(
+        1, env=ONE_THREAD, initializer=_end_with, initargs=(os.getpid(),)
+    ) as executor:
         try:
-            executor.submit(read_part, part, os.getpid()).result()
+            executor.submit(read_part, part).result()
         except loky.process_executor.TerminatedWorkerError as error:
             raise WorkerLostError(_how(str(error))) from None
 

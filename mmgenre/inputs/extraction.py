@@ -25,7 +25,8 @@ from mmgenre.provenance import Provenance
 from mmgenre.store import fingerprint_of, merge_stores
 
 STAGE_VERSION = 2
-PART_ROWS = 32
+PART_ROWS = 16
+MOST_IN_VAIN = 3
 
 
 def work_list(manifest: Manifest, modality: Modality) -> list[Row]:
@@ -214,7 +215,7 @@ def read_parts(
     it was at is refused.
 
     Raises:
-        MmgenreError: a reader ended before it came to a row.
+        MmgenreError: readers end, again and again, before they come to a row.
     """
     if not parts:
         return
@@ -229,7 +230,9 @@ def read_parts(
         progress(task, total - sum(len(part.rows) for part in todo.values()), total)
 
     tell()
+    n_in_vain = 0
     while todo:
+        before = len(todo)
         for part in [part for part in todo.values() if part.being_read.is_file()]:
             _read_alone(part)
             del todo[part.path]
@@ -240,8 +243,13 @@ def read_parts(
                 del todo[part.path]
                 tell()
         except engines.WorkerLostError as error:
-            if not any(part.being_read.is_file() for part in waiting):
-                raise MmgenreError(f"{task}: a process that reads ended: {error}") from None
+            was_reading = any(part.being_read.is_file() for part in waiting)
+            n_in_vain = 0 if was_reading or len(todo) < before else n_in_vain + 1
+            if n_in_vain == MOST_IN_VAIN:
+                raise MmgenreError(
+                    f"{task}: processes that read end before they begin, {n_in_vain} times in a "
+                    f"row: {error}; is there too little memory? Try --workers 1"
+                ) from None
 
 
 def _engine(parts: Sequence[Part], workers: int, dask: str | None) -> Iterator[Part]:

@@ -7,7 +7,6 @@ row, so that whoever goes on after a crash knows what the reader died of.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,13 +102,8 @@ class Part:
         return True
 
 
-def read_part(part: Part, leader: int | None = None) -> None:
-    """Reads a part's rows and writes its store file; does nothing if it is there.
-
-    Args:
-        part: what to read.
-        leader: the process that this one works for; without it, this one ends, too.
-    """
+def read_part(part: Part) -> None:
+    """Reads a part's rows and writes its store file; does nothing if it is there."""
     if part.is_done():
         return
     crashes: dict[str, str] = {}
@@ -118,8 +112,6 @@ def read_part(part: Part, leader: int | None = None) -> None:
     outcomes: list[Outcome] = []
     with _naming_the_row(part) as name:
         for row in part.rows:
-            if leader is not None and os.getppid() != leader:
-                raise SystemExit(f"process {leader}, which this one works for, has ended")
             if row[0] in crashes:
                 detail = f"{_where(row)}: {crashes[row[0]]} [crashed]"
                 outcomes.append(Refusal(row[0], part.modality, "crashed", detail))

@@ -34,6 +34,7 @@ import soxr
 from numpy.typing import NDArray
 
 from mmgenre.datasets.synthetic import make_catalogue
+from mmgenre.inputs import engines
 from mmgenre.inputs.audio import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.inputs.cqt import ConstantQ, cqt_magnitude, load_log_cqt
 from mmgenre.inputs.extraction import extract_inputs
@@ -164,7 +165,9 @@ def spread(work: Callable[[Sequence[Path]], None], files: Sequence[Path], worker
     if workers == 1:
         work(files)
         return
-    executor = loky.get_reusable_executor(workers, env={"OMP_NUM_THREADS": "1"}, timeout=600)
+    executor = loky.get_reusable_executor(  # the very processes of ours
+        workers, timeout=engines.IDLE_S, env=engines.ONE_THREAD
+    )
     pieces = [files[start : start + 8] for start in range(0, len(files), 8)]
     list(executor.map(work, pieces))
 

@@ -291,4 +291,4 @@ def test_progress_reaches_the_total(tmp_path: Path) -> None:
         workers=1,
         progress=lambda task, done, total: told.append((task, done, total)),
     )
-    assert told == [("reading text", k, 40) for k in (0, 32, 40)]
+    assert told == [("reading text", k, 40) for k in (0, 16, 32, 40)]
