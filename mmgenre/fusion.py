@@ -162,7 +162,7 @@ def train_fusion(
         # Vectors get their length of 1 here, once, and not in every step.
         FusionExamples(train.unit(), targets["train"], config.modality_dropout),
         FusionExamples(val.unit(), targets["val"], 0.0),
-        config.training.for_examples(len(train)),
+        config.training,
         seed=seed,
         task=task,
         progress=progress,

@@ -16,19 +16,14 @@ from mmgenre.config import Settings
 Rates = Callable[[str], float]
 
 
-SMALLEST_BATCH = 32  # the published one
-
-
 class TrainingConfig(Settings):
     """METHOD section 8: Adam 1e-3, batches of 32, at most 100 epochs, patience 4.
 
     `patience` None: no early stopping; the best weights are kept all the same. `schedule` "step"
     multiplies the learning rate by `step_factor` after every `step_epochs`, "cosine" lowers it to
-    0 over `max_epochs`. `least_steps`: batches are smaller than `batch_size`, but not than 32,
-    where an epoch would have fewer steps; None: `batch_size`, however few examples there are.
-    `accumulate`: each batch is computed in so many parts, whose gradients add up to its own: less
-    memory, the same step (batch norm apart). `channels_last`: how images and patches lie in memory;
-    no part of the method.
+    0 over `max_epochs`. `accumulate`: each batch is computed in so many parts, whose gradients add
+    up to its own: less memory, the same step (batch norm apart). `channels_last`: how images and
+    patches lie in memory; no part of the method.
     """
 
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
@@ -39,7 +34,6 @@ class TrainingConfig(Settings):
     step_epochs: int = Field(3, ge=1)
     step_factor: float = Field(0.1, gt=0, le=1)
     batch_size: int = Field(32, ge=1)
-    least_steps: int | None = Field(None, ge=1)
     accumulate: int = Field(1, ge=1)
     max_epochs: int = Field(100, ge=1)
     patience: int | None = Field(4, ge=1)
@@ -58,18 +52,6 @@ class TrainingConfig(Settings):
                 "fewer than two examples, and batch norm needs two"
             )
         return self
-
-    def for_examples(self, n: int) -> TrainingConfig:
-        """The same with the batch size for n training examples.
-
-        >>> config = TrainingConfig(batch_size=256, least_steps=100)
-        >>> [config.for_examples(n).batch_size for n in (900, 9_000, 90_000)]
-        [32, 90, 256]
-        """
-        if self.least_steps is None:
-            return self
-        size = min(self.batch_size, max(SMALLEST_BATCH, n // self.least_steps))
-        return self.model_copy(update={"batch_size": size})
 
     def rate_at(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 1."""

@@ -160,20 +160,6 @@ def test_without_patience_it_goes_to_the_last_epoch() -> None:
     assert log.best_epoch < 25 or log.best_loss < log.epochs[0]["val_loss"]
 
 
-def test_few_examples_make_batches_smaller_but_not_than_the_published() -> None:
-    sizes = {
-        n: TrainingConfig(batch_size=256, least_steps=100).for_examples(n).batch_size
-        for n in (1, 3_200, 3_300, 10_000, 25_599, 25_600, 10**6)
-    }
-    assert sizes == {1: 32, 3200: 32, 3300: 33, 10_000: 100, 25_599: 255, 25_600: 256, 10**6: 256}
-    small = TrainingConfig(batch_size=10, least_steps=100)
-    assert small.for_examples(50).batch_size == 10
-    assert TrainingConfig(batch_size=256).for_examples(50).batch_size == 256
-    # The published batches are the default, whatever there is.
-    assert TrainingConfig() == TrainingConfig().for_examples(7)
-    assert TrainingConfig().batch_size == 32
-
-
 def test_channels_last_changes_nothing_but_memory() -> None:
     class Squares:
         def __len__(self) -> int:

@@ -111,7 +111,7 @@ def train_encoder(
         own = name.removeprefix("encoder.")
         return encoder.rate_of(own) if isinstance(encoder, ImageEncoder) and own != name else 1.0
 
-    training: TrainingConfig = config.training.for_examples(len(examples["train"]))
+    training: TrainingConfig = config.training
     log = fit(
         network,
         loss,

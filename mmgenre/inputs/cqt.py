@@ -152,7 +152,7 @@ class ConstantQ:
             samples, head, tail = _lower(samples, taps)
         else:
             head, tail = _ends(samples)
-        self.peak = float(np.maximum(self.peak, np.maximum(samples.max(), -samples.min())))
+        self.peak = float(np.maximum(self.peak, octaves.peak(samples)))  # which keeps NaN
         n_frames = 1 + len(samples) // HOP_SAMPLES
         frames = scratch.array("frames", n_frames, FRAME_SAMPLES)
         responses = scratch.array("responses", n_frames, 2 * BINS_PER_OCTAVE)

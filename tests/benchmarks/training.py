@@ -41,8 +41,7 @@ N_LABELS, BATCH = 250, 32
 N_ALBUMS, N_WORDS, WIDTH = 25_000, 10_000, 2048
 AUDIO: dict[AudioNetwork, int] = {"single-label": 15, "low-4x96": 15, "low-4x70": 9, "high-4x70": 5}
 
-# Few steps, so these are long. Plain gradients: on unit vectors Adam's, scaled number by number,
-# learn noise along with the few directions that matter (ROC-AUC 0.94 here, 0.99 without).
+# Chosen, of six, on data made in the same way from other seeds.
 LARGE = TrainingConfig(
     optimizer="sgd",
     momentum=0.9,
@@ -215,7 +214,7 @@ def made_vectors(
     n: int, seed: int, n_labels: int = N_LABELS
 ) -> tuple[FeatureTable, NDArray[np.bool_]]:
     """Three vectors of 2048 with a planted linear structure and noise; 2 % of the labels."""
-    rng, planted = np.random.default_rng(seed), np.random.default_rng(98)
+    rng, planted = np.random.default_rng(seed), np.random.default_rng(198)
     maps = {name: planted.standard_normal((40, WIDTH), np.float32) for name in "ati"}
     to_labels = planted.standard_normal((40, n_labels), np.float32)
     hidden = rng.standard_normal((n, 40), np.float32)
@@ -232,7 +231,7 @@ def made_vectors(
 def fusion() -> None:
     """Epochs of a head, and a whole fit against scikit-learn's."""
     (train, y), (val, y_val), (test, y_test) = (
-        made_vectors(n, k) for k, n in enumerate((N_ALBUMS, 2500, 2500))
+        made_vectors(n, 10 + k) for k, n in enumerate((N_ALBUMS, 2500, 2500))
     )
     target = LogisticTarget(N_LABELS, exclusive=False)
     targets = {"train": y.astype(np.float32), "val": y_val.astype(np.float32)}
@@ -286,7 +285,7 @@ def losses(module: nn.Module, train: Texts, val: Texts, config: TrainingConfig) 
     def loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         return bce(network(batch["x"]), batch["target"])
 
-    log = fit(module, loss, train, val, config.for_examples(len(train)), seed=0)
+    log = fit(module, loss, train, val, config, seed=0)
     return [epoch["val_loss"] for epoch in log.epochs]
 
 
