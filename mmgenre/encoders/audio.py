@@ -18,8 +18,14 @@ from mmgenre.encoders.convolutions import NETWORKS, AudioNetwork
 from mmgenre.encoders.dense import EmbeddingDim, to_embedding
 from mmgenre.encoders.dropout import Dropout
 from mmgenre.encoders.fast_convolutions import Convolutions
-from mmgenre.inputs.audio import SAMPLE_RATE_HZ, AudioFeatures, AudioInput
-from mmgenre.inputs.cqt import FLOOR_DB, HOP_SAMPLES, N_BINS
+from mmgenre.inputs.audio import (
+    FLOOR_DB,
+    HOP_SAMPLES,
+    N_BINS,
+    SAMPLE_RATE_HZ,
+    AudioFeatures,
+    AudioInput,
+)
 from mmgenre.optimisation import TrainingConfig
 from mmgenre.store import FeatureStore
 from mmgenre.targets import TargetName

@@ -12,7 +12,7 @@ from mmgenre.encoders.network import EncoderConfig
 from mmgenre.encoders.sentences import make_sentence_encoder
 from mmgenre.encoders.text import TextConfig, TextEncoder
 from mmgenre.encoders.timbre import TimbreEncoder
-from mmgenre.inputs.cqt import N_BINS
+from mmgenre.inputs.audio import N_BINS
 from mmgenre.inputs.timbre import N_NUMBERS
 
 

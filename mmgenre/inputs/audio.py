@@ -20,6 +20,8 @@ from mmgenre.errors import InputError
 
 SAMPLE_RATE_HZ = 22_050
 MSD_SUFFIX = ".h5"  # files of the Million Song Dataset, which hold features and no audio
+HOP_SAMPLES, N_BINS, FLOOR_DB = 1024, 96, -80.0  # of the constant-Q transform, for its readers
+LOUDEST_PEAK = 1e6  # no sound, but a damaged file of floats
 SILENCE_PEAK = 1e-4  # -80 dBFS: below it, decibels relative to the track's maximum show only noise
 # An mp3 may decode a frame or two less than its header declares; one cut short lacks far more.
 DECODED_SHARE = 0.98
@@ -97,6 +99,8 @@ def open_excerpt(path: Path, config: AudioInput) -> Iterator[Excerpt]:
             "holds features of the Million Song Dataset and no audio; "
             "read them with --set audio.network=timbre --set audio.input.features=msd-timbre",
         )
+    with path.open("rb") as probe:  # libsndfile does not tell a failing disk from a damaged file
+        probe.read(1)
     try:
         file = soundfile.SoundFile(path)
     except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
@@ -128,6 +132,8 @@ def check_peak(path: Path, peak: float) -> None:
     """
     if not math.isfinite(peak):
         raise InputError("not_finite", str(path), "NaN or Inf among the samples")
+    if peak > LOUDEST_PEAK:  # of which the transform would overflow
+        raise InputError("not_finite", str(path), f"samples up to {peak:g} times full scale")
     if peak < SILENCE_PEAK:
         raise InputError("silent", str(path), f"peak below {SILENCE_PEAK:g} of full scale")
 

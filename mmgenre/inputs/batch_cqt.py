@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmgenre.inputs.cqt import BINS_PER_OCTAVE, HOP_SAMPLES, N_OCTAVES, basis
+from mmgenre.inputs.audio import HOP_SAMPLES
+from mmgenre.inputs.cqt import BINS_PER_OCTAVE, N_OCTAVES, basis
 from mmgenre.inputs.octaves import FRAME_SAMPLES, HALF, SHARP_RADIUS, sharp_taps
 
 

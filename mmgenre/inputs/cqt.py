@@ -3,8 +3,11 @@
 The numbers are librosa's. Its filters of one octave are those of the octave above at half the
 rate, so that one basis serves all eight: frames of every octave, times one matrix. What is ours is
 how the octaves are made: a short half-band filter instead of soxr's long one, except at the ends,
-where reflection makes the difference heard. `exact` takes soxr throughout. The error against
-librosa is at most 3e-4 of the peak, and 1e-6 if exact.
+where reflection makes the difference heard. `exact` takes soxr throughout.
+
+The error against librosa, of the peak: at most 2.1e-4 over 22 real tracks, edges included, and
+6e-7 if exact; up to 5e-3 on white noise, most of it in the first and last 20 frames. Apart from
+that, librosa 0.11 reflects the last frame of a signal of n x 1024 samples within a shorter piece.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ from numpy.typing import NDArray
 
 from mmgenre.inputs import octaves
 from mmgenre.inputs.audio import (
+    FLOOR_DB,
+    HOP_SAMPLES,
+    N_BINS,
     SAMPLE_RATE_HZ,
     AudioInput,
     check_peak,
@@ -26,12 +32,9 @@ from mmgenre.inputs.audio import (
 )
 from mmgenre.inputs.octaves import FRAME_SAMPLES, HALF, Floats
 
-HOP_SAMPLES = 1024
-N_BINS = 96
 BINS_PER_OCTAVE = 12
 N_OCTAVES = N_BINS // BINS_PER_OCTAVE
 FMIN_HZ = 32.703195662574764  # C1
-FLOOR_DB = -80.0
 SPARSITY = 0.01  # librosa's default: the share of a filter's spectrum that it leaves out
 
 SEGMENT_FRAMES = 1024  # worked on at once: memory does not grow with the track

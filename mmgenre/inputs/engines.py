@@ -29,11 +29,6 @@ class WorkerLostError(Exception):
     """A process that read a part ended, of a decoder's crash or killed."""
 
 
-def n_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def here(parts: Sequence[Part]) -> Iterator[Part]:
     """One after another in this process."""
     for part in parts:
@@ -42,12 +37,10 @@ def here(parts: Sequence[Part]) -> Iterator[Part]:
 
 
 def processes(parts: Sequence[Part], workers: int) -> Iterator[Part]:
-    """In processes of this machine, which stay for what comes next."""
+    """In processes of this machine."""
     import loky
 
-    executor = loky.get_reusable_executor(
-        workers, timeout=IDLE_S, env=ONE_THREAD, initializer=_end_with, initargs=(os.getpid(),)
-    )
+    executor = pool(workers)
     waiting: dict[Any, Part] = {}
     rest = iter(parts)
     try:
@@ -65,6 +58,15 @@ def processes(parts: Sequence[Part], workers: int) -> Iterator[Part]:
     except BaseException:
         executor.shutdown(kill_workers=True)
         raise
+
+
+def pool(workers: int) -> Any:
+    """Processes of this machine, which stay for what comes next; an executor of loky."""
+    import loky
+
+    return loky.get_reusable_executor(
+        workers, timeout=IDLE_S, env=ONE_THREAD, initializer=_end_with, initargs=(os.getpid(),)
+    )
 
 
 def _end_with(leader: int) -> None:
@@ -124,18 +126,28 @@ def dask(parts: Sequence[Part], address: str, workers: int) -> Iterator[Part]:
         raise MmgenreError(
             f"Dask: no scheduler answers at {address}: {error}; start one with: dask scheduler"
         ) from None
+    lost: list[str] = []
     with client:
         rest = iter(parts)
-        n_waiting = 2 * max(1, len(client.scheduler_info()["workers"]))
-        waiting = {client.submit(read_part, p, pure=False): p for p in islice(rest, n_waiting)}
-        arriving: Any = distributed.as_completed(list(waiting))  # type: ignore[no-untyped-call]
+        waiting: dict[Any, Part] = {}
+        arriving: Any = distributed.as_completed()  # type: ignore[no-untyped-call]
+
+        def submit_more() -> None:
+            n_wanted = 2 * max(1, len(client.scheduler_info()["workers"]))  # may grow meanwhile
+            for part in islice(rest, max(0, n_wanted - len(waiting))):
+                future = client.submit(read_part, part, pure=False)
+                waiting[future] = part
+                arriving.add(future)
+
+        submit_more()
         for future in arriving:
+            part = waiting.pop(future)
             try:
                 future.result()
             except distributed.KilledWorker as error:
-                raise WorkerLostError(str(error)) from None
-            yield waiting.pop(future)
-            for part in islice(rest, 1):
-                following = client.submit(read_part, part, pure=False)
-                waiting[following] = part
-                arriving.add(following)
+                lost.append(str(error))  # the others go on
+            else:
+                yield part
+            submit_more()
+    if lost:
+        raise WorkerLostError(lost[0])

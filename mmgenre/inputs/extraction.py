@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import loky
+
 from mmgenre.config import Settings
-from mmgenre.errors import MmgenreError
+from mmgenre.errors import MmgenreError, StoreError
 from mmgenre.files import claimed
 from mmgenre.inputs import engines
 from mmgenre.inputs.entities import PATHS, annotator_of, entity_provenance
@@ -22,7 +25,7 @@ from mmgenre.inputs.text import TextInput
 from mmgenre.manifest import Manifest, Modality
 from mmgenre.progress import Progress, silent
 from mmgenre.provenance import Provenance
-from mmgenre.store import fingerprint_of, merge_stores
+from mmgenre.store import fingerprint_of, group_names, merge_stores
 
 STAGE_VERSION = 2
 PART_ROWS = 16
@@ -102,17 +105,50 @@ def extract_inputs(
     """
     provenance = inputs_provenance(manifest, modality, config)
     folder = parts_folder(target)
-    if fingerprint_of(target, modality) == provenance.fingerprint:
-        shutil.rmtree(folder, ignore_errors=True)  # left by a kill just after the merge
+    if _is_current(target, modality, provenance) and not folder.exists():
         return target
     with claimed(target):
-        parts = parts_of(manifest, modality, config, target, provenance)
-        read_parts(parts, workers=workers, dask=dask, progress=progress)
-        paths = [part.path for part in parts]
-        ragged = is_ragged(config)
-        merge_stores(paths, target, modality, provenance=provenance, ragged=ragged)
-        shutil.rmtree(folder, ignore_errors=True)
+        if not _is_current(target, modality, provenance):
+            parts = parts_of(manifest, modality, config, target, provenance)
+            read_parts(parts, workers=workers, dask=dask, progress=progress)
+            if _is_damaged(target):
+                target.unlink()
+            try:
+                _merge(parts, target, modality, config, provenance)
+            except StoreError:
+                if not [part for part in parts if part.discard_if_damaged()]:
+                    raise
+                read_parts(parts, workers=workers, dask=dask, progress=progress)
+                _merge(parts, target, modality, config, provenance)
+        shutil.rmtree(folder, ignore_errors=True)  # also those left by a kill after the merge
     return target
+
+
+def _is_current(target: Path, modality: Modality, provenance: Provenance) -> bool:
+    """Whether the store is there; a damaged one is not."""
+    try:
+        return fingerprint_of(target, modality) == provenance.fingerprint
+    except StoreError:
+        return False
+
+
+def _is_damaged(target: Path) -> bool:
+    try:
+        group_names(target)
+    except StoreError:
+        return True
+    return False
+
+
+def _merge(
+    parts: Sequence[Part],
+    target: Path,
+    modality: Modality,
+    config: Settings,
+    provenance: Provenance,
+) -> None:
+    paths = [part.path for part in parts]
+    merge_stores(paths, target, modality, provenance=provenance, ragged=is_ragged(config))
 
 
 def extract_shard(
@@ -136,13 +172,13 @@ def extract_shard(
     """
     provenance = inputs_provenance(manifest, modality, config)
     parts = parts_of(manifest, modality, config, target, provenance)
-    if fingerprint_of(target, modality) == provenance.fingerprint:
+    if _is_current(target, modality, provenance):
         return len(parts), len(parts)
     own = parts_folder(target) / f"shard-{shard.number}-of-{shard.of}"
     with claimed(target, shared=True), claimed(own):
         mine = parts[shard.number - 1 :: shard.of]
         read_parts(mine, workers=workers, progress=progress)
-    return sum(part.is_done() for part in parts), len(parts)
+    return sum(part.path.is_file() for part in parts), len(parts)
 
 
 @dataclass(frozen=True)
@@ -221,27 +257,30 @@ def read_parts(
         return
     if isinstance(parts[0].config, TextInput):
         annotator_of(parts[0].config.entities)  # its faults are the run's, not each item's
-    total = sum(len(part.rows) for part in parts)
-    task = f"reading {parts[0].modality}"
     todo = {part.path: part for part in parts if not part.is_done()}
-    workers = min(workers or engines.n_cores(), max(1, len(todo)))
+    workers = min(workers or loky.cpu_count(), max(1, len(todo)))
+    task = f"reading {parts[0].modality}"
+    total = sum(len(part.rows) for part in parts)
+    n_done = total - sum(len(part.rows) for part in todo.values())
+    progress(task, n_done, total)
 
-    def tell() -> None:
-        progress(task, total - sum(len(part.rows) for part in todo.values()), total)
+    def done(part: Part) -> None:
+        nonlocal n_done
+        del todo[part.path]
+        n_done += len(part.rows)
+        progress(task, n_done, total)
 
-    tell()
     n_in_vain = 0
     while todo:
         before = len(todo)
-        for part in [part for part in todo.values() if part.being_read.is_file()]:
-            _read_alone(part)
-            del todo[part.path]
-            tell()
+        suspects = [part for part in todo.values() if part.being_read.is_file()]
+        with ThreadPoolExecutor(workers) as threads:
+            for part, _ in zip(suspects, threads.map(_read_alone, suspects), strict=True):
+                done(part)
         waiting = list(todo.values())
         try:
             for part in _engine(waiting, workers, dask):
-                del todo[part.path]
-                tell()
+                done(part)
         except engines.WorkerLostError as error:
             was_reading = any(part.being_read.is_file() for part in waiting)
             n_in_vain = 0 if was_reading or len(todo) < before else n_in_vain + 1

@@ -51,7 +51,10 @@ FAST = {"reassoc", "contract", "arcp", "nsz"}
 
 def compiled(function: F) -> F:
     """Machine code that holds no lock; kept beside the file, so that only the first run waits."""
-    return cast(F, numba.njit(nogil=True, cache=True, fastmath=FAST)(function))
+    try:
+        return cast(F, numba.njit(nogil=True, cache=True, fastmath=FAST)(function))
+    except RuntimeError:  # nowhere to keep it: compiled in each process
+        return cast(F, numba.njit(nogil=True, fastmath=FAST)(function))
 
 
 def _half_band(beta: float = 7.0) -> tuple[float, ...]:

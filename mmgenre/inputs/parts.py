@@ -6,9 +6,9 @@ row, so that whoever goes on after a crash knows what the reader died of.
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,14 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.config import Settings
-from mmgenre.errors import InputError, Refusal, StoreError
-from mmgenre.files import append_line
+from mmgenre.errors import InputError, MmgenreError, Refusal, StoreError
+from mmgenre.files import append_line, claimed
 from mmgenre.inputs.audio import AudioInput
 from mmgenre.inputs.image import ImageInput, load_image
 from mmgenre.inputs.text import TextInput, load_text
 from mmgenre.manifest import Modality
 from mmgenre.provenance import Provenance
-from mmgenre.store import fingerprint_of, write_store
+from mmgenre.store import FeatureStore, write_store
+
+# What another try may not meet: a refusal for these would stay.
+FAULTS_OF_THE_MACHINE = frozenset(
+    {errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT}
+)
 
 Media = tuple[Path | str, ...]
 Row = tuple[str, Media]  # its id, and what it is read from
@@ -79,58 +84,90 @@ class Part:
     @property
     def being_read(self) -> Path:
         """Holds the id of the row that is being read; there after a crash."""
-        return self.path.with_suffix(".reading")
+        return self._beside("reading")
 
     @property
     def crashes(self) -> Path:
         """Rows that ended their reader, a JSON list [id, why] a line."""
-        return self.path.with_suffix(".crashes")
+        return self._beside("crashes")
+
+    def _beside(self, what: str) -> Path:
+        # Of these settings and media: with others, a row deserves another try.
+        return self.path.with_suffix(f".{self.provenance.fingerprint}.{what}")
 
     def is_done(self) -> bool:
-        """Whether it is there, made with these settings; a damaged one is not."""
+        """Whether it is there, made with these settings of these rows; a damaged one is not."""
+        if not self.path.is_file():
+            return False
         try:
-            return fingerprint_of(self.path, self.modality) == self.provenance.fingerprint
+            with FeatureStore(self.path, self.modality) as store:
+                found = {*store.ids, *(refusal.id for refusal in store.refused)}
+                return store.fingerprint == self.provenance.fingerprint and found == self._ids()
         except StoreError:
             return False
+
+    def discard_if_damaged(self) -> bool:
+        """Reads it all, and removes it if it is not what was written; whether it was so."""
+        try:
+            with FeatureStore(self.path, self.modality) as store:
+                store.verify()
+        except StoreError:
+            self.path.unlink(missing_ok=True)
+            return True
+        return False
+
+    def _ids(self) -> set[str]:
+        return {row_id for row_id, _ in self.rows}
 
     def blame(self, why: str) -> bool:
         """Notes that the row being read ended its reader; False if no row was."""
         if not self.being_read.is_file():
             return False
-        append_line(self.crashes, json.dumps([self.being_read.read_text(), why]))
+        row_id = self.being_read.read_text(encoding="utf-8")
+        append_line(self.crashes, json.dumps([row_id, why]))
         self.being_read.unlink()
-        return True
+        return row_id in self._ids()  # and not half a name, cut short by a full disk
+
+    def crashed(self) -> dict[str, str]:
+        """Rows that ended their reader, and how."""
+        if not self.crashes.is_file():
+            return {}
+        found: dict[str, str] = {}
+        for line in self.crashes.read_text(encoding="utf-8").splitlines():
+            try:
+                row_id, why = json.loads(line)
+            except ValueError:
+                continue  # cut short; the row will show again what it does
+            found[row_id] = why
+        return found
 
 
 def read_part(part: Part) -> None:
-    """Reads a part's rows and writes its store file; does nothing if it is there."""
-    if part.is_done():
-        return
-    crashes: dict[str, str] = {}
-    if part.crashes.is_file():
-        crashes = dict(json.loads(line) for line in part.crashes.read_text().splitlines())
-    outcomes: list[Outcome] = []
-    with _naming_the_row(part) as name:
-        for row in part.rows:
-            if row[0] in crashes:
-                detail = f"{_where(row)}: {crashes[row[0]]} [crashed]"
-                outcomes.append(Refusal(row[0], part.modality, "crashed", detail))
-            else:
-                name(row[0])
-                outcomes.append(_read_row(row, part.modality, part.config))
-    _write(part, outcomes)
+    """Reads a part's rows and writes its store file; does nothing if it is there.
+
+    Raises:
+        StoreError: another process reads it, or it cannot be written.
+        MmgenreError: the machine is at fault and no file: too little memory, a disk that fails.
+    """
+    with claimed(part.path):
+        if part.is_done():
+            return
+        crashed = part.crashed()
+        outcomes: list[Outcome] = []
+        try:
+            for row in part.rows:
+                if row[0] in crashed:
+                    detail = f"{_where(row)}: {crashed[row[0]]} [crashed]"
+                    outcomes.append(Refusal(row[0], part.modality, "crashed", detail))
+                else:
+                    part.being_read.write_text(row[0], encoding="utf-8")
+                    outcomes.append(_read_row(row, part.modality, part.config))
+        finally:
+            part.being_read.unlink(missing_ok=True)
+        _write(part, outcomes)
 
 
 Outcome = tuple[str, NDArray[Any]] | Refusal
-
-
-@contextmanager
-def _naming_the_row(part: Part) -> Iterator[Callable[[str], object]]:
-    part.path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield part.being_read.write_text
-    finally:
-        part.being_read.unlink(missing_ok=True)
 
 
 def _read_row(row: Row, modality: Modality, config: Settings) -> Outcome:
@@ -142,7 +179,18 @@ def _read_row(row: Row, modality: Modality, config: Settings) -> Outcome:
         return row_id, read(media, config)
     except InputError as error:
         return Refusal(row_id, modality, error.code, str(error))
-    except Exception as error:  # a library met damage that we did not foresee; the run goes on
+    except MemoryError as error:
+        raise MmgenreError(
+            f"{_where(row)}: too little memory to read it ({error}); give fewer --workers, and run "
+            "this again: what is read stays read"
+        ) from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FAULTS_OF_THE_MACHINE:
+            raise MmgenreError(
+                f"{_where(row)}: {error}: a fault of this machine or its disk and not of the file; "
+                "mend it and run this again: what is read stays read"
+            ) from None
+        # A library met damage that we did not foresee; the run goes on.
         detail = f"{_where(row)}: {type(error).__name__}: {error} [unexpected]"
         return Refusal(row_id, modality, "unexpected", detail)
 

@@ -26,7 +26,6 @@ from itertools import count
 from pathlib import Path
 
 import librosa
-import loky
 import numpy as np
 import psutil
 import soundfile
@@ -165,9 +164,7 @@ def spread(work: Callable[[Sequence[Path]], None], files: Sequence[Path], worker
     if workers == 1:
         work(files)
         return
-    executor = loky.get_reusable_executor(  # the very processes of ours
-        workers, timeout=engines.IDLE_S, env=engines.ONE_THREAD
-    )
+    executor = engines.pool(workers)  # the very processes of ours
     pieces = [files[start : start + 8] for start in range(0, len(files), 8)]
     list(executor.map(work, pieces))
 

@@ -13,11 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from mmgenre.errors import InputError
-from mmgenre.inputs.audio import SAMPLE_RATE_HZ, AudioInput, load_audio
+from mmgenre.inputs.audio import N_BINS, SAMPLE_RATE_HZ, AudioInput, load_audio
 from mmgenre.inputs.batch_cqt import batch_cqt
 from mmgenre.inputs.cqt import (
     FMIN_HZ,
-    N_BINS,
     SEGMENT_FRAMES,
     ConstantQ,
     cqt_magnitude,

@@ -1,0 +1,190 @@
+"""Parts of the work: when one counts as read, what is noted of crashes, what ends a run."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import soundfile
+
+from mmgenre.errors import MmgenreError
+from mmgenre.inputs import extraction, parts
+from mmgenre.inputs.audio import SAMPLE_RATE_HZ, AudioInput
+from mmgenre.inputs.extraction import extract_inputs, parts_of, read_parts
+from mmgenre.inputs.parts import Part
+from mmgenre.inputs.text import TextInput
+from mmgenre.manifest import Item, Manifest
+from mmgenre.provenance import Provenance
+from mmgenre.store import FeatureStore, content_hash
+
+MADE = Provenance("inputs", 1, {})
+
+
+def texts(n: int) -> Manifest:
+    return Manifest([Item(f"i{k:02d}", media={"text": (f"Text number {k}.",)}) for k in range(n)])
+
+
+def some_parts(folder: Path, n: int = 6, made: Provenance = MADE) -> list[Part]:
+    return parts_of(texts(n), "text", TextInput(), folder / "t.h5", made)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "PART_ROWS", 2)
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_parts_of_another_size_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    manifest, target = texts(8), tmp_path / "t.h5"
+
+    def stop(task: str, done: int, total: int) -> None:
+        if done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_inputs(manifest, "text", TextInput(), target, workers=1, progress=stop)
+    monkeypatch.setattr(extraction, "PART_ROWS", rows)
+    extract_inputs(manifest, "text", TextInput(), target, workers=1)
+    with FeatureStore(target, "text") as store:
+        assert store.ids == manifest.ids()
+
+
+def test_a_crash_is_of_its_settings_and_media(tmp_path: Path) -> None:
+    before, now = some_parts(tmp_path), some_parts(tmp_path, made=replace(MADE, stage_version=2))
+    before[0].path.parent.mkdir(parents=True)
+    before[0].being_read.write_text("i01")
+    assert before[0].blame("SIGSEGV")
+    assert before[0].crashed() == {"i01": "SIGSEGV"}
+    assert now[0].crashed() == {}
+    read_parts(now, workers=1)
+    with FeatureStore(now[0].path, "text") as store:
+        assert store.ids == ("i00", "i01")
+
+
+def test_a_torn_line_about_a_crash_is_passed_over(tmp_path: Path) -> None:
+    part = some_parts(tmp_path)[0]
+    part.path.parent.mkdir(parents=True)
+    part.crashes.write_text(json.dumps(["i00", "SIGSEGV"]) + '\n["i01", "SIG')
+    assert part.crashed() == {"i00": "SIGSEGV"}
+    part.being_read.write_text("i0")  # cut short, too: no row of this part
+    assert not part.blame("SIGSEGV")
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (MemoryError("of 9 GB"), r"inline text of i03: too little memory .* fewer --workers"),
+        (OSError(errno.EIO, "Input/output error"), "i03: .*Input/output error.* not of the file"),
+        (OSError(errno.EMFILE, "Too many open files"), "a fault of this machine"),
+    ],
+)
+def test_faults_of_the_machine_end_the_run_and_not_the_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, words: str
+) -> None:
+    read, manifest, target = parts.READERS["text"], texts(6), tmp_path / "t.h5"
+
+    def failing(media: tuple[Path | str, ...], config: Any) -> Any:
+        if media[0] == "Text number 3.":
+            raise fault
+        return read(media, config)
+
+    with monkeypatch.context() as patched:
+        patched.setitem(parts.READERS, "text", failing)
+        with pytest.raises(MmgenreError, match=words):
+            extract_inputs(manifest, "text", TextInput(), target, workers=1)
+    extract_inputs(manifest, "text", TextInput(), target, workers=1)
+    with FeatureStore(target, "text") as store:
+        assert (len(store), store.refused) == (6, ())
+
+
+def test_a_part_with_a_flipped_byte_is_read_again(tmp_path: Path) -> None:
+    manifest, target = texts(6), tmp_path / "t.h5"
+    whole = extract_inputs(manifest, "text", TextInput(), tmp_path / "whole.h5", workers=1)
+    spoilt: list[Path] = []
+
+    def spoil(task: str, done: int, total: int) -> None:
+        if done == total and not spoilt:
+            spoilt.append(tmp_path / "t.h5.parts" / "000001.h5")
+            with h5py.File(spoilt[0], "r+") as part:
+                part["text/data"][0] = 7  # HDF5's own checksum is right, ours is not
+
+    extract_inputs(manifest, "text", TextInput(), target, workers=1, progress=spoil)
+    assert spoilt
+    assert content_hash(target) == content_hash(whole)
+
+
+def test_a_store_cut_short_is_made_again(tmp_path: Path) -> None:
+    manifest, target = texts(6), tmp_path / "t.h5"
+    extract_inputs(manifest, "text", TextInput(), target, workers=1)
+    whole = content_hash(target)
+    target.write_bytes(target.read_bytes()[:500])
+    extract_inputs(manifest, "text", TextInput(), target, workers=1)
+    assert content_hash(target) == whole
+
+
+def test_samples_that_no_sound_has_cost_their_file_only(tmp_path: Path) -> None:
+    t = np.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    items = []
+    for name, gain in (("sound", 1.0), ("loud", 1e20), ("loudest", 3e38)):
+        path = tmp_path / f"{name}.wav"
+        tone = (gain * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
+        soundfile.write(path, tone, SAMPLE_RATE_HZ, subtype="FLOAT")
+        items.append(Item(name, media={"audio": (path,)}))
+    target = tmp_path / "audio.h5"
+    extract_inputs(Manifest(items), "audio", AudioInput(), target, workers=1)
+    with FeatureStore(target, "audio") as store:
+        assert store.ids == ("sound#0",)
+        assert {r.code for r in store.refused} == {"not_finite"}
+        assert "1e+20 times full scale" in store.refused[0].detail
+
+
+def test_a_finished_store_leaves_the_parts_of_others_at_work(tmp_path: Path) -> None:
+    manifest, target = texts(6), tmp_path / "t.h5"
+    first = extract_inputs(manifest, "text", TextInput(), target, workers=1)
+    seen = []
+
+    def meanwhile(task: str, done: int, total: int) -> None:
+        # With the settings of the finished store, from another process.
+        if done == 4:
+            code = (
+                "from mmgenre.inputs.extraction import *; from mmgenre.manifest import *;"
+                "from pathlib import Path;"
+                "m = Manifest([Item(f'i{k:02d}', media={'text': (f'Text number {k}.',)})"
+                " for k in range(6)]);"
+                f"extract_inputs(m, 'text', TextInput(), Path({str(first)!r}), workers=1)"
+            )
+            done_there = subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=False
+            )
+            seen.append(done_there.stderr)
+
+    other = TextInput(max_characters=8)
+    extract_inputs(manifest, "text", other, target, workers=1, progress=meanwhile)
+    assert len(seen) == 1
+    assert "has been writing it since" in seen[0]
+    with FeatureStore(target, "text") as store:
+        assert store.read_text("i05") == "Text"
+
+
+def test_without_a_place_for_it_machine_code_is_made_anew(tmp_path: Path) -> None:
+    code = (
+        "import numba; real = numba.njit\n"
+        "def njit(*args, **options):\n"
+        "    if options.get('cache'): raise RuntimeError('no locator available')\n"
+        "    return real(*args, **options)\n"
+        "numba.njit = njit\n"
+        "import numpy as np; from mmgenre.inputs.octaves import peak\n"
+        "print(peak(np.array([1, -3, 2], np.float32)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "3.0"
