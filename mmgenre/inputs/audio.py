@@ -17,6 +17,7 @@ from pydantic import Field
 
 from mmgenre.config import Settings
 from mmgenre.errors import InputError
+from mmgenre.inputs.scratch import SCRATCH
 
 SAMPLE_RATE_HZ = 22_050
 MSD_SUFFIX = ".h5"  # files of the Million Song Dataset, which hold features and no audio
@@ -57,7 +58,7 @@ class Excerpt:
     file: soundfile.SoundFile
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """The samples in blocks, (n, channels), full scale = 1.
+        """The samples in blocks, (n, channels), full scale = 1; one alone lies in scratch memory.
 
         Raises:
             InputError: unreadable, truncated or too_short.
@@ -65,8 +66,11 @@ class Excerpt:
         n_decoded = 0
         while n_decoded < self.n_samples:
             wanted = min(BLOCK_SAMPLES, self.n_samples - n_decoded)
+            shape = wanted, self.file.channels
+            whole = wanted == self.n_samples
+            room = SCRATCH.array("decoded", *shape) if whole else np.empty(shape, np.float32)
             try:
-                block = self.file.read(wanted, dtype="float32", always_2d=True)
+                block = self.file.read(wanted, dtype="float32", always_2d=True, out=room)
             except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
                 raise unreadable(self.path, error) from None
             n_decoded += len(block)

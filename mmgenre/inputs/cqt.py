@@ -31,6 +31,7 @@ from mmgenre.inputs.audio import (
     open_excerpt,
 )
 from mmgenre.inputs.octaves import FRAME_SAMPLES, HALF, Floats
+from mmgenre.inputs.scratch import SCRATCH
 
 BINS_PER_OCTAVE = 12
 N_OCTAVES = N_BINS // BINS_PER_OCTAVE
@@ -70,10 +71,11 @@ def log_cqt(
 
 def to_decibels(magnitude: Floats) -> Floats:
     """Power in dB relative to the maximum, in [-80, 0]."""
-    relative = magnitude / magnitude.max()
-    # log and a factor: numpy has no vectorised log10
-    decibels = np.log(np.maximum(relative, 10 ** (FLOOR_DB / 20))) * np.float32(20 / np.log(10))
-    return np.asarray(np.maximum(decibels, FLOOR_DB), np.float32)
+    decibels = magnitude / magnitude.max()
+    np.maximum(decibels, 10 ** (FLOOR_DB / 20), out=decibels)
+    np.log(decibels, out=decibels)  # and a factor: numpy has no vectorised log10
+    decibels *= np.float32(20 / np.log(10))
+    return np.maximum(decibels, np.float32(FLOOR_DB), out=decibels)
 
 
 def load_log_cqt(path: Path, config: AudioInput | None = None) -> Floats:
@@ -150,7 +152,7 @@ class ConstantQ:
     def _transform(self, samples: Floats) -> Floats:
         """Samples that begin at a frame -> (frames, 96)."""
         samples = np.ascontiguousarray(samples)
-        taps, scratch = octaves.sharp_taps(), octaves.SCRATCH
+        taps, scratch = octaves.sharp_taps(), SCRATCH
         if self._twice:
             samples, head, tail = _lower(samples, taps)
         else:
@@ -183,7 +185,7 @@ def _ends(samples: Floats) -> tuple[Floats, Floats]:
 
 def _lower(samples: Floats, taps: Floats) -> tuple[Floats, Floats, Floats]:
     """Mono or stereo samples at 44 100 Hz -> mono at 22 050 Hz, and its ends as of soxr."""
-    lowered = octaves.SCRATCH.array("lowered", (len(samples) + 1) // 2)
+    lowered = SCRATCH.array("lowered", (len(samples) + 1) // 2)
     halve = octaves.halve if samples.ndim == 1 else octaves.halve_stereo
     halve(samples, lowered)
     count = min(octaves.END_SAMPLES, len(lowered))

@@ -5,8 +5,6 @@ Compiled. `mmgenre.inputs.cqt` says what they are for.
 
 from __future__ import annotations
 
-import math
-import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -26,23 +24,6 @@ BLOCK = 1024  # outputs of a filter made at once: what it reads and writes stays
 # lies between the two filters' edges into the band, up to 9e-3 of the peak; 1024 leave 2e-4.
 END_SAMPLES = 1024
 SHARP_RADIUS = 192
-
-
-class Scratch(threading.local):
-    """Memory that is used again, a thread's own: fresh pages cost more than the transform."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, Floats] = {}
-
-    def array(self, name: str, *shape: int) -> Floats:
-        """An array of float32, whatever it held before."""
-        size = math.prod(shape)
-        if name not in self._arrays or self._arrays[name].size < size:
-            self._arrays[name] = np.empty(size, np.float32)
-        return self._arrays[name][:size].reshape(shape)
-
-
-SCRATCH = Scratch()
 
 
 # Sums in any order, so that they go eight at a time; but NaN and Inf stay what they are.
