@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mmgenre.errors import BundleError
-from mmgenre.files import sync
+from mmgenre.files import sync, temporary_name
 from mmgenre.provenance import Provenance, sha256_file
 
 CONFIG, WEIGHTS, SUMS = "config.json", "model.safetensors", "sha256.json"
@@ -47,21 +46,21 @@ def write_bundle(
 
     Raises:
         BundleError: the folder holds something else, or a further file has no name of its own.
+        OSError: the disk is full, or may not be written.
     """
     for name in files or {}:
         if Path(name).name != name or not name.endswith(".json") or name in (CONFIG, SUMS):
             raise BundleError(f"{folder}: {name!r} is no name for a further JSON file")
     if folder.exists() and not (folder.is_dir() and ((folder / SUMS).is_file() or _empty(folder))):
         raise BundleError(f"{folder}: not a model folder, so it is not replaced; move it away")
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(folder)
     old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         described = {"kind": kind, "config": dict(config), "provenance": provenance.as_dict()}
         _write_json(temporary / CONFIG, described)
         plain = {name: t.detach().cpu().contiguous().clone() for name, t in weights.items()}
-        save_file(plain, temporary / WEIGHTS)
+        save_tensors(plain, temporary / WEIGHTS, folder / WEIGHTS)
         for name, content in (files or {}).items():
             _write_json(temporary / name, content)
         sums = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
@@ -79,6 +78,25 @@ def write_bundle(
         if old.exists() and not folder.exists():
             old.replace(folder)
     return folder
+
+
+def save_tensors(
+    tensors: Mapping[str, torch.Tensor],
+    temporary: Path,
+    target: Path,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Writes a safetensors file under the name `temporary`; errors call it `target`.
+
+    Raises:
+        OSError: the disk is full, or may not be written.
+    """
+    try:
+        save_file(dict(tensors), temporary, metadata=dict(metadata) if metadata else None)
+    except SafetensorError as error:  # no OSError, whatever the disk says
+        raise OSError(
+            f"{target}: cannot be written: {error}; make room, then run this again"
+        ) from None
 
 
 def read_bundle(folder: Path, kind: str) -> Bundle:

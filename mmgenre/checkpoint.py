@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from mmgenre.bundle import save_tensors
 from mmgenre.files import replacing
 
 
@@ -27,14 +27,18 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     log: Mapping[str, Any],
 ) -> None:
-    """Writes a safetensors file, whole or not at all; `log` is plain data."""
+    """Writes a safetensors file, whole or not at all; `log` is plain data.
+
+    Raises:
+        OSError: the disk is full, or may not be written.
+    """
     tensors = {f"now.{name}": tensor for name, tensor in copy_weights(module).items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     for i, state in optimizer.state_dict()["state"].items():
         held = {key: t for key, t in state.items() if t is not None}
         tensors |= {f"step.{i}.{key}": t.detach().cpu().contiguous() for key, t in held.items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"log": json.dumps(dict(log))})
+        save_tensors(tensors, temporary, path, {"log": json.dumps(dict(log))})
 
 
 def read_checkpoint(

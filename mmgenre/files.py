@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import re
+import secrets
 import shlex
 import shutil
 import socket
@@ -18,15 +20,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from time import monotonic, sleep
 
 from mmgenre.errors import StoreError
+
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # what flock says where it cannot work
+PATIENCE_S = 1.0  # of one who would share a claim
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`; on success synced and renamed onto it, on failure removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
         yield temporary
         sync(temporary)
@@ -34,6 +40,12 @@ def replacing(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_name(path: Path) -> Path:
+    """A hidden name beside `path`, each time another: containers on one folder may share a pid."""
+    host = re.sub("[^A-Za-z0-9]", "-", socket.gethostname())[:20]
+    return path.with_name(f".{path.name}.{host}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 def sync(path: Path) -> None:
@@ -61,10 +73,14 @@ def append_line(path: Path, line: str) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Only one process at a time is inside; the others wait. A lock ends with its process."""
+    """Only one process at a time is inside; the others wait. A lock ends with its process.
+
+    Raises:
+        StoreError: the file system has no locks.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        _flock(file.fileno(), fcntl.LOCK_EX, path)
         yield
 
 
@@ -86,10 +102,11 @@ def claimed(path: Path, shared: bool = False) -> Iterator[None]:
     Shared claims stand beside each other and exclude one that is not. A claim may be claimed again
     inside itself. It ends with its process, however that ends, and names its owner in the hidden
     file `.NAME.lock`, which is removed by the last to leave; after a kill it stays until the next
-    claim, and does not block it.
+    claim, which it does not block, and which sweeps away what the killed one left.
 
     Raises:
-        StoreError: somebody else claims the path: who, since when, and what to do.
+        StoreError: somebody else claims the path: who, since when, and what to do; or the file
+            system has no locks.
     """
     path = path.parent.resolve() / path.name
     key = path, threading.get_ident()
@@ -113,6 +130,18 @@ def claimed(path: Path, shared: bool = False) -> Iterator[None]:
             _release(path, claim)
 
 
+def _flock(descriptor: int, how: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        raise StoreError(
+            f"{path}: this file system has no locks ({errno.errorcode[error.errno]}): mount it "
+            "with flock, or choose another folder"
+        ) from None
+
+
 def _lock_file(path: Path) -> Path:
     return path.with_name(f".{path.name}.lock")
 
@@ -121,19 +150,29 @@ def _acquire(path: Path, shared: bool) -> int:
     """A descriptor of the lock file, locked, with our name in it."""
     lock = _lock_file(path)
     _on_fork()
+    until = monotonic() + PATIENCE_S
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            _flock(descriptor, how | fcntl.LOCK_NB, path)
             if _is_at(descriptor, lock):
+                # Names of those who were killed go. Asked first: to list a folder at each claim is
+                # quadratic in its files, and ext4 takes 3 ms to cut even an empty file.
+                if not shared and os.fstat(descriptor).st_size:
+                    sweep(path)
+                    os.ftruncate(descriptor, 0)
                 try:
-                    _write_name(descriptor, alone=not shared)
+                    _write_name(descriptor)
                 except OSError:  # the disk is full
                     lock.unlink()
                     raise
                 return descriptor
         except BlockingIOError:
             os.close(descriptor)
+            if shared and monotonic() < until:  # who leaves a shared claim is alone for a moment
+                sleep(0.01)
+                continue
             raise StoreError(_refusal(path, lock)) from None
         except BaseException:
             os.close(descriptor)
@@ -143,10 +182,15 @@ def _acquire(path: Path, shared: bool) -> int:
 
 def _release(path: Path, claim: _Claim) -> None:
     """Removes the lock file while nobody else can hold it, and lets go."""
+    lock = _lock_file(path)
     try:
         if claim.shared:
             fcntl.flock(claim.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _lock_file(path).unlink(missing_ok=True)
+        # From shared to alone is two steps: another may have come between, and removed the file.
+        if _is_at(claim.descriptor, lock):
+            if claim.shared:  # its name may be that of one killed while alone
+                sweep(path)
+            lock.unlink(missing_ok=True)
     except BlockingIOError:
         pass  # others share the claim: the last of them removes the file
     finally:
@@ -174,10 +218,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _write_name(descriptor: int, *, alone: bool) -> None:
-    # Names of those who were killed go. ext4 takes 3 ms to cut even an empty file.
-    if alone and os.fstat(descriptor).st_size:
-        os.ftruncate(descriptor, 0)
+def _write_name(descriptor: int) -> None:
     owner = {
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -226,12 +267,13 @@ def _is_alive(pid: int) -> bool:
 
 def sweep(path: Path) -> None:
     """Removes what killed writers of `path` left; the caller claims it, so that none is at work."""
-    leftover = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.tmp")
+    # As `temporary_name` makes them, or a pid alone, as earlier versions did.
+    which = r"[A-Za-z0-9-]+-\d+-[0-9a-f]{8}|\d+"
+    leftover = re.compile(rf"\.{re.escape(path.name)}\.({which})\.tmp")
     with os.scandir(path.parent) as entries:
-        found = [(e.name, m) for e in entries if (m := leftover.fullmatch(e.name))]
-    for name, match in found:
-        if int(match[1]) != os.getpid():  # ours is written anew, or just being written
-            path.with_name(name).unlink(missing_ok=True)
+        found = [entry.name for entry in entries if leftover.fullmatch(entry.name)]
+    for name in found:
+        path.with_name(name).unlink(missing_ok=True)
 
 
 def discard(path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from mmgenre.errors import ManifestError
+from mmgenre.files import replacing
 
 Modality = Literal["audio", "text", "image"]
 Split = Literal["train", "val", "test"]
@@ -198,7 +199,8 @@ class Manifest:
     def write(self, path: Path | str) -> Path:
         """Writes the CSV, whole or not at all; media paths become relative to its folder.
 
-        Several inline texts of an item become one, an empty line between them.
+        Several inline texts of an item become one, an empty line between them. A file that holds
+        just that already stays as it is.
 
         Raises:
             ManifestError: an item holds what a CSV cell cannot, as a `;` in a file name.
@@ -210,24 +212,17 @@ class Manifest:
         if faults:
             raise ManifestError(str(path), faults)
         extra = sorted({name for item in self.items for name in item.extra})
-        path.parent.mkdir(parents=True, exist_ok=True)
         # The csv module writes a carriage return unquoted, and reads it as the end of the row.
         returns = any("\r" in cell for row, _ in rows for cell in row.values())
         quoting: Literal[0, 1] = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
-        # A manifest cut short would read as a smaller one.
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(
-                    file, [*COLUMNS, *extra], lineterminator="\n", quoting=quoting
-                )
-                writer.writeheader()
-                writer.writerows(row for row, _ in rows)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [*COLUMNS, *extra], lineterminator="\n", quoting=quoting)
+        writer.writeheader()
+        writer.writerows(row for row, _ in rows)
+        content = text.getvalue().encode()
+        if not (path.is_file() and path.read_bytes() == content):
+            with replacing(path) as temporary:  # cut short, it would read as a smaller manifest
+                temporary.write_bytes(content)
         return path
 
 

@@ -128,7 +128,9 @@ def prepare_run(
     ready = with_splits(read_dataset(dataset, resolved.seed, progress=progress), resolved)
     folder.mkdir(parents=True, exist_ok=True)
     ready.write(folder / "manifest.csv")
-    write_json(state, {"dataset": dataset, "recipe": resolved.model_dump(mode="json")})
+    settled = {"dataset": dataset, "recipe": resolved.model_dump(mode="json")}
+    if settled != before:  # shards of one run begin at the same time
+        write_json(state, settled)
     return Run(folder, dataset, ready, resolved)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from limits import files_up_to
 
 from mmgenre import bundle
 from mmgenre.bundle import CONFIG, SUMS, WEIGHTS, bundle_fingerprint, read_bundle, write_bundle
@@ -98,7 +99,7 @@ def test_names_of_further_files_that_are_refused(tmp_path: Path, name: str) -> N
     assert siblings(tmp_path / "a") == []
 
 
-def broken_save(*_: object) -> None:
+def broken_save(*_: object, **__: object) -> None:
     raise OSError("no space left on device")
 
 
@@ -116,6 +117,16 @@ def test_an_exception_leaves_the_old_bundle_and_nothing_else(
     assert siblings(folder) == ([] if first else ["a"])
     if not first:
         assert contents(folder) == before
+
+
+def test_a_full_disk_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a")
+    before = contents(folder)
+    message = r"a/model\.safetensors: cannot be written: .*File too large.*; make room, then run th"
+    with files_up_to(4_000), pytest.raises(OSError, match=message):
+        write(folder, seed=1)
+    assert contents(folder) == before
+    assert siblings(folder) == ["a"]
 
 
 def test_a_failure_while_folders_change_places_brings_the_old_one_back(

@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import numpy as np
 import pytest
@@ -509,6 +509,36 @@ def test_other_weights_under_the_same_name_are_another_encoder(
         trained += [s.fingerprint for s in plan.steps.values() if s.stage == "train"]
     assert trained[0] == trained[2]  # audio
     assert trained[1] != trained[3]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seeds": [1, 2, 3]}, {"metrics": ["macro_f1"]}, {"items": "all"}, {"threshold": 0.25}],
+)
+def test_a_table_measured_otherwise_is_another_table(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    made: dict[str, object] = {
+        "name": "x",
+        "dataset": "/data/covers.csv",
+        "synthetic": False,
+        "overlay": None,
+        "settings": [],
+        "metrics": ["macro_roc_auc"],
+        "items": "complete",
+        "threshold": 0.5,
+        "seeds": [1],
+        "rows": [],
+    }
+    result, other = (cast(TableResult, {**made, **more}) for more in ({}, change))
+    first = write_table(result, tmp_path)
+    assert first == tmp_path / "x-covers"
+    before = (first / "table.json").read_bytes()
+    second = write_table(other, tmp_path)
+    assert second.name.startswith("x-covers-")
+    assert (first / "table.json").read_bytes() == before
+    assert write_table(other, tmp_path) == second
+    assert write_table(result, tmp_path) == first
 
 
 def test_a_damaged_row_is_not_taken_for_done(small: Small, tmp_path: Path, runs: Path) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -274,14 +273,24 @@ def test_an_interrupted_write_leaves_the_old_file(
     path = Manifest([Item("old")]).write(tmp_path / "m.csv")
     before = path.read_bytes()
 
-    def full(self: object, rows: object) -> None:
+    def full(path: Path) -> None:
+        assert path.stat().st_size
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(csv.DictWriter, "writerows", full)
+    monkeypatch.setattr("mmgenre.files.sync", full)
     with pytest.raises(OSError, match="no space left"):
         Manifest([Item("new")]).write(path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["m.csv"]
+
+
+def test_what_is_there_already_is_not_written_again(tmp_path: Path) -> None:
+    path = Manifest([Item("a", artist="é")]).write(tmp_path / "m.csv")
+    first = path.stat().st_ino
+    spare = tmp_path / "spare"  # or the old inode's number is taken again at once
+    spare.hardlink_to(path)
+    assert Manifest([Item("a", artist="é")]).write(path).stat().st_ino == first
+    assert Manifest([Item("a", artist="e")]).write(path).stat().st_ino != first
 
 
 def test_hash_ignores_row_order_and_folder(tmp_path: Path) -> None:

@@ -162,6 +162,22 @@ def test_task_digest_follows_splits_and_labels_not_media(tmp_path: Path) -> None
     assert digest("splits", lambda i: replace(i, split=swap[i.split])) != same
 
 
+def test_what_is_settled_already_is_not_written_again(tmp_path: Path, csv: Path) -> None:
+    """Shards of one run begin at the same time, while others read what it is made from."""
+    folder = tmp_path / "run"
+    prepare_run(folder, manifest=csv, recipe="quick")
+    names = ["manifest.csv", "run.json"]
+    for name in names:  # or the number of an old inode is taken again at once
+        (tmp_path / name).hardlink_to(folder / name)
+    before = [(folder / name).stat().st_ino for name in names]
+    prepare_run(folder, manifest=csv, recipe="quick")
+    assert [(folder / name).stat().st_ino for name in names] == before
+    prepare_run(folder, manifest=csv, recipe="quick", settings=["seed=9"])
+    after = [(folder / name).stat().st_ino for name in names]
+    assert after[0] != before[0]
+    assert after[1] != before[1]
+
+
 def test_a_fault_leaves_no_run(tmp_path: Path, csv: Path) -> None:
     with pytest.raises(MmgenreError, match="no such file"):
         prepare_run(tmp_path / "run", manifest=tmp_path / "gone.csv")

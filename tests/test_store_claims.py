@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +19,7 @@ import numpy as np
 import pytest
 
 from mmgenre.errors import StoreError
-from mmgenre.files import claimed, sweep
+from mmgenre.files import claimed, locked, replacing, sweep, temporary_name
 from mmgenre.provenance import Provenance
 from mmgenre.store import group_names, write_store
 
@@ -50,9 +54,9 @@ from mmgenre.files import claimed
 with claimed(Path(sys.argv[1])):
     child = os.fork()
     if not child:
+        print(os.getpid(), flush=True)  # by the child: it has let go by now
         time.sleep(60)
         os._exit(0)
-    print(child, flush=True)
     time.sleep(60)
 """
 
@@ -131,7 +135,9 @@ def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
         first.send_signal(signal.SIGKILL)
         first.wait()
     # The dead one's name and half a file are there, block nobody, and go.
-    assert files(path) == [f".a.h5.{first.pid}.tmp", ".a.h5.lock"]
+    lock, half = sorted(files(path), key=len)
+    assert lock == ".a.h5.lock"
+    assert re.fullmatch(rf"\.a\.h5\..+-{first.pid}-[0-9a-f]{{8}}\.tmp", half)
     write(path)
     assert files(path) == ["a.h5"]
 
@@ -251,9 +257,109 @@ def test_no_two_are_ever_inside(tmp_path: Path) -> None:
 
 
 def test_only_leftovers_of_that_file_are_swept(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    gone = [temporary_name(path).name, ".a.h5.box-1-0123abcd.tmp", ".a.h5.7.tmp"]
     kept = ["a.h5", ".ah5.7.tmp", ".b.h5.7.tmp", ".a.h5.x.tmp", ".a.h5.7.tmp~", "a.h5.7.tmp"]
-    own = f".a.h5.{os.getpid()}.tmp"
-    for name in (*kept, own, ".a.h5.7.tmp", ".a.h5.99999999.tmp"):
+    kept += [temporary_name(tmp_path / name).name for name in ("b.h5", "a.h5.b", "a")]
+    for name in (*kept, *gone):
         (tmp_path / name).write_text("")
-    sweep(tmp_path / "a.h5")
-    assert files(tmp_path / "a.h5") == sorted([*kept, own])
+    sweep(path)
+    assert files(path) == sorted(kept)
+
+
+def test_a_temporary_name_is_never_another_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Containers on one folder may share a pid, and even a host name."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "node/7.é." * 40)
+    path = tmp_path / "a.h5"
+    with replacing(path) as one, replacing(path) as two:
+        assert one != two
+        one.write_text("1")
+        two.write_text("2")
+    assert files(path) == ["a.h5"]
+    temporary_name(path).write_text("")
+    sweep(path)
+    assert files(path) == ["a.h5"]
+
+
+def test_a_folder_is_listed_only_after_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each write of many parts it would be quadratic."""
+    swept: list[Path] = []
+    monkeypatch.setattr("mmgenre.files.sweep", swept.append)
+    path = tmp_path / "a.h5"
+    write(path)
+    write(path, "more")
+    assert swept == []
+    with owner(OWNER, path, "alone") as first:
+        first.kill()
+        first.wait()
+    write(path)
+    write(path)
+    assert swept == [path]
+
+
+def test_a_shared_claim_after_a_kill_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with owner(WRITER, path) as first:
+        first.kill()
+        first.wait()
+    assert len(files(path)) == 2
+    with claimed(path, shared=True):
+        pass
+    assert files(path) == []
+
+
+def test_who_would_share_a_claim_waits_for_one_who_leaves(tmp_path: Path) -> None:
+    path, lock = tmp_path / "a.h5", tmp_path / ".a.h5.lock"
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as `_release` does for a moment
+        timer = threading.Timer(0.2, fcntl.flock, (file, fcntl.LOCK_UN))
+        timer.start()
+        try:
+            with pytest.raises(StoreError, match="wait a moment"), claimed(path):
+                pass
+            with claimed(path, shared=True):
+                assert lock.is_file()
+        finally:
+            timer.join()
+
+
+def test_who_left_a_shared_claim_leaves_the_next_owner_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From shared to alone is two steps; here another comes between them."""
+    path, lock = tmp_path / "a.h5", tmp_path / ".a.h5.lock"
+    flock = fcntl.flock
+
+    def between(descriptor: int, how: int) -> None:
+        if how == fcntl.LOCK_EX | fcntl.LOCK_NB:
+            lock.unlink()
+            lock.write_text("the next owner's")
+        flock(descriptor, how)
+
+    with claimed(path, shared=True):
+        monkeypatch.setattr(fcntl, "flock", between)
+    assert lock.read_text() == "the next owner's"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_called_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(descriptor: int, how: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    words = (
+        r"a\.h5: this file system has no locks .*: mount it with flock, or choose another folder"
+    )
+    with pytest.raises(StoreError, match=words):
+        write(tmp_path / "a.h5")
+    with pytest.raises(StoreError, match=words), locked(tmp_path / "a.h5"):
+        pass
+    code = errno.EIO
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)), locked(tmp_path / "a.h5"):
+        pass

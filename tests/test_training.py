@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from limits import files_up_to
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -272,6 +273,19 @@ def test_checkpoints_are_written_no_oftener_than_asked(
     assert saved == [3, 6]
     got, _ = train(FAST, seed=9, init=77, checkpoint=tmp_path / "checkpoint", every_s=25.0)
     assert same(got, expected)
+
+
+def test_a_full_disk_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_text("the earlier one")
+    module = nn.Linear(100, 100)
+    message = (
+        r"x\.safetensors: cannot be written: .*File too large.*; make room, then run this agai"
+    )
+    with files_up_to(4_000), pytest.raises(OSError, match=message):
+        save_checkpoint(path, module, {}, torch.optim.Adam(module.parameters()), {})
+    assert path.read_text() == "the earlier one"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:

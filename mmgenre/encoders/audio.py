@@ -161,7 +161,7 @@ class AudioEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Embeds patches."""
-        x = (x.float() - self.mean) / self.std
+        x = torch.sub(x, self.mean).div_(self.std)  # half precision becomes float32 on the way
         if self.training and self.config.spec_augment:
             # torchaudio wants (batch, bins, frames); masked cells become 0, the mean.
             x = self.masks(x.transpose(1, 2)).transpose(1, 2)

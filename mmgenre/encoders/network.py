@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,14 +204,21 @@ def load_encoder(folder: Path, modality: Modality) -> tuple[Encoder, Bundle]:
     """Reads an encoder's folder.
 
     Raises:
-        BundleError: the folder is missing, damaged, or another modality's, or the tables by which
-            it was given entities are others now.
+        BundleError: the folder is missing, damaged, another modality's, or made by another version
+            of mmgenre, or the tables by which it was given entities are others now.
         WeightsError: it needs a sentence model that is not there, or is another one now.
     """
     bundle = read_bundle(folder, f"{modality} encoder")
     encoder = _untrained(folder, bundle, modality)
     own = {name: t for name, t in bundle.weights.items() if not name.startswith(OUTPUT)}
-    encoder.load_state_dict(own)
+    try:
+        encoder.load_state_dict(own)
+    except RuntimeError as error:
+        why = textwrap.shorten(str(error), 300, placeholder=" ...")  # may name every weight
+        raise BundleError(
+            f"{folder}: made by another version of mmgenre: {why}; train again: "
+            "mmgenre extract-features"
+        ) from None
     return encoder.eval(), bundle
 
 

@@ -71,11 +71,12 @@ def log_cqt(
 
 def to_decibels(magnitude: Floats) -> Floats:
     """Power in dB relative to the maximum, in [-80, 0]."""
-    decibels = magnitude / magnitude.max()
+    decibels: Floats = magnitude / magnitude.max()
     np.maximum(decibels, 10 ** (FLOOR_DB / 20), out=decibels)
     np.log(decibels, out=decibels)  # and a factor: numpy has no vectorised log10
     decibels *= np.float32(20 / np.log(10))
-    return np.maximum(decibels, np.float32(FLOOR_DB), out=decibels)
+    np.maximum(decibels, FLOOR_DB, out=decibels)
+    return decibels
 
 
 def load_log_cqt(path: Path, config: AudioInput | None = None) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -99,10 +100,15 @@ def classification(row: TableRow) -> Classification | None:
     reports = row["reports"]
     if not reports:
         return None
-    first = reports[0]["per_label"]
-    keys = [key for key in COLUMNS if key in next(iter(first.values()))]
-    lines = {name: _line(name, [r["per_label"][name] for r in reports], keys) for name in first}
-    order = sorted(first, key=lambda name: (-lines[name].support, name))
+    keys = [key for key in COLUMNS if key in next(iter(reports[0]["per_label"].values()))]
+    # A label may be there at some seeds only: the built-in catalogue is drawn by the seed.
+    lacking: dict[str, float | None] = {"support": 0, **dict.fromkeys(keys)}
+    names = dict.fromkeys(name for r in reports for name in r["per_label"])
+    lines = {
+        name: _line(name, [r["per_label"].get(name, lacking) for r in reports], keys)
+        for name in names
+    }
+    order = sorted(names, key=lambda name: (-lines[name].support, name))
     total = sum(line.support for line in lines.values())
     averages = []
     for kind in reports[0]["averages"]:
@@ -135,12 +141,17 @@ def _figure(values: Sequence[float | None]) -> Figure:
 
 def _summed(reports: Sequence[SeedReport], order: Sequence[str]) -> Matrix | None:
     """The confusion matrices of all seeds added up, labels in the given order."""
-    position = {name: i for i, name in enumerate(reports[0]["per_label"])}
-    places = [position[name] for name in order]
-    matrices = [m for r in reports if (m := r["confusion_matrix"]) is not None]
-    if not matrices:
+    counts: Counter[tuple[str, str]] = Counter()
+    found = False
+    for report in reports:
+        if (matrix := report["confusion_matrix"]) is not None:
+            found = True
+            for true, row in zip(report["per_label"], matrix, strict=True):
+                for predicted, n in zip(report["per_label"], row, strict=True):
+                    counts[true, predicted] += n
+    if not found:
         return None
-    return tuple(tuple(sum(m[i][j] for m in matrices) for j in places) for i in places)
+    return tuple(tuple(counts[true, predicted] for predicted in order) for true in order)
 
 
 def legend(*, overlapping: bool) -> str:

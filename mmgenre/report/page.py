@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from mmgenre.errors import MmgenreError
 from mmgenre.explain.description import QUALITATIVE, Qualitative
+from mmgenre.files import replacing
 from mmgenre.provenance import sha256_file
 from mmgenre.report import plots, qualitative, tables
 from mmgenre.report.made_from import MOST_LABELS, dataset, recipe
@@ -55,12 +55,8 @@ def write_report(run: Path) -> Path:
             f"Run again: mmgenre fuse --run {run}"
         )
     described = qualitative.read(run / QUALITATIVE, sha256_file(source))
-    temporary = target.with_name(f".{REPORT}.{os.getpid()}.tmp")
-    try:
+    with replacing(target) as temporary:
         temporary.write_text(render(cast(RunResult, result), described), encoding="utf-8")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
     return target
 
 

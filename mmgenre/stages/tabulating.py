@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from mmgenre.stages.features import labels_of
 from mmgenre.stages.planning import Plan, PlannedCell, Stage
 from mmgenre.stages.scoring import RowScores, read_row
 from mmgenre.store import FeatureStore
+
+# Tables that differ in one of these are two tables.
+MADE_FROM = ("name", "dataset", "overlay", "settings", "seeds", "metrics", "items", "threshold")
 
 
 def tabulate(plan: Plan, failed: Mapping[str, str], seconds: Mapping[str, float]) -> TableResult:
@@ -161,12 +164,12 @@ def refused_by(plan: Plan, failed: Mapping[str, str]) -> tuple[Refusal, ...]:
 def write_table(result: TableResult, runs: Path | str) -> Path:
     """Writes table.json into the experiment's folder; returns that folder.
 
-    A table made otherwise, on other data or with other settings, is not written over: the folder's
-    name then ends in a hash of what was different.
+    A table made otherwise, on other data, with other settings or seeds, or measured otherwise, is
+    not written over: the folder's name then ends in a hash of what was different.
     """
 
-    def how(table: TableResult) -> list[object]:
-        return [table["name"], table["dataset"], table["overlay"], table["settings"]]
+    def how(table: Mapping[str, Any]) -> list[Any]:
+        return [table.get(key) for key in MADE_FROM]  # None: by an earlier version
 
     where = "synthetic" if result["synthetic"] else Path(result["dataset"]).stem
     folder = Path(runs) / f"{Path(result['name']).name}-{where}"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.errors import Refusal, StoreError
-from mmgenre.files import claimed, replacing, sweep
+from mmgenre.files import claimed, replacing
 from mmgenre.provenance import Provenance
 from mmgenre.store.disk import Disk, cannot_write
 from mmgenre.store.inspecting import group_names
@@ -133,16 +133,14 @@ def _new_file(path: Path) -> Iterator[tuple[h5py.File, Disk]]:
     """An empty file that takes the place of `path` if all goes well."""
     among_blocks = False
     try:
-        with claimed(path):
-            sweep(path)
-            with replacing(path) as temporary, Disk(temporary, path) as disk:
-                # HDF5 1.10 puts checksums on its own tables, too. In those of older files one
-                # changed byte can send every reader into an endless loop.
-                with h5py.File(disk, "w", libver="v110") as file:
-                    among_blocks = True
-                    yield file, disk
-                    among_blocks = False
-                disk.check()
+        with claimed(path), replacing(path) as temporary, Disk(temporary, path) as disk:
+            # HDF5 1.10 puts checksums on its own tables, too. In those of older files one changed
+            # byte can send every reader into an endless loop.
+            with h5py.File(disk, "w", libver="v110") as file:
+                among_blocks = True
+                yield file, disk
+                among_blocks = False
+            disk.check()
     except OSError as error:
         if among_blocks:  # of the caller's reading, not of our writing
             raise

@@ -269,6 +269,32 @@ def test_a_bundle_that_is_no_encoder_is_refused(tmp_path: Path) -> None:
         load_encoder(tmp_path / "absent", "audio")
 
 
+def test_an_encoder_of_another_version_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    """As text encoders were saved whose first layer was a linear one."""
+    ids = row_ids("text")
+    path = tmp_path / "store.h5"
+    write_store(path, "text", [(ids, rows_of_classes("text"))], PROVENANCE, ragged=True)
+    with FeatureStore(path, "text") as store:
+        encoder = make_encoder(CONFIGS["text"], "logistic", store, ids)
+    target = LogisticTarget(2, exclusive=True)
+    network = GenreNetwork(encoder, 2)
+    names = ["a", "b"]
+    folder = save_network(tmp_path / "e", "text", network, target, names, FitLog(), PROVENANCE)
+    found = load_encoder(folder, "text")[1]
+    weights = {
+        name.replace("hidden.0.", "hidden.1."): t.T if name == "hidden.0.weight" else t
+        for name, t in found.weights.items()
+    }
+    assert weights.keys() != found.weights.keys()
+    write_bundle(folder, found.kind, found.config, weights, PROVENANCE, files=found.files)
+    message = (
+        r"e: made by another version of mmgenre: .*hidden\.0\.weight.*; train again: mmgenre ex"
+    )
+    with pytest.raises(BundleError, match=message) as raised:
+        load_encoder(folder, "text")
+    assert len(str(raised.value)) < 600
+
+
 def test_an_encoder_of_entities_wants_the_tables_it_learned_with(tmp_path: Path) -> None:
     base = tmp_path / "base"
     base.mkdir()

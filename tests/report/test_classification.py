@@ -210,6 +210,34 @@ def test_a_label_that_only_one_seed_has_says_so() -> None:
     assert line.support == (first["support"] or 0) / 2
 
 
+def test_labels_that_some_seeds_lack_are_in_the_report_all_the_same() -> None:
+    """The built-in catalogue is drawn by the seed: the next may have another genre."""
+    row = made_table(NAMES, exclusive=True, n_seeds=3)["rows"][0]
+    whole = classification(row)
+    assert whole is not None
+    counts = np.zeros((len(NAMES), len(NAMES)), int)
+    for report, gone in zip(row["reports"], ("Rock", "Folk", None), strict=True):
+        matrix = np.array(report["confusion_matrix"])
+        if gone is not None:
+            del report["per_label"][gone]
+            place = NAMES.index(gone)
+            smaller = np.delete(np.delete(matrix, place, 0), place, 1)
+            report["confusion_matrix"] = smaller.tolist()
+            matrix[place], matrix[:, place] = 0, 0
+        counts += matrix
+    found = classification(row)
+    assert found is not None
+    lines, before = by_name(found.labels), by_name(whole.labels)
+    assert set(lines) == set(NAMES)
+    for name, of in (("Rock", 2), ("Folk", 2), ("Jazz", 3)):
+        f1 = lines[name].figures[2]
+        assert f1 is not None
+        assert (f1.of, f1.seeds) == (of, 3)
+        assert (lines[name].support < before[name].support) == (of == 2)
+    places = [NAMES.index(line.name) for line in found.labels]
+    assert np.array(found.matrix).tolist() == counts[np.ix_(places, places)].tolist()
+
+
 def test_the_markdown_has_every_report_and_matrix() -> None:
     table = made_table([*NAMES[:4], "a|b"], exclusive=True)
     table["rows"][1]["reports"] = []
