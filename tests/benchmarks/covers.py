@@ -19,12 +19,13 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import torch
+from _sides import Side, in_turn, show
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
@@ -45,8 +46,6 @@ N_COVERS, BATCH, ROUNDS = 32, 16, 5
 N_STORED = 512  # covers of the store that reads are timed on
 LEARNING_STEPS, LEARNING_BATCH = 5, 4
 
-Side = Callable[[], object]
-
 
 def cover_files(folder: Path) -> list[Path]:
     """Real covers, else made ones."""
@@ -55,29 +54,6 @@ def cover_files(folder: Path) -> list[Path]:
     make_catalogue(folder / "catalogue", seed=0)
     covers = (p for p in folder.rglob("*") if p.suffix in (".jpg", ".png"))
     return sorted(covers)[:N_COVERS]
-
-
-def in_turn(sides: Mapping[str, Side]) -> dict[str, NDArray[np.float64]]:
-    """Seconds of each side in each round but the first."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(ROUNDS + 1):
-        for name, side in sides.items():
-            started = time.perf_counter()
-            side()
-            seconds[name].append(time.perf_counter() - started)
-    return {name: np.array(times[1:]) for name, times in seconds.items()}
-
-
-def show(title: str, n: int, seconds: Mapping[str, NDArray[np.float64]]) -> None:
-    """A table of rates, and of ratios to the first side, round by round."""
-    print(f"\n{title}")
-    base = next(iter(seconds.values()))
-    for name, times in seconds.items():
-        rates, ratios = n / times, base / times
-        print(
-            f"{name:<34}{np.median(rates):8.1f} /s ({rates.min():.1f} to {rates.max():.1f})"
-            f"{np.median(ratios):8.2f} x ({ratios.min():.2f} to {ratios.max():.2f})"
-        )
 
 
 @torch.inference_mode()
@@ -148,7 +124,7 @@ def speed(folder: Path) -> None:
             "ours, bfloat16": lambda: ours(rounded),
             "ours, int8": lambda: embed(eight, ImageSource(store, exact), ids, batch_size=BATCH),
         }
-        show("Covers embedded by ResNet-101, 224 px", len(files), in_turn(sides))
+        show("Covers embedded by ResNet-101, 224 px", in_turn(sides, ROUNDS), "/s", len(files))
 
     many = [f"{k:04d}" for k in range(N_STORED)]
     rows = squares[np.arange(N_STORED) % len(squares)]
@@ -172,7 +148,7 @@ def speed(folder: Path) -> None:
                 ImageSource(store, augmented).views(batch, rng) for batch in drawn
             ],
         }
-        show("Squares of 256 px, random batches of 32", len(decoded), in_turn(sides))
+        show("Squares of 256 px, random batches of 32", in_turn(sides, ROUNDS), "/s", len(decoded))
 
 
 def learning(folder: Path) -> None:
@@ -208,11 +184,13 @@ def learn(name: ImageNetwork, files: Sequence[Path], labels: torch.Tensor) -> No
 
 
 def main() -> None:
-    """Runs the part that is named."""
+    """Runs the part that is named, or both."""
     amx = torch.cpu._is_amx_tile_supported()
     print(f"{torch.get_num_threads()} threads, AMX: {'yes' if amx else 'no'}")
-    with tempfile.TemporaryDirectory() as folder:
-        {"speed": speed, "learning": learning}[sys.argv[1]](Path(folder))
+    parts = {"speed": speed, "learning": learning}
+    for name in sys.argv[1:] or parts:
+        with tempfile.TemporaryDirectory() as folder:
+            parts[name](Path(folder))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -30,6 +30,7 @@ import numpy as np
 import psutil
 import soundfile
 import soxr
+from _sides import Side, in_turn, show
 from numpy.typing import NDArray
 
 from mmgenre.datasets.synthetic import make_catalogue
@@ -43,7 +44,6 @@ REAL = Path(__file__).parents[3] / "shared/data/real/audio"
 CLIP_S, ROUNDS, COPIES = 30, 7, 8
 GROWTH = (100, 1000, 10_000)
 
-Side = Callable[[], object]
 Floats = NDArray[np.float32]
 
 
@@ -60,29 +60,6 @@ def clips(folder: Path) -> list[Path]:
             made.append(folder / path.name)
             soundfile.write(made[-1], samples, rate_hz)
     return made
-
-
-def in_turn(sides: Mapping[str, Side], rounds: int = ROUNDS) -> dict[str, NDArray[np.float64]]:
-    """Seconds of each side in each round but the first."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds + 1):
-        for name, side in sides.items():
-            started = time.perf_counter()
-            side()
-            seconds[name].append(time.perf_counter() - started)
-    return {name: np.array(times[1:]) for name, times in seconds.items()}
-
-
-def show(title: str, n: int, seconds: Mapping[str, NDArray[np.float64]]) -> None:
-    """A table of times a clip, and of ratios to the first side, round by round."""
-    print(f"\n{title}")
-    base = next(iter(seconds.values()))
-    for name, times in seconds.items():
-        ms, ratios = 1000 * times / n, base / times
-        print(
-            f"{name:<44}{np.median(ms):8.2f} ms ({ms.min():.2f} to {ms.max():.2f})"
-            f"{np.median(ratios):8.2f} x ({ratios.min():.2f} to {ratios.max():.2f})"
-        )
 
 
 def by_librosa(samples: Floats) -> Floats:
@@ -135,7 +112,7 @@ def transform(folder: Path) -> None:
         "ours": lambda: [cqt_magnitude(x) for x in mono],
         "ours, exact": lambda: [cqt_magnitude(x, exact=True) for x in mono],
     }
-    show(f"{len(mono)} clips, mono at 22 050 Hz", len(mono), in_turn(sides))
+    show(f"{len(mono)} clips, mono at 22 050 Hz", in_turn(sides, ROUNDS), "ms", len(mono))
     if twice:
         sides = {
             "mean, soxr, librosa.cqt": lambda: [
@@ -143,7 +120,7 @@ def transform(folder: Path) -> None:
             ],
             "ours": lambda: [from_stereo(x) for x in twice],
         }
-        show(f"{len(twice)} clips, stereo at 44 100 Hz", len(twice), in_turn(sides))
+        show(f"{len(twice)} clips, stereo at 44 100 Hz", in_turn(sides, ROUNDS), "ms", len(twice))
 
 
 def decode(files: Sequence[Path]) -> None:
@@ -197,7 +174,7 @@ def files(folder: Path) -> None:
                 spread, obvious_loop, many, workers
             )
         title = f"{len(many)} files of {CLIP_S} s at most, {workers} process(es)"
-        show(title, len(many), in_turn(sides, rounds=5 if workers == 1 else 3))
+        show(title, in_turn(sides, 5), "ms", len(many))
 
 
 def growth(folder: Path) -> None:

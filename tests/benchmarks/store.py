@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import h5py
 import numpy as np
+from _sides import Side, in_turn, show
 from numpy.typing import NDArray
 
 from mmgenre.encoders.audio import AudioSource
@@ -26,32 +26,6 @@ from mmgenre.store import FeatureStore, merge_stores, write_store
 N_CLIPS, FRAMES, BATCH, BATCHES, ROUNDS = 1_000, 322, 32, 40, 7
 N_COVERS, N_VECTORS = 512, 8_000
 PROVENANCE = Provenance("benchmark", 1, {})
-
-Side = Callable[[], object]
-
-
-def in_turn(sides: Mapping[str, Side]) -> dict[str, NDArray[np.float64]]:
-    """Seconds of each side in each round but the first."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(ROUNDS + 1):
-        for name, side in sides.items():
-            started = time.perf_counter()
-            side()
-            seconds[name].append(time.perf_counter() - started)
-    return {name: np.array(times[1:]) for name, times in seconds.items()}
-
-
-def show(title: str, n: int, sides: Mapping[str, Side]) -> None:
-    """A table of rates, and of ratios to the first side, round by round."""
-    seconds = in_turn(sides)
-    print(f"\n{title}")
-    base = next(iter(seconds.values()))
-    for name, times in seconds.items():
-        rates, ratios = n / times, base / times
-        print(
-            f"{name:<34}{np.median(rates):9,.0f} /s ({rates.min():,.0f} to {rates.max():,.0f})"
-            f"{np.median(ratios):8.2f} x ({ratios.min():.2f} to {ratios.max():.2f})"
-        )
 
 
 def clips_part(path: Path, first: int, last: int) -> Path:
@@ -98,12 +72,16 @@ def patches(folder: Path) -> None:
 
         show(
             f"Patches of {FRAMES} x 96 float16, batches of {BATCH}",
+            in_turn(
+                {
+                    "plain h5py, a slice each": slices,
+                    "AudioSource.views": lambda: read(store),
+                    "... of a file just opened": read_anew,
+                },
+                ROUNDS,
+            ),
+            "/s",
             BATCH * BATCHES,
-            {
-                "plain h5py, a slice each": slices,
-                "AudioSource.views": lambda: read(store),
-                "... of a file just opened": read_anew,
-            },
         )
 
 
@@ -132,8 +110,9 @@ def rows(folder: Path) -> None:
 
             show(
                 f"{title}, batches of {batch}",
+                in_turn({"plain h5py, a row each": plain, "store.take": ours}, ROUNDS),
+                "/s",
                 batch * len(drawn),
-                {"plain h5py, a row each": plain, "store.take": ours},
             )
 
 
@@ -155,14 +134,18 @@ def writes(folder: Path) -> None:
 
     show(
         "Small writes",
+        in_turn(
+            {
+                "write_store": repeat(
+                    lambda: write_store(folder / "s.h5", "v", [(ids, values)], PROVENANCE)
+                ),
+                "plain h5py, nothing synced": repeat(plain),
+                "claiming alone": repeat(claim),
+            },
+            ROUNDS,
+        ),
+        "/s",
         50,
-        {
-            "write_store": repeat(
-                lambda: write_store(folder / "s.h5", "v", [(ids, values)], PROVENANCE)
-            ),
-            "plain h5py, nothing synced": repeat(plain),
-            "claiming alone": repeat(claim),
-        },
     )
 
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from _sides import Side, in_turn, show
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
@@ -51,33 +51,8 @@ LARGE = TrainingConfig(
     max_epochs=15,
 )
 
-Side = Callable[[], object]
 Rows = NDArray[np.intp]
 bce = functional.binary_cross_entropy_with_logits
-
-
-def in_turn(sides: Mapping[str, Side], rounds: int) -> dict[str, NDArray[np.float64]]:
-    """Seconds of each side in each round but the first."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds + 1):
-        for name, side in sides.items():
-            started = time.perf_counter()
-            side()
-            seconds[name].append(time.perf_counter() - started)
-    return {name: np.array(times[1:]) for name, times in seconds.items()}
-
-
-def show(title: str, seconds: Mapping[str, NDArray[np.float64]]) -> None:
-    """A table of times, and of ratios to the first side, round by round."""
-    print(f"\n{title}")
-    base = next(iter(seconds.values()))
-    for name, times in seconds.items():
-        ratios = base / times
-        print(
-            f"{name:<46}{np.median(times):9.3f} s"
-            f"{np.median(ratios):8.2f} x ({ratios.min():.2f} to {ratios.max():.2f})",
-            flush=True,
-        )
 
 
 def step(module: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
@@ -120,7 +95,7 @@ def audio() -> None:
             "ours": lambda o=ours, f=fused: step(o, f, x, y),  # type: ignore[misc]
         }
         title = f"{name}: a step of {BATCH} patches (outputs {apart:.0e} apart)"
-        show(title, in_turn(sides, rounds))
+        show(title, in_turn(sides, rounds), "s")
 
 
 @dataclass(frozen=True)
@@ -207,7 +182,7 @@ def text() -> None:
         sides[name] = side
     seconds = in_turn(sides, 15)
     epochs = {name: times * steps[name] for name, times in seconds.items()}
-    show(f"Text: an epoch of {N_ALBUMS:,} albums, from a step each", epochs)
+    show(f"Text: an epoch of {N_ALBUMS:,} albums, from a step each", epochs, "s")
 
 
 def made_vectors(
@@ -311,10 +286,12 @@ def accuracy() -> None:
 
 
 def main() -> None:
-    """Runs the part that is named."""
+    """Runs the part that is named, or all."""
     amx = torch.cpu._is_amx_tile_supported()
     print(f"{torch.get_num_threads()} threads, AMX: {'yes' if amx else 'no'}")
-    {"audio": audio, "text": text, "fusion": fusion, "accuracy": accuracy}[sys.argv[1]]()
+    parts = {"audio": audio, "text": text, "fusion": fusion, "accuracy": accuracy}
+    for name in sys.argv[1:] or parts:
+        parts[name]()
 
 
 if __name__ == "__main__":
