@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -105,6 +106,26 @@ def test_extract_features_says_what_is_next(small: Small, tmp_path: Path, call: 
     ]
 
 
+def test_shards_read_and_say_what_is_next(small: Small, tmp_path: Path, call: Call) -> None:
+    words = ("extract-features", "--manifest", small.manifest, "--run", tmp_path / "run")
+    words = (*words, "--recipe", "quick", "-m", "t", "--workers", 1)
+    first = call(*words, "--shard", "1/2")
+    assert first.code == 0
+    found = re.fullmatch(r"text: (\d+) of (\d+) parts are read", first.out.splitlines()[0])
+    assert found is not None
+    done, total = map(int, found.groups())
+    assert 0 < done < total
+    assert first.out.splitlines()[1:] == [
+        "next: the other shards, and then the same command without --shard"
+    ]
+    as_json = call(*words, "--shard", "2/2", "--json").json
+    assert as_json["parts"] == {"text": {"done": total, "of": total}}
+    assert as_json["shard"] == "2/2"
+    again = call(*words, "--shard", "2/2")
+    assert again.out.splitlines()[1:] == ["next: the same command without --shard"]
+    assert not (tmp_path / "run" / "inputs" / "text.h5").exists()
+
+
 def test_fuse_prints_a_table_and_what_is_next(small: Small, tmp_path: Path, call: Call) -> None:
     run = small.copy(tmp_path / "run")
     done = call("fuse", "--run", run, "--seeds", 2)
@@ -145,6 +166,8 @@ def test_refused_items_are_code_3_and_on_stderr(small: Small, tmp_path: Path, ca
         (("extract-features", "--encoder", "audio"), "--encoder 'audio': write a=FOLDER"),
         (("extract-features", "--encoder", "x=folder"), "modalities 'x': give each of"),
         (("extract-features", "--workers", "0"), "'--workers'"),
+        (("extract-features", "--shard", "3/2"), "'3/2': give I/N with I from 1 to N"),
+        (("extract-features", "--shard", "1/2", "--dask", "local"), "no --encoder, no --dask"),
         (("extract-features", "--recipes", "quick"), "--recipes"),
         (("fuse", "--seeds", "0"), "'--seeds'"),
         (("fuse", "--head", "sine"), "'--head'"),
