@@ -165,7 +165,8 @@ def _acquire(path: Path, shared: bool) -> int:
                 try:
                     _write_name(descriptor)
                 except OSError:  # the disk is full
-                    lock.unlink()
+                    if not shared:  # others may hold it
+                        lock.unlink()
                     raise
                 return descriptor
         except BlockingIOError:
