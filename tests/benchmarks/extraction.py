@@ -41,7 +41,7 @@ from mmgenre.inputs.extraction import extract_inputs
 from mmgenre.manifest import Item, Manifest
 
 REAL = Path(__file__).parents[3] / "shared/data/real/audio"
-CLIP_S, ROUNDS, COPIES = 30, 7, 8
+CLIP_S, ROUNDS, COPIES = 30, 7, 16
 GROWTH = (100, 1000, 10_000)
 
 Floats = NDArray[np.float32]
@@ -174,7 +174,7 @@ def files(folder: Path) -> None:
                 spread, obvious_loop, many, workers
             )
         title = f"{len(many)} files of {CLIP_S} s at most, {workers} process(es)"
-        show(title, in_turn(sides, 5), "ms", len(many))
+        show(title, in_turn(sides, 3), "ms", len(many))
 
 
 def growth(folder: Path) -> None:
