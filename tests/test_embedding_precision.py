@@ -56,7 +56,7 @@ def test_int8_embeds_again_without_training(
     exact, rounded = covers(small.run), covers(run)
     norms = np.linalg.norm(exact, axis=1) * np.linalg.norm(rounded, axis=1)
     assert (exact != rounded).any()
-    # What a run checks is the mean. An epoch on 32 px teaches little, and single covers are farther.
+    # A run checks the mean. An epoch on 32 px teaches little, and single covers are farther off.
     cosines = (exact * rounded).sum(axis=1) / norms
     assert cosines.mean() > 0.98
     assert cosines.min() > 0.9
