@@ -107,8 +107,8 @@ def test_extract_features_says_what_is_next(small: Small, tmp_path: Path, call: 
 
 
 def test_shards_read_and_say_what_is_next(small: Small, tmp_path: Path, call: Call) -> None:
-    words = ("extract-features", "--manifest", small.manifest, "--run", tmp_path / "run")
-    words = (*words, "--recipe", "quick", "-m", "t", "--workers", 1)
+    words: list[object] = ["extract-features", "--manifest", small.manifest]
+    words += ["--run", tmp_path / "run", "--recipe", "quick", "-m", "t", "--workers", 1]
     first = call(*words, "--shard", "1/2")
     assert first.code == 0
     found = re.fullmatch(r"text: (\d+) of (\d+) parts are read", first.out.splitlines()[0])
