@@ -19,7 +19,7 @@ from mmgenre.inputs.parts import Part, read_part
 Engine = Callable[[Sequence[Part]], Iterator[Part]]
 LOCAL = "local"
 DASK_TIMEOUT_S = 10.0  # until a scheduler answers
-WATCH_S = 0.5  # between two looks at whether the leading process is there
+WATCH_S = 0.1  # between two looks at whether the leading process is there
 IDLE_S = 60  # until processes without work end
 # A worker is one of many: it must not start a thread a core for each small matrix product.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
