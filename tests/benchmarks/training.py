@@ -48,7 +48,7 @@ LARGE = TrainingConfig(
     learning_rate=100.0,
     schedule="cosine",
     batch_size=1024,
-    max_epochs=15,
+    max_epochs=10,
 )
 
 Rows = NDArray[np.intp]
