@@ -14,8 +14,8 @@ import socket
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -26,6 +26,11 @@ from mmgenre.errors import StoreError
 
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # what flock says where it cannot work
 PATIENCE_S = 1.0  # of one who would share a claim
+NAMING_S = 0.05  # until one who has just locked has written its name, or is done already
+
+
+class ClaimedError(StoreError):
+    """Somebody else writes a path just now."""
 
 
 @contextmanager
@@ -72,16 +77,32 @@ def append_line(path: Path, line: str) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, waiting: Callable[[str], object] | None = None) -> Iterator[None]:
     """Only one process at a time is inside; the others wait. A lock ends with its process.
+
+    Args:
+        path: a file of its own; it names who is inside.
+        waiting: told once, before a wait that is more than a moment, who is inside since when.
 
     Raises:
         StoreError: the file system has no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        _flock(file.fileno(), fcntl.LOCK_EX, path)
-        yield
+        descriptor = file.fileno()
+        if waiting is not None and not _locks_at_once(descriptor, path):
+            sleep(NAMING_S)
+            if not _locks_at_once(descriptor, path):
+                owner = _owner(path)
+                waiting(f"{owner}, at it since {owner.since}" if owner else "another process")
+        _flock(descriptor, fcntl.LOCK_EX, path)
+        os.ftruncate(descriptor, 0)  # whoever was killed inside
+        with suppress(OSError):  # the disk is full: it is for others to read, and no more
+            _write_name(descriptor)
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)
 
 
 @dataclass
@@ -105,8 +126,8 @@ def claimed(path: Path, shared: bool = False) -> Iterator[None]:
     claim, which it does not block, and which sweeps away what the killed one left.
 
     Raises:
-        StoreError: somebody else claims the path: who, since when, and what to do; or the file
-            system has no locks.
+        ClaimedError: somebody else claims the path: who, since when, and what to do.
+        StoreError: the file system has no locks.
     """
     path = path.parent.resolve() / path.name
     key = path, threading.get_ident()
@@ -128,6 +149,14 @@ def claimed(path: Path, shared: bool = False) -> Iterator[None]:
         # A forked child owns nothing, and comes here too.
         if not claim.depth and _CLAIMS.pop(key, None) is claim:
             _release(path, claim)
+
+
+def _locks_at_once(descriptor: int, path: Path) -> bool:
+    try:
+        _flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _flock(descriptor: int, how: int, path: Path) -> None:
@@ -174,7 +203,7 @@ def _acquire(path: Path, shared: bool) -> int:
             if shared and monotonic() < until:  # who leaves a shared claim is alone for a moment
                 sleep(0.01)
                 continue
-            raise StoreError(_refusal(path, lock)) from None
+            raise ClaimedError(_refusal(path, lock)) from None
         except BaseException:
             os.close(descriptor)
             raise
@@ -229,30 +258,52 @@ def _write_name(descriptor: int) -> None:
     os.write(descriptor, json.dumps(owner).encode() + b"\n")
 
 
-def _refusal(path: Path, lock: Path) -> str:
-    """Who claims the path: the first name in the lock file that still lives."""
+@dataclass(frozen=True)
+class _Owner:
+    host: str
+    pid: int
+    since: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+    @property
+    def is_here(self) -> bool:
+        return self.host == socket.gethostname()
+
+
+def _owner(lock: Path) -> _Owner | None:
+    """The first name in a lock file that still lives, as far as one can know from here."""
     try:
         text = lock.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        text = ""
+        return None
     for line in text.splitlines():
         try:
-            owner = json.loads(line)
-            host, pid = str(owner["host"]), int(owner["pid"])
-            since, command = str(owner["since"]), str(owner["command"])
+            said = json.loads(line)
+            owner = _Owner(
+                str(said["host"]), int(said["pid"]), str(said["since"]), str(said["command"])
+            )
         except (ValueError, TypeError, LookupError):
             continue
-        here = host == socket.gethostname()
-        if here and not _is_alive(pid):
-            continue
-        end_it = f"stop it (kill {pid}{'' if here else f' on {host}'})"
-        if here and pid == os.getpid():
-            end_it = "leave it to that thread"
-        return (
-            f"{path}: process {pid} on {host} has been writing it since {since}: {command}\n"
-            f"Wait for it to end, or {end_it}, then run this again"
-        )
-    return f"{path}: another process is just writing it; wait a moment, then run this again"
+        if not owner.is_here or _is_alive(owner.pid):
+            return owner
+    return None
+
+
+def _refusal(path: Path, lock: Path) -> str:
+    """Who claims the path, and what to do."""
+    owner = _owner(lock)
+    if owner is None:
+        return f"{path}: another process is just writing it; wait a moment, then run this again"
+    end_it = f"stop it (kill {owner.pid}{'' if owner.is_here else f' on {owner.host}'})"
+    if owner.is_here and owner.pid == os.getpid():
+        end_it = "leave it to that thread"
+    return (
+        f"{path}: {owner} has been writing it since {owner.since}: {owner.command}\n"
+        f"Wait for it to end, or {end_it}, then run this again"
+    )
 
 
 def _is_alive(pid: int) -> bool:

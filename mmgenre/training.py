@@ -214,9 +214,22 @@ def evaluate_loss(module: nn.Module, loss: Loss, examples: Examples, batch_size:
 
 
 def to_device(batch: Batch, module: nn.Module) -> Batch:
-    """The batch where the module's weights are."""
+    """The batch where the module's weights are; dense on devices that take nothing else."""
     device = next(module.parameters()).device
+    if not sparse_is_possible(device.type):
+        batch = {k: x.to_dense() if x.is_sparse else x for k, x in batch.items()}
     return {name: tensor.to(device) for name, tensor in batch.items()}
+
+
+def sparse_is_possible(device_type: str) -> bool:
+    """Whether a device takes sparse tensors: CPUs and CUDA do, Apple's MPS at best in part.
+
+    That MPS works with the dense rows it then gets is not tried: no such device was at hand.
+
+    >>> sparse_is_possible("cuda"), sparse_is_possible("mps")
+    (True, False)
+    """
+    return device_type in ("cpu", "cuda")
 
 
 def seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:

@@ -77,6 +77,20 @@ def test_parts_of_other_settings_than_those_asked_for(tmp_path: Path) -> None:
     merge_stores([path], tmp_path / "merged.h5", "r", provenance=PROVENANCE)
 
 
+def test_rows_other_than_those_asked_for(tmp_path: Path) -> None:
+    refused = [Refusal("x", "audio", "silent", "")]
+    path = write_store(tmp_path / "p", "r", [(IDS[:3], clips()[:3])], PROVENANCE, refused=refused,
+                       ragged=True)  # fmt: skip
+    target, there = tmp_path / "merged.h5", {*IDS[:3], "x"}
+    for asked_for in (there | {"y"}, there - {"x"}, there - {IDS[0]}, set()):
+        with pytest.raises(StoreError, match=r"rows of the \d asked for \(first: '(y|x|é0)'\)"):
+            merge_stores([path], target, "r", asked_for=asked_for)
+        assert not target.exists()
+    merge_stores([path], target, "r", asked_for=there)
+    with FeatureStore(target, "r") as store:
+        assert store.ids == tuple(IDS[:3])
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "settings": ({"provenance": Provenance("s", 2, {})}, r"two: /r has fingerprint .*one has"),
     "width": ({"rows": clips(width=4)[9:12]}, r"two: /r has row shape \(None, 4\).*one has"),

@@ -19,6 +19,8 @@ class WordLayer(nn.Module):
     Rows may be dense, or sparse and coalesced. Sparse ones, on one CPU, read and give gradients to
     the weights of the words that are there; the function is the same. Dropping a word that is not
     there changes nothing, so dropout of the words that are there is dropout of all.
+    Devices without sparse tensors, as Apple's, get dense rows (`mmgenre.training.to_device`); this
+    is untried, as none was at hand.
 
     `weight` is (n_words, width), a word's weights side by side: `nn.Linear` has it the other way.
     """

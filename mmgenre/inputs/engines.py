@@ -1,7 +1,7 @@
 """Who reads the parts: this process, processes beside it, or a Dask cluster.
 
-An engine yields parts as they are done. If a process of it ends, it raises `WorkerLostError`, and
-what is left is for its caller.
+An engine yields parts as they are there, and passes over those that others are reading. If a
+process of it ends, it raises `WorkerLostError`, and what is left is for its caller.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class WorkerLostError(Exception):
 def here(parts: Sequence[Part]) -> Iterator[Part]:
     """One after another in this process."""
     for part in parts:
-        read_part(part)
-        yield part
+        if read_part(part):
+            yield part
 
 
 def processes(parts: Sequence[Part], workers: int) -> Iterator[Part]:
@@ -51,8 +51,9 @@ def processes(parts: Sequence[Part], workers: int) -> Iterator[Part]:
                 return
             done, _ = loky.wait(waiting, return_when=loky.FIRST_COMPLETED)
             for future in done:
-                future.result()
-                yield waiting.pop(future)
+                part = waiting.pop(future)
+                if future.result():
+                    yield part
     except loky.process_executor.TerminatedWorkerError as error:
         raise WorkerLostError(str(error)) from None
     except BaseException:
@@ -80,8 +81,8 @@ def _end_with(leader: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def alone(part: Part) -> None:
-    """In a process of its own.
+def alone(part: Part) -> bool:
+    """In a process of its own; whether it is there then, or others are reading it.
 
     Raises:
         WorkerLostError: it ended.
@@ -92,7 +93,7 @@ def alone(part: Part) -> None:
         1, env=ONE_THREAD, initializer=_end_with, initargs=(os.getpid(),)
     ) as executor:
         try:
-            executor.submit(read_part, part).result()
+            return bool(executor.submit(read_part, part).result())
         except loky.process_executor.TerminatedWorkerError as error:
             raise WorkerLostError(_how(str(error))) from None
 
@@ -133,7 +134,8 @@ def dask(parts: Sequence[Part], address: str, workers: int) -> Iterator[Part]:
         arriving: Any = distributed.as_completed()  # type: ignore[no-untyped-call]
 
         def submit_more() -> None:
-            n_wanted = 2 * max(1, len(client.scheduler_info()["workers"]))  # may grow meanwhile
+            # Workers may come meanwhile. Each reads as many parts at once as it has threads.
+            n_wanted = 2 * max(1, sum(client.nthreads().values()))
             for part in islice(rest, max(0, n_wanted - len(waiting))):
                 future = client.submit(read_part, part, pure=False)
                 waiting[future] = part
@@ -143,11 +145,12 @@ def dask(parts: Sequence[Part], address: str, workers: int) -> Iterator[Part]:
         for future in arriving:
             part = waiting.pop(future)
             try:
-                future.result()
+                is_there = future.result()
             except distributed.KilledWorker as error:
                 lost.append(str(error))  # the others go on
             else:
-                yield part
+                if is_there:
+                    yield part
             submit_more()
     if lost:
         raise WorkerLostError(lost[0])

@@ -1,26 +1,24 @@
 """The input stage: media of a manifest -> one feature store a modality, safe to kill.
 
 Rows are read in parts of `PART_ROWS`; a finished part is a store file of its own, committed by
-rename, and is not done again. At the end the parts are merged into one file and removed.
+rename, and is not done again. At the end the parts are merged into one file and removed; the merge
+compares all of it with checksums and with the rows that were asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import loky
-
 from mmgenre.config import Settings
-from mmgenre.errors import MmgenreError, StoreError
+from mmgenre.errors import StoreError
 from mmgenre.files import claimed
-from mmgenre.inputs import engines
-from mmgenre.inputs.entities import PATHS, annotator_of, entity_provenance
-from mmgenre.inputs.parts import Part, Row, is_ragged
+from mmgenre.inputs.entities import PATHS, entity_provenance
+from mmgenre.inputs.parts import Part, Row, is_ragged, part_name
+from mmgenre.inputs.reading import files_beside, read_parts
 from mmgenre.inputs.text import TextInput
 from mmgenre.manifest import Manifest, Modality
 from mmgenre.progress import Progress, silent
@@ -29,7 +27,6 @@ from mmgenre.store import fingerprint_of, group_names, merge_stores
 
 STAGE_VERSION = 2
 PART_ROWS = 16
-MOST_IN_VAIN = 3
 
 
 def work_list(manifest: Manifest, modality: Modality) -> list[Row]:
@@ -110,7 +107,7 @@ def extract_inputs(
     with claimed(target):
         if not _is_current(target, modality, provenance):
             parts = parts_of(manifest, modality, config, target, provenance)
-            read_parts(parts, workers=workers, dask=dask, progress=progress)
+            _read_all(parts, workers, dask, progress)
             if _is_damaged(target):
                 target.unlink()
             try:
@@ -118,10 +115,23 @@ def extract_inputs(
             except StoreError:
                 if not [part for part in parts if part.discard_if_damaged()]:
                     raise
-                read_parts(parts, workers=workers, dask=dask, progress=progress)
+                _read_all(parts, workers, dask, progress)
                 _merge(parts, target, modality, config, provenance)
         shutil.rmtree(folder, ignore_errors=True)  # also those left by a kill after the merge
     return target
+
+
+def _read_all(
+    parts: Sequence[Part], workers: int | None, dask: str | None, progress: Progress
+) -> None:
+    """Reads the parts; refused if others do, who are no shards: left by a reader that was killed.
+
+    Raises:
+        StoreError: says who.
+    """
+    while elsewhere := read_parts(parts, workers=workers, dask=dask, progress=progress):
+        with claimed(elsewhere[0].path):
+            pass  # it is free by now
 
 
 def _is_current(target: Path, modality: Modality, provenance: Provenance) -> bool:
@@ -147,8 +157,14 @@ def _merge(
     config: Settings,
     provenance: Provenance,
 ) -> None:
-    paths = [part.path for part in parts]
-    merge_stores(paths, target, modality, provenance=provenance, ragged=is_ragged(config))
+    merge_stores(
+        [part.path for part in parts],
+        target,
+        modality,
+        provenance=provenance,
+        ragged=is_ragged(config),
+        asked_for={row_id for part in parts for row_id, _ in part.rows},
+    )
 
 
 def extract_shard(
@@ -164,8 +180,9 @@ def extract_shard(
     """Reads every n-th part of what `extract_inputs` would read, and merges nothing.
 
     Shards run beside each other, on one machine or on many that see the same files, each once or
-    again; `extract_inputs` then finds all of them done. Returns how many parts are there, of all
-    shards, and how many there will be.
+    again; `extract_inputs` then finds all of them done. They may be counted differently (1/4 beside
+    1/8): a part that another one is just reading is left to it. Returns how many parts are there,
+    of all shards, and how many there will be.
 
     Raises:
         StoreError: another process reads the same shard, or the whole.
@@ -178,7 +195,8 @@ def extract_shard(
     with claimed(target, shared=True), claimed(own):
         mine = parts[shard.number - 1 :: shard.of]
         read_parts(mine, workers=workers, progress=progress)
-    return sum(part.path.is_file() for part in parts), len(parts)
+    found = files_beside(parts[0]) if parts else set()
+    return sum(part.path.name in found for part in parts), len(parts)
 
 
 @dataclass(frozen=True)
@@ -222,87 +240,13 @@ def parts_of(
 ) -> list[Part]:
     """All of the work, `PART_ROWS` rows a part."""
     folder = parts_folder(target).absolute()
+    fingerprint = provenance.fingerprint
     work = [
         (row_id, tuple(s.absolute() if isinstance(s, Path) else s for s in media))
         for row_id, media in work_list(manifest, modality)
     ]
+    shares = [tuple(work[k : k + PART_ROWS]) for k in range(0, len(work), PART_ROWS)]
     return [
-        Part(
-            folder / f"{start // PART_ROWS:06d}.h5",
-            modality,
-            config,
-            tuple(work[start : start + PART_ROWS]),
-            provenance,
-        )
-        for start in range(0, len(work), PART_ROWS)
+        Part(folder / part_name(number, fingerprint, rows), modality, config, rows, provenance)
+        for number, rows in enumerate(shares)
     ]
-
-
-def read_parts(
-    parts: Sequence[Part],
-    *,
-    workers: int | None = None,
-    dask: str | None = None,
-    progress: Progress = silent,
-) -> None:
-    """Reads the parts that are not there yet, whatever ends the processes that read them.
-
-    A part whose reader ended is read in a process of its own; if that one ends, too, the row that
-    it was at is refused.
-
-    Raises:
-        MmgenreError: readers end, again and again, before they come to a row.
-    """
-    if not parts:
-        return
-    if isinstance(parts[0].config, TextInput):
-        annotator_of(parts[0].config.entities)  # its faults are the run's, not each item's
-    todo = {part.path: part for part in parts if not part.is_done()}
-    workers = min(workers or loky.cpu_count(), max(1, len(todo)))
-    task = f"reading {parts[0].modality}"
-    total = sum(len(part.rows) for part in parts)
-    n_done = total - sum(len(part.rows) for part in todo.values())
-    progress(task, n_done, total)
-
-    def done(part: Part) -> None:
-        nonlocal n_done
-        del todo[part.path]
-        n_done += len(part.rows)
-        progress(task, n_done, total)
-
-    n_in_vain = 0
-    while todo:
-        before = len(todo)
-        suspects = [part for part in todo.values() if part.being_read.is_file()]
-        with ThreadPoolExecutor(workers) as threads:
-            for part, _ in zip(suspects, threads.map(_read_alone, suspects), strict=True):
-                done(part)
-        waiting = list(todo.values())
-        try:
-            for part in _engine(waiting, workers, dask):
-                done(part)
-        except engines.WorkerLostError as error:
-            was_reading = any(part.being_read.is_file() for part in waiting)
-            n_in_vain = 0 if was_reading or len(todo) < before else n_in_vain + 1
-            if n_in_vain == MOST_IN_VAIN:
-                raise MmgenreError(
-                    f"{task}: processes that read end before they begin, {n_in_vain} times in a "
-                    f"row: {error}; is there too little memory? Try --workers 1"
-                ) from None
-
-
-def _engine(parts: Sequence[Part], workers: int, dask: str | None) -> Iterator[Part]:
-    if dask is not None:
-        return engines.dask(parts, dask, workers)
-    return engines.here(parts) if workers == 1 else engines.processes(parts, workers)
-
-
-def _read_alone(part: Part) -> None:
-    while not part.is_done():
-        try:
-            engines.alone(part)
-        except engines.WorkerLostError as error:
-            if not part.blame(f"reading it ended the process, twice ({error})"):
-                raise MmgenreError(
-                    f"{part.path}: the process that reads it ended before the first row: {error}"
-                ) from None

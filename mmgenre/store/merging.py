@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def merge_stores(
     *,
     provenance: Provenance | None = None,
     ragged: bool = False,
+    asked_for: AbstractSet[str] | None = None,
 ) -> Path:
     """Writes the rows of group `name` of all parts, in their order, into one group of `target`.
 
@@ -33,10 +35,12 @@ def merge_stores(
         name: the group, in the parts and in the target.
         provenance: needed where there are no parts; else what theirs must be equal to, if given.
         ragged: used where there are no parts; else theirs counts.
+        asked_for: ids that the parts must hold or have refused, and no others; None: any.
 
     Raises:
         StoreError: a part is damaged or differs from the checksum that it was written with; two
-            parts differ in fingerprint, width, type or raggedness, or hold the same id.
+            parts differ in fingerprint, width, type or raggedness, or hold the same id; rows that
+            were asked for are missing, or others are there.
     """
     if not parts:
         if provenance is None:
@@ -50,9 +54,8 @@ def merge_stores(
             f"wanted {provenance.fingerprint}; remove the file and make it again"
         )
     refused: list[Refusal] = []
-    return write_store(
-        target, name, _blocks(parts, name, refused), found, refused=refused, ragged=ragged
-    )
+    blocks = _blocks(parts, name, refused, asked_for)
+    return write_store(target, name, blocks, found, refused=refused, ragged=ragged)
 
 
 def merge_files(
@@ -76,7 +79,12 @@ def merge_files(
     return group_info(merge_stores(parts, target, name), name)
 
 
-def _blocks(parts: Sequence[Path | str], name: str, refused: list[Refusal]) -> Iterator[Block]:
+def _blocks(
+    parts: Sequence[Path | str],
+    name: str,
+    refused: list[Refusal],
+    asked_for: AbstractSet[str] | None,
+) -> Iterator[Block]:
     """All rows; fills `refused` as it goes."""
     likeness: dict[str, tuple[Path, object]] = {}  # what must be equal -> who has it first, value
     seen: dict[str, Path] = {}
@@ -98,6 +106,12 @@ def _blocks(parts: Sequence[Path | str], name: str, refused: list[Refusal]) -> I
                     )
             refused += part.refused
             yield from part.blocks()
+    there = {*seen, *(refusal.id for refusal in refused)}
+    if asked_for is not None and (wrong := asked_for ^ there):
+        raise StoreError(
+            f"{Path(parts[0]).parent}: the parts of /{name} miss or add {len(wrong):,} rows of the "
+            f"{len(asked_for):,} asked for (first: {min(wrong)!r}); remove them and read again"
+        )
 
 
 def _traits(part: FeatureStore) -> Mapping[str, object]:

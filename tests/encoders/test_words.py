@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mmgenre import training
 from mmgenre.encoders.words import WordLayer, sparse_tensor
 from mmgenre.optimisation import TrainingConfig, make_optimizer
+from mmgenre.training import sparse_is_possible, to_device
 
 N_WORDS, WIDTH = 30, 8
 
@@ -117,3 +119,44 @@ def test_rows_on_several_processes_are_dense(monkeypatch: pytest.MonkeyPatch) ->
     layer(sparse_tensor(texts(3)[0])).sum().backward()
     assert layer.weight.grad is not None
     assert not layer.weight.grad.is_sparse
+
+
+def test_a_device_without_sparse_tensors_gets_dense_rows() -> None:
+    rows, dense = texts(3)
+    batch = {"x": sparse_tensor(rows), "target": torch.ones(3, 2)}
+    on_cpu = to_device(batch, WordLayer(N_WORDS, WIDTH, 0.0))
+    assert on_cpu["x"].is_sparse
+    # Shapes without values, a device that every machine has, and none of those known to do it.
+    elsewhere = to_device(batch, WordLayer(N_WORDS, WIDTH, 0.0).to("meta"))
+    assert {name: x.device.type for name, x in elsewhere.items()} == {"x": "meta", "target": "meta"}
+    assert not elsewhere["x"].is_sparse
+    assert elsewhere["x"].shape == dense.shape
+    assert [sparse_is_possible(kind) for kind in ("cpu", "cuda", "mps")] == [True, True, False]
+
+
+def test_a_training_on_such_a_device_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Texts:
+        def __len__(self) -> int:
+            return 12
+
+        def batch(self, rows: NDArray[np.intp], rng: object) -> training.Batch:
+            return {"x": sparse_tensor(texts(12)[0][rows])}
+
+    seen: set[bool] = set()
+
+    def loss(layer: nn.Module, batch: training.Batch) -> Tensor:
+        seen.add(batch["x"].is_sparse)
+        value: Tensor = (layer(batch["x"]) - 1).square().mean()
+        return value
+
+    weights: list[Tensor] = []
+    for possible in (True, False):
+        monkeypatch.setattr(training, "sparse_is_possible", lambda _, answer=possible: answer)
+        torch.manual_seed(0)
+        layer = WordLayer(N_WORDS, WIDTH, 0.0)
+        config = TrainingConfig(max_epochs=4, batch_size=4, learning_rate=0.05)
+        training.fit(layer, loss, Texts(), Texts(), config, seed=0, device=torch.device("cpu"))
+        assert seen == {possible}
+        seen.clear()
+        weights.append(layer.weight.detach())
+    torch.testing.assert_close(weights[0], weights[1])

@@ -209,7 +209,7 @@ def test_a_full_disk_is_told_and_costs_nothing(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, old)
     parts = sorted(p.name for p in target.parent.glob("audio.h5.parts/*"))
-    assert parts == [f"{k:06d}.h5" for k in range(3)]
+    assert [name.partition("-")[0] for name in parts] == [f"{k:06d}" for k in range(3)]
     assert not target.exists()
     extract_inputs(manifest, "audio", AudioInput(), target, workers=1)
     other = extract_inputs(manifest, "audio", AudioInput(), tmp_path / "other.h5", workers=1)

@@ -255,7 +255,8 @@ def test_a_damaged_part_is_not_merged(tmp_path: Path, monkeypatch: pytest.Monkey
 
     def spoil(task: str, done: int, total: int) -> None:
         if done == 4:
-            with h5py.File(tmp_path / "image.h5.parts" / "000000.h5", "r+") as part:
+            (path,) = (tmp_path / "image.h5.parts").glob("000000-*.h5")
+            with h5py.File(path, "r+") as part:
                 part["image/data"][0] = 7  # HDF5's own checksum is right, ours is not
 
     with pytest.raises(StoreError, match="its checksum differs"):

@@ -16,10 +16,11 @@ import pytest
 import soundfile
 
 from mmgenre.errors import MmgenreError
-from mmgenre.inputs import extraction, parts
+from mmgenre.inputs import engines, extraction, parts
 from mmgenre.inputs.audio import SAMPLE_RATE_HZ, AudioInput
-from mmgenre.inputs.extraction import extract_inputs, parts_of, read_parts
-from mmgenre.inputs.parts import Part
+from mmgenre.inputs.extraction import extract_inputs, parts_of
+from mmgenre.inputs.parts import Part, part_name, read_part
+from mmgenre.inputs.reading import read_parts
 from mmgenre.inputs.text import TextInput
 from mmgenre.manifest import Item, Manifest
 from mmgenre.provenance import Provenance
@@ -39,6 +40,85 @@ def some_parts(folder: Path, n: int = 6, made: Provenance = MADE) -> list[Part]:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extraction, "PART_ROWS", 2)
+
+
+def kept(folder: Path) -> list[str]:
+    """Part files of `some_parts`, in order."""
+    return sorted(path.name for path in (folder / "t.h5.parts").glob("*.h5"))
+
+
+def test_to_go_on_no_part_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = some_parts(tmp_path)
+    assert read_parts(done, workers=1) == []
+    monkeypatch.setattr(parts, "FeatureStore", None)
+    monkeypatch.setattr(engines, "read_part", None)
+    told: list[tuple[str, int, int]] = []
+    assert read_parts(done, progress=lambda *words: told.append(words)) == []
+    assert told == [("reading text", 6, 6)]
+
+
+def test_a_part_is_named_by_all_that_it_depends_on() -> None:
+    row, other = ("a", (Path("a.mp3"),)), ("b", (Path("b.mp3"),))
+    names = [
+        part_name(0, "0123", [row, other]),
+        part_name(0, "0123", [row]),
+        part_name(0, "0123", [other, row]),
+        part_name(0, "0124", [row, other]),
+        part_name(1, "0123", [row, other]),
+        part_name(0, "0123", [("ab", ())]),
+    ]
+    assert len(set(names)) == len(names)
+
+
+def test_parts_of_other_settings_give_way_one_by_one(tmp_path: Path) -> None:
+    before, now = some_parts(tmp_path), some_parts(tmp_path, made=replace(MADE, stage_version=2))
+    read_parts(before, workers=1)
+    beside = before[0].path.with_name("000000.h5")  # as earlier versions named them
+    beside.touch()
+    assert kept(tmp_path) == sorted([beside.name, *(part.path.name for part in before)])
+
+    def stop(task: str, done: int, total: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read_parts(now, workers=1, progress=stop)
+    assert kept(tmp_path) == [part.path.name for part in (*now[:2], before[2])]
+    read_parts(now, workers=1)
+    assert kept(tmp_path) == [part.path.name for part in now]
+
+
+@pytest.mark.parametrize("what", ["cut short", "other rows", "other settings", "fewer rows"])
+def test_a_part_that_is_not_what_its_name_says_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    manifest, target = texts(6), tmp_path / "t.h5"
+    whole = extract_inputs(manifest, "text", TextInput(), tmp_path / "whole.h5", workers=1)
+    made = extraction.inputs_provenance(manifest, "text", TextInput())
+    one, two, three = some_parts(tmp_path, made=made)
+    read_parts([one, two, three], workers=1)
+    if what == "cut short":
+        two.path.write_bytes(two.path.read_bytes()[:500])
+    elif what == "other rows":
+        two.path.write_bytes(three.path.read_bytes())
+    elif what == "other settings":
+        other = some_parts(tmp_path / "other", made=MADE)
+        read_parts(other, workers=1)
+        two.path.write_bytes(other[1].path.read_bytes())
+    else:
+        fewer = replace(two, path=tmp_path / "fewer.h5", rows=two.rows[:1])
+        read_parts([fewer], workers=1)
+        two.path.write_bytes(fewer.path.read_bytes())
+    read: list[Path] = []
+
+    def noting(part: Part) -> bool:
+        read.append(part.path)
+        return read_part(part)
+
+    monkeypatch.setattr(engines, "read_part", noting)
+    extract_inputs(manifest, "text", TextInput(), target, workers=1)
+    assert read == [two.path]
+    assert content_hash(target) == content_hash(whole)
 
 
 @pytest.mark.parametrize("rows", [1, 4])
@@ -114,7 +194,7 @@ def test_a_part_with_a_flipped_byte_is_read_again(tmp_path: Path) -> None:
 
     def spoil(task: str, done: int, total: int) -> None:
         if done == total and not spoilt:
-            spoilt.append(tmp_path / "t.h5.parts" / "000001.h5")
+            spoilt.extend((tmp_path / "t.h5.parts").glob("000001-*.h5"))
             with h5py.File(spoilt[0], "r+") as part:
                 part["text/data"][0] = 7  # HDF5's own checksum is right, ours is not
 
