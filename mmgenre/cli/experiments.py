@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -61,7 +63,8 @@ def run(
             settings=settings or [],
             progress=progress,
         )
-        result = run_experiment(prepared, progress=progress)
+        tell = partial(typer.echo, file=sys.stderr)  # which by now writes above the bars
+        result = run_experiment(prepared, progress=progress, tell=tell)
     main_goes_on()
     table, page = write_experiment(write_table(result, runs))
     if as_json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from mmgenre.results import TableResult
 from mmgenre.runs import SYNTHETIC
 from mmgenre.stages.costs import note_time
 from mmgenre.stages.features import check_weights
-from mmgenre.stages.planning import Plan, plan_experiment
+from mmgenre.stages.planning import Plan, Step, plan_experiment
 from mmgenre.stages.tabulating import tabulate
 
 DEFAULT_RUNS = Path("runs")
@@ -76,15 +76,25 @@ def prepare_experiment(
     return plan_experiment(experiment, dataset, Path(runs) / POOL, progress=progress)
 
 
-def run_experiment(plan: Plan, *, progress: Progress = silent) -> TableResult:
+def run_experiment(
+    plan: Plan, *, progress: Progress = silent, tell: Callable[[str], object] | None = None
+) -> TableResult:
     """Makes what is not there yet, then measures all cells on the same test items.
 
-    A step that fails ends only the cells that need it; their rows say why.
+    A step that fails ends only the cells that need it; their rows say why. A step that another
+    process is making is waited for.
+
+    Args:
+        plan: the steps and cells.
+        progress: told what moves.
+        tell: told in a sentence whom it waits for.
     """
-    return led(lambda: _run(plan, progress), lambda name: plan.steps[name].work(silent), FAILURES)
+    return led(
+        lambda: _run(plan, progress, tell), lambda name: plan.steps[name].work(silent), FAILURES
+    )
 
 
-def _run(plan: Plan, progress: Progress) -> TableResult:
+def _run(plan: Plan, progress: Progress, tell: Callable[[str], object] | None) -> TableResult:
     wanted = [step for step in plan.steps.values() if not step.is_done()]
     for step in wanted:
         if step.stage == "train":  # what cannot be had shows now, not after hours of training
@@ -98,7 +108,8 @@ def _run(plan: Plan, progress: Progress) -> TableResult:
             failed[step.fingerprint] = broken[0]
             continue
         try:
-            with locked(plan.pool / "locks" / step.fingerprint):
+            lock = plan.pool / "locks" / step.fingerprint
+            with locked(lock, waiting=partial(_tell_whom, tell, step)):
                 if step.is_done():  # by another process, while this one waited
                     continue
                 discard(step.path)  # it lies at its fingerprint: damaged or unfinished
@@ -112,3 +123,8 @@ def _run(plan: Plan, progress: Progress) -> TableResult:
         note_time(plan.pool, step, seconds[step.fingerprint])
     progress("steps", len(wanted), len(wanted))
     return tabulate(plan, failed, seconds)
+
+
+def _tell_whom(tell: Callable[[str], object] | None, step: Step, who: str) -> None:
+    if tell is not None:
+        tell(f"{step.stage} {step.what}: waiting for {who}")
