@@ -41,7 +41,7 @@ ROOMS: tuple[frozenset[str], ...] = tuple(
         "splits",
         "manifest labels metrics",
         "processes crew",
-        "config progress errors files",
+        "config progress errors files compiling",
     )
 )
 RANK = {name: len(ROOMS) - k for k, room in enumerate(ROOMS) for name in room}

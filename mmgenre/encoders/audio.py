@@ -161,7 +161,7 @@ class AudioEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Embeds patches."""
-        x = torch.sub(x, self.mean).div_(self.std)  # half precision becomes float32 on the way
+        x = x.to(self.mean.dtype, copy=True).sub_(self.mean).div_(self.std)  # not the caller's own
         if self.training and self.config.spec_augment:
             # torchaudio wants (batch, bins, frames); masked cells become 0, the mean.
             x = self.masks(x.transpose(1, 2)).transpose(1, 2)

@@ -7,8 +7,9 @@ a CPU. Four equalities are used; each holds for the gradients, too:
 - Frames and bins that the pool leaves over need not be computed: 24 of 27 bins for 4x70 kernels.
 - Windows side by side overlap: 8 of 70 bins lie in one of 77, of which one product with the kernel
   at 8 shifts gives all 8 outputs.
-- Frames of all patches lie one after the other in memory, so that a kernel of 4 frames over them is
-  the sum of 4 products of shifted, uncopied matrices; the rows where two patches meet are dropped.
+- Frames of all patches lie one after the other in memory. From each of the first 4 on, they are a
+  matrix with 4 frames a row, uncopied: 4 products give all outputs of a kernel of 4 frames. Those
+  where two patches meet are in no pool.
 
 Throughout, activations are (batch, frames, bins, channels).
 """
@@ -17,11 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from mmgenre.encoders.pooling import Members, pool, unpool
 
 CHUNK_BYTES = 2**23  # of the first layer's outputs before the pool: what a cache holds
 SHIFTS = 8  # most outputs along the bins by one product
@@ -58,14 +63,13 @@ class _Block:
         weight, bias = self.convolution.weight, self.convolution.bias
         assert bias is not None  # torch gives one unless told otherwise
         if weight.shape[3] < x.shape[2]:  # the first layer, where the kernel moves along the bins
-            pooled = _moving_kernel(x[..., 0], weight[:, 0], self.pool)
+            x = _moving_kernel(x[..., 0], weight[:, 0], bias, self.pool)
         else:
-            n_frames = (x.shape[1] - weight.shape[2] + 1) // self.pool[0]
-            taps = weight.permute(2, 3, 1, 0).flatten(1, 2)  # (frames, bins x channels, filters)
-            out = _whole_kernel(x.flatten(2).contiguous(), taps)[:, :, None]
-            # Frames that mean nothing stand last, and fall into pools that are dropped.
-            pooled = (_max_pool(out, self.pool) if self.pool != (1, 1) else out)[:, :n_frames]
-        x = functional.relu(pooled + bias)
+            side_by_side = weight.permute(0, 2, 3, 1).flatten(
+                1
+            )  # (filters, taps x bins x channels)
+            rows = x.flatten(2).contiguous()
+            x = _whole_kernel(rows, side_by_side, bias, weight.shape[2], self.pool[0])[:, :, None]
         for layer in self.after:
             x = layer(x)
         return x
@@ -104,10 +108,6 @@ def _blocks(layers: Iterable[nn.Module], frames: int, bins: int) -> list[_Block]
     return blocks
 
 
-def _max_pool(x: Tensor, pool: tuple[int, int]) -> Tensor:
-    return functional.max_pool2d(x.permute(0, 3, 1, 2), pool).permute(0, 2, 3, 1)
-
-
 @dataclass(frozen=True)
 class _Windows:
     """How windows are cut for a kernel that moves along the bins: `shifts` outputs a product."""
@@ -139,6 +139,10 @@ class _Windows:
         windows = x.as_strided(shape, strides, x.storage_offset())
         return windows.reshape(-1, height * self.width)
 
+    def pools(self, n: int, size: tuple[int, int]) -> Members:
+        """Which outputs of n patches each pool takes, (n x pools, size)."""
+        return _pools(n, self.frames, self.bins, size)
+
     def shifted(self, weight: Tensor) -> Tensor:
         """A kernel (filters, height, width) at every shift, (height x width, shifts x filters)."""
         last = self.shifts - 1
@@ -152,43 +156,52 @@ class _Windows:
         return torch.stack([each[j, :, :, j : j + width] for j in range(self.shifts)]).sum(dim=0)
 
 
-class _MovingKernel(torch.autograd.Function):
-    """Convolution without bias, along frames and bins, and max pool.
+@lru_cache(maxsize=64)
+def _pools(n: int, frames: int, bins: int, size: tuple[int, int]) -> Members:
+    rows = np.arange(n * frames * bins, dtype=np.int32)
+    split = rows.reshape(n, frames // size[0], size[0], bins // size[1], size[1])
+    return split.transpose(0, 1, 3, 2, 4).reshape(-1, size[0] * size[1])
 
-    x (batch, frames, bins), weight (filters, height, width) -> (batch, frames, bins, filters).
+
+class _MovingKernel(torch.autograd.Function):
+    """Convolution along frames and bins, max pool, ReLU.
+
+    x (batch, frames, bins), weight (filters, height, width), bias (filters,)
+    -> (batch, frames, bins, filters).
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, pool: tuple[int, int]) -> Tensor:
-        windows = _Windows.of(x, (weight.shape[1], weight.shape[2]), pool)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, size: tuple[int, int]) -> Tensor:
+        windows = _Windows.of(x, (weight.shape[1], weight.shape[2]), size)
         filters, shifted = len(weight), windows.shifted(weight).contiguous()
         pooled, places = [], []
         for part in torch.split(x, _patches_at_once(windows, filters)):
-            out = (windows.cut(part) @ shifted).view(-1, windows.frames, windows.bins, filters)
-            highest, place = functional.max_pool2d(
-                out.permute(0, 3, 1, 2), pool, return_indices=True
-            )
-            pooled.append(highest.permute(0, 2, 3, 1))
-            places.append(place.permute(0, 2, 3, 1))
-        ctx.windows = windows
+            rows = (windows.cut(part) @ shifted).view(-1, filters)
+            highest, place = pool(rows, windows.pools(len(part), size), bias)
+            pooled.append(highest)
+            places.append(place)
+        ctx.windows, ctx.size = windows, size
         ctx.save_for_backward(x, torch.cat(places))
-        return torch.cat(pooled)
+        shape = (len(x), windows.frames // size[0], windows.bins // size[1], filters)
+        return torch.cat(pooled).view(shape)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, Tensor, None]:
         (x, places), windows = ctx.saved_tensors, cast(_Windows, ctx.windows)
-        filters, at_once = places.shape[3], _patches_at_once(windows, places.shape[3])
-        total: Tensor | None = None
+        filters, at_once = places.shape[1], _patches_at_once(windows, places.shape[1])
+        n_pooled = len(places) // len(x)
+        dweight, dbias = torch.zeros(()), torch.zeros(())
         for part, place, gradient in zip(
-            *(torch.split(t, at_once) for t in (x, places, gradients[0])), strict=True
+            torch.split(x, at_once),
+            torch.split(places, at_once * n_pooled),
+            torch.split(gradients[0].reshape(-1, filters), at_once * n_pooled),
+            strict=True,
         ):
-            # The pool hands its gradient to the highest of its outputs, and nothing to the others.
-            full = gradient.new_zeros(len(part), windows.frames * windows.bins, filters)
-            full.scatter_(1, place.flatten(1, 2), gradient.flatten(1, 2))
+            members = windows.pools(len(part), ctx.size)
+            full, of_bias = unpool(gradient, place, members, members.size)
             product = windows.cut(part).T @ full.view(-1, windows.shifts * filters)
-            total = product if total is None else total.add_(product)
-        assert total is not None
-        return None, windows.unshifted(total), None
+            dweight, dbias = dweight + product, dbias + of_bias
+        return None, windows.unshifted(dweight), dbias, None
 
 
 def _patches_at_once(windows: _Windows, filters: int) -> int:
@@ -196,39 +209,62 @@ def _patches_at_once(windows: _Windows, filters: int) -> int:
 
 
 class _WholeKernel(torch.autograd.Function):
-    """Convolution along the frames without bias: y[t] = sum over k of x[t + k] W[k].
+    """Convolution along the frames, max pool, ReLU.
 
-    x (batch, frames, channels), W (taps, channels, filters) -> (batch, frames, filters), of which
-    the last taps - 1 frames of each patch reach into the next patch and mean nothing.
+    x (batch, frames, channels), weight (filters, taps x channels), bias (filters,)
+    -> (batch, frames, filters).
+
+    With the frames of all patches counted through, the output of frame t is row t // taps of
+    product t % taps.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, taps: Tensor) -> Tensor:
-        ctx.save_for_backward(x, taps)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, taps: int, size: int) -> Tensor:
         rows = x.flatten(0, 1)
-        out = x.new_empty(len(rows), taps.shape[2])
-        n = len(rows) - len(taps) + 1
-        out[n:] = 0
-        torch.mm(rows[:n], taps[0], out=out[:n])
-        for k in range(1, len(taps)):
-            out[:n].addmm_(rows[k : k + n], taps[k])
-        return out.view(len(x), -1, taps.shape[2])
+        out = x.new_empty(taps, -(-len(rows) // taps), len(weight))
+        for shift, windows in enumerate(_windows(rows, taps)):
+            torch.mm(windows, weight.T, out=out[shift, : len(windows)])
+        members = _runs_of(*x.shape[:2], taps, size)
+        pooled, places = pool(out.flatten(0, 1), members, bias)
+        ctx.taps, ctx.members = taps, members
+        ctx.save_for_backward(x, weight, places)
+        return pooled.view(len(x), -1, len(weight))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor]:
-        x, taps = ctx.saved_tensors
-        rows, gradient = x.flatten(0, 1), gradients[0].flatten(0, 1).contiguous()
-        n = len(rows) - len(taps) + 1
-        dtaps = torch.empty_like(taps)
-        for k in range(len(taps)):
-            torch.mm(rows[k : k + n].T, gradient[:n], out=dtaps[k])
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
+        x, weight, places = ctx.saved_tensors
+        rows, filters = x.flatten(0, 1), len(weight)
+        n_rows = -(-len(rows) // ctx.taps) * ctx.taps
+        full, dbias = unpool(gradients[0].reshape(-1, filters), places, ctx.members, n_rows)
+        full = full.view(ctx.taps, -1, filters)
+        dweight = torch.zeros_like(weight)
+        for windows, gradient in zip(_windows(rows, ctx.taps), full, strict=True):
+            dweight.addmm_(gradient[: len(windows)].T, windows)
         if not ctx.needs_input_grad[0]:
-            return None, dtaps
+            return None, dweight, dbias, None, None
         dx = torch.zeros_like(rows)
-        for k, tap in enumerate(taps):
-            dx[k : k + n].addmm_(gradient[:n], tap.T)
-        return dx.view_as(x), dtaps
+        for windows, gradient in zip(_windows(dx, ctx.taps), full, strict=True):
+            windows.addmm_(gradient[: len(windows)], weight)
+        return dx.view_as(x), dweight, dbias, None, None
 
 
-_moving_kernel = cast(Callable[[Tensor, Tensor, tuple[int, int]], Tensor], _MovingKernel.apply)
-_whole_kernel = cast(Callable[[Tensor, Tensor], Tensor], _WholeKernel.apply)
+def _windows(rows: Tensor, taps: int) -> list[Tensor]:
+    """Rows (n, channels) -> from each of the first `taps` on, (windows, taps x channels)."""
+    counts = [(len(rows) - shift) // taps for shift in range(taps)]
+    width = taps * rows.shape[1]
+    return [rows[k : k + taps * n].view(n, width) for k, n in enumerate(counts)]
+
+
+@lru_cache(maxsize=64)
+def _runs_of(n: int, frames: int, taps: int, size: int) -> Members:
+    """Pools along the frames of n patches, in rows that stand in the order of `_WholeKernel`."""
+    n_pools, n_rows = (frames - taps + 1) // size, -(-n * frames // taps)
+    first = np.arange(n)[:, None] * frames + np.arange(n_pools) * size
+    frame = first.reshape(-1, 1) + np.arange(size)
+    return (frame % taps * n_rows + frame // taps).astype(np.int32)
+
+
+_moving_kernel = cast(
+    Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor], _MovingKernel.apply
+)
+_whole_kernel = cast(Callable[[Tensor, Tensor, Tensor, int, int], Tensor], _WholeKernel.apply)

@@ -5,17 +5,15 @@ Compiled. `mmgenre.inputs.cqt` says what they are for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from mmgenre.compiling import compiled
+
 Floats = NDArray[np.float32]
-F = TypeVar("F", bound=Callable[..., Any])
 
 FRAME_SAMPLES = 128
 HALF = FRAME_SAMPLES // 2
@@ -24,18 +22,6 @@ BLOCK = 1024  # outputs of a filter made at once: what it reads and writes stays
 # lies between the two filters' edges into the band, up to 9e-3 of the peak; 1024 leave 2e-4.
 END_SAMPLES = 1024
 SHARP_RADIUS = 192
-
-
-# Sums in any order, so that they go eight at a time; but NaN and Inf stay what they are.
-FAST = {"reassoc", "contract", "arcp", "nsz"}
-
-
-def compiled(function: F) -> F:
-    """Machine code that holds no lock; kept beside the file, so that only the first run waits."""
-    try:
-        return cast(F, numba.njit(nogil=True, cache=True, fastmath=FAST)(function))
-    except RuntimeError:  # nowhere to keep it: compiled in each process
-        return cast(F, numba.njit(nogil=True, fastmath=FAST)(function))
 
 
 def _half_band(beta: float = 7.0) -> tuple[float, ...]:
