@@ -31,17 +31,15 @@ KIND = "fusion head"
 class FusionConfig(Settings):
     """How the modalities are joined.
 
-    `dropout` None: as published (METHOD section 7). `dropout_masks` "pooled": cheaper masks, which
-    are not independent of each other; see `mmgenre.encoders.dropout`. `modality_dropout`: the share
-    of an item's modalities that training hides, so that the head learns to do without any of them;
-    the paper has 0. `joint`: whether a head reads embeddings, joint vectors beside them, or these
+    `dropout` None: as published (METHOD section 7). `modality_dropout`: the share of
+    an item's modalities that training hides, so that the head learns to do without any of them; the
+    paper has 0. `joint`: whether a head reads embeddings, joint vectors beside them, or these
     alone.
     `missing_share`: the share of the test items' modalities that evaluation hides.
     """
 
     head: TargetName = "logistic"
     dropout: float | None = Field(None, ge=0, lt=1)
-    dropout_masks: Literal["drawn", "pooled"] = "drawn"
     modality_dropout: float = Field(0.1, ge=0, lt=1)
     joint: Literal["none", "beside", "alone"] = "none"
     missing_share: float = Field(0.0, ge=0, lt=1)
@@ -63,17 +61,10 @@ class FusionHead(nn.Module):
     weight for "no cover" that is unlike any cover.
     """
 
-    def __init__(
-        self,
-        widths: Mapping[str, int],
-        target_dim: int,
-        dropout: float,
-        *,
-        pooled_masks: bool = False,
-    ) -> None:
+    def __init__(self, widths: Mapping[str, int], target_dim: int, dropout: float) -> None:
         super().__init__()
         self.widths = dict(widths)
-        self.dropout = Dropout(dropout, pooled=pooled_masks)
+        self.dropout = Dropout(dropout)
         self.output = nn.Linear(sum(widths.values()) + len(widths), target_dim)
 
     def forward(
@@ -148,9 +139,7 @@ def train_fusion(
     names = tuple(train.x)
 
     def make() -> FusionHead:
-        dropout = config.dropout_for(exclusive=exclusive)
-        pooled = config.dropout_masks == "pooled"
-        return FusionHead(train.widths, target.dim, dropout, pooled_masks=pooled)
+        return FusionHead(train.widths, target.dim, config.dropout_for(exclusive=exclusive))
 
     def loss(module: nn.Module, batch: Batch) -> Tensor:
         return target.loss(run_head(module, batch, names, unit=True), batch["target"])

@@ -124,28 +124,16 @@ def test_vectors_known_to_have_length_one_give_the_same(given: str) -> None:
         assert not torch.allclose(head(x, present, unit=True), head(x, present), atol=1e-3)
 
 
-def test_pooled_masks_are_asked_for() -> None:
-    assert FusionConfig().dropout_masks == "drawn"
-    assert not FusionHead(WIDTHS, 3, 0.5).dropout.pooled
-    assert FusionHead(WIDTHS, 3, 0.5, pooled_masks=True).dropout.pooled
-    # Nothing of a pool is saved.
-    head = FusionHead(WIDTHS, 3, 0.5, pooled_masks=True).train()
-    head(inputs(), mask("ati"))
-    assert set(head.state_dict()) == {"output.weight", "output.bias"}
-
-
-@pytest.mark.parametrize("masks", ["drawn", "pooled"])
-def test_large_batches_and_pooled_masks_learn_as_well(masks: str) -> None:
+def test_large_batches_learn_as_well() -> None:
     """The same share of what can be learned, after as many epochs, as batches of 32."""
     test, y = planted(400, 3)
     auc = []
     for settings in (
         {"training": {"learning_rate": 2e-2, "max_epochs": 15, "patience": None}},
         {
-            "dropout_masks": masks,
             "training": {
                 "learning_rate": 6e-2, "max_epochs": 15, "patience": None, "batch_size": 128,
-            },
+            }
         },
     ):  # fmt: skip
         target = make_target(TargetConfig(), 4, exclusive=False)

@@ -2,12 +2,13 @@
 
     python tests/benchmarks/training.py audio      # seconds a step; 2 minutes each
     python tests/benchmarks/training.py text
-    python tests/benchmarks/training.py fusion     # and against scikit-learn
+    python tests/benchmarks/training.py fusion     # and against scikit-learn, 10 labels of 250
+    python tests/benchmarks/training.py fusion-all # all 250 of them; 10 minutes
     python tests/benchmarks/training.py accuracy   # the same losses after as many epochs
 
 Both sides of a ratio run in turn in this process, after a round that does not count; medians of
-the ratios, and their range. Inputs are made up; the sizes are the published ones. Of scikit-learn's
-one-vs-rest fit a few labels are timed, as each is a fit of its own, and the time is scaled to 250.
+the ratios, and their range. Inputs are made up; the sizes are the published ones. scikit-learn's
+one-vs-rest fit is a fit for each label; "fusion" times some, and scales the time to 250.
 """
 
 from __future__ import annotations
@@ -41,15 +42,17 @@ N_LABELS, BATCH = 250, 32
 N_ALBUMS, N_WORDS, WIDTH = 25_000, 10_000, 2048
 AUDIO: dict[AudioNetwork, int] = {"single-label": 15, "low-4x96": 15, "low-4x70": 9, "high-4x70": 5}
 
-# Chosen, of six, on data made in the same way from other seeds.
+# Of 20 settings the one with the best validation ROC-AUC on data made from other seeds throughout
+# (planted structure, too). The data below were not seen before it was chosen.
 LARGE = TrainingConfig(
     optimizer="sgd",
     momentum=0.9,
-    learning_rate=100.0,
+    learning_rate=3000.0,
     schedule="cosine",
     batch_size=1024,
-    max_epochs=10,
+    max_epochs=7,
 )
+PLANTED_SEED, VECTOR_SEED = 2718, 31_415
 
 Rows = NDArray[np.intp]
 bce = functional.binary_cross_entropy_with_logits
@@ -189,7 +192,7 @@ def made_vectors(
     n: int, seed: int, n_labels: int = N_LABELS
 ) -> tuple[FeatureTable, NDArray[np.bool_]]:
     """Three vectors of 2048 with a planted linear structure and noise; 2 % of the labels."""
-    rng, planted = np.random.default_rng(seed), np.random.default_rng(198)
+    rng, planted = np.random.default_rng(seed), np.random.default_rng(PLANTED_SEED)
     maps = {name: planted.standard_normal((40, WIDTH), np.float32) for name in "ati"}
     to_labels = planted.standard_normal((40, n_labels), np.float32)
     hidden = rng.standard_normal((n, 40), np.float32)
@@ -203,23 +206,18 @@ def made_vectors(
     return FeatureTable(tuple(map(str, range(n))), x, dict.fromkeys(x, here)), y
 
 
-def fusion() -> None:
-    """Epochs of a head, and a whole fit against scikit-learn's."""
+def fusion(labels: range = range(0, N_LABELS, N_LABELS // 10)) -> None:
+    """Epochs of a head, and a whole fit against scikit-learn's of some labels."""
     (train, y), (val, y_val), (test, y_test) = (
-        made_vectors(n, 10 + k) for k, n in enumerate((N_ALBUMS, 2500, 2500))
+        made_vectors(n, VECTOR_SEED + k) for k, n in enumerate((N_ALBUMS, 2500, 2500))
     )
     target = LogisticTarget(N_LABELS, exclusive=False)
     targets = {"train": y.astype(np.float32), "val": y_val.astype(np.float32)}
     small = FeatureTable(val.ids[:32], {n: v[:32] for n, v in val.x.items()}, val.present)
     small_targets = {"train": targets["train"], "val": targets["val"][:32]}
-    for title, settings in (
-        ("no dropout", {}),
-        ("dropout 0.7", {"dropout": 0.7}),
-        ("dropout 0.7, pooled masks", {"dropout": 0.7, "dropout_masks": "pooled"}),
-    ):
-        config = FusionConfig.model_validate(
-            {"training": LARGE.model_copy(update={"max_epochs": 4}), **settings}
-        )
+    for dropout in (0.0, 0.7):
+        training = LARGE.model_copy(update={"max_epochs": 6})
+        config = FusionConfig(training=training, dropout=dropout, modality_dropout=0.0)
         times: list[float] = []
 
         def tick(task: str, done: int, total: int, times: list[float] = times) -> None:
@@ -230,14 +228,14 @@ def fusion() -> None:
         )
         epochs = np.diff(times)[1:]
         spread = f"({epochs.min():.2f} to {epochs.max():.2f})"
-        print(f"an epoch, {title}: {np.median(epochs):.2f} s {spread}", flush=True)
+        print(f"an epoch, dropout {dropout}: {np.median(epochs):.2f} s {spread}", flush=True)
     started = time.perf_counter()
-    config = FusionConfig(training=LARGE)
+    # scikit-learn sees all modalities of every item, so none is hidden here, either.
+    config = FusionConfig(training=LARGE, modality_dropout=0.0)
     head, log = train_fusion(train, val, target, targets, config, exclusive=False, seed=0)
     ours_s = time.perf_counter() - started
     ours = metrics.roc_auc(y_test, predict(head, target, test))
     joined, joined_test = (np.concatenate(list(t.unit().x.values()), axis=1) for t in (train, test))
-    labels = [0, 100]
     started = time.perf_counter()
     theirs = []
     for label in labels:
@@ -320,8 +318,9 @@ def main() -> None:
     amx = torch.cpu._is_amx_tile_supported()
     print(f"{torch.get_num_threads()} threads, AMX: {'yes' if amx else 'no'}")
     parts = {"audio": audio, "text": text, "fusion": fusion, "accuracy": accuracy}
+    slow = {"fusion-all": lambda: fusion(range(N_LABELS))}
     for name in sys.argv[1:] or parts:
-        parts[name]()
+        (parts | slow)[name]()
 
 
 if __name__ == "__main__":
