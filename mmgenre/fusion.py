@@ -106,7 +106,8 @@ class FusionExamples:
                 if modality not in kept:
                     kept[modality] = rng.random(len(rows)) >= self.modality_dropout
                 present = present & kept[modality]
-            result[f"x.{name}"] = torch.from_numpy(x[rows])
+            # On all cores, unlike x[rows].
+            result[f"x.{name}"] = torch.from_numpy(x).index_select(0, torch.from_numpy(rows))
             result[f"present.{name}"] = torch.from_numpy(present)
         return result
 

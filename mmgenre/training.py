@@ -127,7 +127,6 @@ def fit(
         best, told = read_checkpoint(checkpoint, module, optimizer)
         log = FitLog(**told)
     saved_at = monotonic()
-    dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         processes.shared(module) as shared,
@@ -139,7 +138,7 @@ def fit(
             if main:
                 progress(task, epoch - 1, config.max_epochs)
             torch.manual_seed(_torch_seed(seed, epoch, rank))
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            with torch.autocast(device.type, torch.bfloat16, config.precision == "bfloat16"):
                 module.train()
                 train_loss = _train_epoch(shared, loss, train, config, optimizer, (seed, epoch))
                 processes.copy_buffers(module)
@@ -207,10 +206,8 @@ def evaluate_loss(module: nn.Module, loss: Loss, examples: Examples, batch_size:
     for k in range(rank, len(batches), n):
         batch = to_device(examples.batch(batches[k], None), module)
         losses[k] = float(loss(module, batch)) * len(batches[k])
-    total = 0.0
-    for value in processes.summed(losses).tolist():  # in order: the same to the bit, whatever n
-        total += value
-    return total / len(examples)
+    # Summed in the order of the batches: the same to the bit, however many processes there are.
+    return float(sum(processes.summed(losses).tolist())) / len(examples)
 
 
 def to_device(batch: Batch, module: nn.Module) -> Batch:

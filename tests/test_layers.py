@@ -41,7 +41,7 @@ ROOMS: tuple[frozenset[str], ...] = tuple(
         "splits",
         "manifest labels metrics",
         "processes crew",
-        "config progress errors files compiling",
+        "config progress errors files locks owners compiling",
     )
 )
 RANK = {name: len(ROOMS) - k for k, room in enumerate(ROOMS) for name in room}

@@ -115,7 +115,24 @@ def test_parts_that_do_not_belong_together(tmp_path: Path, kind: str) -> None:
 
 def test_an_id_in_two_parts_names_both(tmp_path: Path) -> None:
     paths = [part(tmp_path / n, *cut) for n, cut in (("one", (0, 9)), ("two", (7, 12)))]
-    with pytest.raises(StoreError, match=r"two: /r holds id 'é7', and so does .*one; leave one"):
+    with pytest.raises(
+        StoreError, match=r"two: /r holds id 'é7', or .* does or has .*one; leave one"
+    ):
+        merge_stores(paths, tmp_path / "merged.h5", "r")
+    assert not (tmp_path / "merged.h5").exists()
+
+
+@pytest.mark.parametrize("ids", [["é1"], ["x"]])
+def test_an_item_is_not_read_in_one_part_and_refused_in_another(
+    tmp_path: Path, ids: list[str]
+) -> None:
+    """Nor refused twice: it would be counted twice."""
+    refused = [Refusal(name, "audio", "silent", "") for name in ids]
+    paths = [
+        part(tmp_path / "one", 0, 9, refused=[Refusal("x", "audio", "silent", "")]),
+        part(tmp_path / "two", 9, 12, refused=refused),
+    ]
+    with pytest.raises(StoreError, match=rf"two: /r holds id '{ids[0]}', or has refused it"):
         merge_stores(paths, tmp_path / "merged.h5", "r")
     assert not (tmp_path / "merged.h5").exists()
 

@@ -44,14 +44,14 @@ class _Dropped(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _masked(gradients[0], ctx.p, ctx.key), None, None
+        return _dropped(gradients[0], ctx.p, ctx.key), None, None  # which has a gradient, too
 
 
 _dropped = cast(Callable[[Tensor, float, Key], Tensor], _Dropped.apply)
 
 
 def _masked(x: Tensor, p: float, key: Key) -> Tensor:
-    """Zero, or x / (1 - p)."""
+    """Each number times zero or 1 / (1 - p): NaN and Inf show wherever they are."""
     x = x.detach().contiguous()
     out = torch.empty_like(x)
     below = min(round(p * 2**32), 2**32 - 1)
@@ -81,10 +81,10 @@ def _mask(
             p, q = np.uint64(0xD2511F53) * a, np.uint64(0xCD9E8D57) * c
             a, b, c, d = (q >> half) ^ b ^ k, q & low, (p >> half) ^ d ^ m, p & low
             k, m = (k + np.uint64(0x9E3779B9)) & low, (m + np.uint64(0xBB67AE85)) & low
-        out0[i] = x0[i] * scale if a >= limit else zero
+        out0[i] = x0[i] * (scale if a >= limit else zero)
         if i < len(out1):
-            out1[i] = x1[i] * scale if b >= limit else zero
+            out1[i] = x1[i] * (scale if b >= limit else zero)
         if i < len(out2):
-            out2[i] = x2[i] * scale if c >= limit else zero
+            out2[i] = x2[i] * (scale if c >= limit else zero)
         if i < len(out3):
-            out3[i] = x3[i] * scale if d >= limit else zero
+            out3[i] = x3[i] * (scale if d >= limit else zero)

@@ -36,7 +36,8 @@ class Convolutions(nn.Sequential):
     """Convolutions, ReLUs, pools and dropouts over patches (batch, 1, frames, bins), and a flatten.
 
     The layers say what is computed and hold the weights. On a CPU, in float32, it is computed as
-    matrix products wherever the kernels are as wide as this module's docstring says.
+    matrix products wherever the kernels are as wide as this module's docstring says. Those have no
+    gradient of their gradient; to ask for one is an error.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,9 +66,8 @@ class _Block:
         if weight.shape[3] < x.shape[2]:  # the first layer, where the kernel moves along the bins
             x = _moving_kernel(x[..., 0], weight[:, 0], bias, self.pool)
         else:
-            side_by_side = weight.permute(0, 2, 3, 1).flatten(
-                1
-            )  # (filters, taps x bins x channels)
+            # (filters, taps x bins x channels)
+            side_by_side = weight.permute(0, 2, 3, 1).flatten(1)
             rows = x.flatten(2).contiguous()
             x = _whole_kernel(rows, side_by_side, bias, weight.shape[2], self.pool[0])[:, :, None]
         for layer in self.after:
@@ -80,6 +80,8 @@ def _here(x: Tensor) -> bool:
         x.device.type == "cpu"
         and x.dtype == torch.float32
         and not x.requires_grad  # the first layer has no gradient for its input
+        and len(x) > 0
+        and x.shape[1] == 1  # else torch says what is wrong
         and not torch.is_autocast_enabled("cpu")
     )
 

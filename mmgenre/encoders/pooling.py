@@ -14,14 +14,20 @@ from torch import Tensor
 from mmgenre.compiling import compiled
 
 Members = NDArray[np.int32]
+MOST = 255  # rows of a pool
 
 
 def pool(rows: Tensor, members: Members, bias: Tensor) -> tuple[Tensor, Tensor]:
     """ReLU(max of a pool's rows + bias).
 
-    Returns (pools, filters), and of each the place in its pool of the first that was highest,
-    uint8; where ReLU gave 0, the size of the pool.
+    Returns (pools, filters), and of each the place in its pool of the first that was highest, or
+    of the last that was NaN, uint8; where ReLU gave 0, the size of the pool.
+
+    Raises:
+        ValueError: a pool has more rows than a uint8 counts.
     """
+    if members.shape[1] > MOST:
+        raise ValueError(f"pools of {members.shape[1]} rows; at most {MOST} can be told apart")
     pooled = rows.new_empty(len(members), rows.shape[1])
     places = rows.new_empty(pooled.shape, dtype=torch.uint8)
     arrays = (t.detach().numpy() for t in (rows, bias, pooled, places))

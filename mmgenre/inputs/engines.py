@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from itertools import islice
 from typing import Any
 
@@ -108,7 +109,7 @@ def dask(parts: Sequence[Part], address: str, workers: int) -> Iterator[Part]:
     """On a Dask cluster whose workers see the same files: at an address, or made here.
 
     Raises:
-        MmgenreError: Dask is not installed, or no scheduler answers.
+        MmgenreError: Dask is not installed, or no scheduler answers, or not any more.
     """
     try:
         import distributed
@@ -127,30 +128,42 @@ def dask(parts: Sequence[Part], address: str, workers: int) -> Iterator[Part]:
         raise MmgenreError(
             f"Dask: no scheduler answers at {address}: {error}; start one with: dask scheduler"
         ) from None
+    try:
+        with client:
+            yield from _by_client(client, parts)
+    except (distributed.comm.core.CommClosedError, CancelledError) as error:
+        raise MmgenreError(
+            f"Dask: the scheduler at {address} does not answer any more: {error}; start it, then "
+            "run this again: what is read stays read"
+        ) from None
+
+
+def _by_client(client: Any, parts: Sequence[Part]) -> Iterator[Part]:
+    import distributed
+
     lost: list[str] = []
-    with client:
-        rest = iter(parts)
-        waiting: dict[Any, Part] = {}
-        arriving: Any = distributed.as_completed()  # type: ignore[no-untyped-call]
+    rest = iter(parts)
+    waiting: dict[Any, Part] = {}
+    arriving: Any = distributed.as_completed()  # type: ignore[no-untyped-call]
 
-        def submit_more() -> None:
-            # Workers may come meanwhile. Each reads as many parts at once as it has threads.
-            n_wanted = 2 * max(1, sum(client.nthreads().values()))
-            for part in islice(rest, max(0, n_wanted - len(waiting))):
-                future = client.submit(read_part, part, pure=False)
-                waiting[future] = part
-                arriving.add(future)
+    def submit_more() -> None:
+        # Workers may come meanwhile. Each reads as many parts at once as it has threads.
+        n_wanted = 2 * max(1, sum(client.nthreads().values()))
+        for part in islice(rest, max(0, n_wanted - len(waiting))):
+            future = client.submit(read_part, part, pure=False)
+            waiting[future] = part
+            arriving.add(future)
 
+    submit_more()
+    for future in arriving:
+        part = waiting.pop(future)
+        try:
+            is_there = future.result()
+        except distributed.KilledWorker as error:
+            lost.append(str(error))  # the others go on
+        else:
+            if is_there:
+                yield part
         submit_more()
-        for future in arriving:
-            part = waiting.pop(future)
-            try:
-                is_there = future.result()
-            except distributed.KilledWorker as error:
-                lost.append(str(error))  # the others go on
-            else:
-                if is_there:
-                    yield part
-            submit_more()
     if lost:
         raise WorkerLostError(lost[0])

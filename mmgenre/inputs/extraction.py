@@ -15,11 +15,11 @@ from pathlib import Path
 
 from mmgenre.config import Settings
 from mmgenre.errors import StoreError
-from mmgenre.files import claimed
 from mmgenre.inputs.entities import PATHS, entity_provenance
 from mmgenre.inputs.parts import Part, Row, is_ragged, part_name
 from mmgenre.inputs.reading import files_beside, read_parts
 from mmgenre.inputs.text import TextInput
+from mmgenre.locks import claimed
 from mmgenre.manifest import Manifest, Modality
 from mmgenre.progress import Progress, silent
 from mmgenre.provenance import Provenance
@@ -108,8 +108,7 @@ def extract_inputs(
         if not _is_current(target, modality, provenance):
             parts = parts_of(manifest, modality, config, target, provenance)
             _read_all(parts, workers, dask, progress)
-            if _is_damaged(target):
-                target.unlink()
+            _discard_if_damaged(target)
             try:
                 _merge(parts, target, modality, config, provenance)
             except StoreError:
@@ -142,12 +141,11 @@ def _is_current(target: Path, modality: Modality, provenance: Provenance) -> boo
         return False
 
 
-def _is_damaged(target: Path) -> bool:
+def _discard_if_damaged(target: Path) -> None:
     try:
         group_names(target)
     except StoreError:
-        return True
-    return False
+        target.unlink()
 
 
 def _merge(
@@ -189,13 +187,13 @@ def extract_shard(
     """
     provenance = inputs_provenance(manifest, modality, config)
     parts = parts_of(manifest, modality, config, target, provenance)
-    if _is_current(target, modality, provenance):
-        return len(parts), len(parts)
     own = parts_folder(target) / f"shard-{shard.number}-of-{shard.of}"
-    with claimed(target, shared=True), claimed(own):
-        mine = parts[shard.number - 1 :: shard.of]
-        read_parts(mine, workers=workers, progress=progress)
-    found = files_beside(parts[0]) if parts else set()
+    with claimed(target, shared=True):
+        if _is_current(target, modality, provenance):  # asked inside: it may just have been merged
+            return len(parts), len(parts)
+        with claimed(own):
+            read_parts(parts[shard.number - 1 :: shard.of], workers=workers, progress=progress)
+        found = files_beside(parts[0]) if parts else set()
     return sum(part.path.name in found for part in parts), len(parts)
 
 

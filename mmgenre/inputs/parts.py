@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from mmgenre.config import Settings
 from mmgenre.errors import InputError, MmgenreError, Refusal, StoreError
-from mmgenre.files import ClaimedError, append_line, claimed
+from mmgenre.files import append_line
 from mmgenre.inputs.audio import AudioInput
 from mmgenre.inputs.image import ImageInput, load_image
 from mmgenre.inputs.text import TextInput, load_text
+from mmgenre.locks import ClaimedError, claimed
 from mmgenre.manifest import Modality
 from mmgenre.provenance import Provenance
 from mmgenre.store import FeatureStore, write_store
@@ -178,12 +179,16 @@ def _read_unless_done(part: Part) -> None:
     crashed = part.crashed()
     outcomes: list[Outcome] = []
     try:
-        for row in part.rows:
-            if row[0] in crashed:
-                detail = f"{_where(row)}: {crashed[row[0]]} [crashed]"
-                outcomes.append(Refusal(row[0], part.modality, "crashed", detail))
-            else:
-                part.being_read.write_text(row[0], encoding="utf-8")
+        # Open throughout: to open it for each row would take as long as some of the transform.
+        with part.being_read.open("w", encoding="utf-8") as note:
+            for row in part.rows:
+                if row[0] in crashed:
+                    detail = f"{_where(row)}: {crashed[row[0]]} [crashed]"
+                    outcomes.append(Refusal(row[0], part.modality, "crashed", detail))
+                    continue
+                note.seek(0)
+                note.write(row[0])
+                note.truncate()
                 outcomes.append(_read_row(row, part.modality, part.config))
     finally:
         part.being_read.unlink(missing_ok=True)

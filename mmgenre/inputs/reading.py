@@ -13,6 +13,7 @@ from mmgenre.inputs import engines
 from mmgenre.inputs.entities import annotator_of
 from mmgenre.inputs.parts import Part
 from mmgenre.inputs.text import TextInput
+from mmgenre.locks import ClaimedError, claimed
 from mmgenre.progress import Progress, silent
 
 MOST_IN_VAIN = 3
@@ -41,7 +42,7 @@ def read_parts(
     found = files_beside(parts[0])
     todo = {part.path: part for part in parts if part.path.name not in found}
     outdated = _outdated(parts, found)
-    workers = min(workers or loky.cpu_count(), max(1, len(todo)))
+    workers = loky.cpu_count() if workers is None else workers
     task = f"reading {parts[0].modality}"
     total = sum(len(part.rows) for part in parts)
     n_done = total - sum(len(part.rows) for part in todo.values())
@@ -104,9 +105,11 @@ def _number(name: str) -> str:
 
 
 def _engine(parts: Sequence[Part], workers: int, dask: str | None) -> Iterator[Part]:
-    if dask is not None:
-        return engines.dask(parts, dask, workers)
-    return engines.here(parts) if workers == 1 else engines.processes(parts, workers)
+    # Not because one part is left, but if one is asked for: a decoder's crash would end us, too.
+    if workers == 1 and dask is None:
+        return engines.here(parts)
+    workers = min(workers, max(1, len(parts)))
+    return engines.processes(parts, workers) if dask is None else engines.dask(parts, dask, workers)
 
 
 def _read_alone(part: Part) -> bool:
@@ -115,9 +118,14 @@ def _read_alone(part: Part) -> bool:
         try:
             return engines.alone(part)
         except engines.WorkerLostError as error:
-            if part.is_done():  # and the process ended after that
-                return True
-            if not part.blame(f"reading it ended the process, twice ({error})"):
+            try:
+                with claimed(part.path):  # the row that another process is at would be blamed
+                    if part.is_done():  # and the process ended after that
+                        return True
+                    blamed = part.blame(f"reading it ended the process, twice ({error})")
+            except ClaimedError:
+                return False
+            if not blamed:
                 raise MmgenreError(
                     f"{part.path}: the process that reads it ended before the first row: {error}"
                 ) from None

@@ -11,7 +11,8 @@ from typing import cast
 
 from mmgenre.errors import MmgenreError, RecipeError
 from mmgenre.experiment import load_experiment, small_overlay
-from mmgenre.files import discard, locked
+from mmgenre.files import discard
+from mmgenre.locks import locked
 from mmgenre.manifest import Modality
 from mmgenre.processes import lead, led
 from mmgenre.progress import Progress, silent

@@ -39,8 +39,8 @@ def merge_stores(
 
     Raises:
         StoreError: a part is damaged or differs from the checksum that it was written with; two
-            parts differ in fingerprint, width, type or raggedness, or hold the same id; rows that
-            were asked for are missing, or others are there.
+            parts differ in fingerprint, width, type or raggedness, or hold or have refused the same
+            id; rows that were asked for are missing, or others are there.
     """
     if not parts:
         if provenance is None:
@@ -97,17 +97,16 @@ def _blocks(
                         f"{part.path}: /{name} has {what} {value}, but {where} has {known}; only "
                         "files made with the same settings can be merged: leave one out"
                     )
-            for item_id in part.ids:
+            for item_id in (*part.ids, *(refusal.id for refusal in part.refused)):
                 where = seen.setdefault(item_id, part.path)
                 if where is not part.path:
                     raise StoreError(
-                        f"{part.path}: /{name} holds id {item_id!r}, and so does {where}; leave "
-                        "one of the two files out"
+                        f"{part.path}: /{name} holds id {item_id!r}, or has refused it, and so "
+                        f"does or has {where}; leave one of the two files out"
                     )
             refused += part.refused
             yield from part.blocks()
-    there = {*seen, *(refusal.id for refusal in refused)}
-    if asked_for is not None and (wrong := asked_for ^ there):
+    if asked_for is not None and (wrong := asked_for ^ seen.keys()):
         raise StoreError(
             f"{Path(parts[0]).parent}: the parts of /{name} miss or add {len(wrong):,} rows of the "
             f"{len(asked_for):,} asked for (first: {min(wrong)!r}); remove them and read again"

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.errors import Refusal, StoreError
-from mmgenre.files import claimed, replacing
+from mmgenre.files import replacing
+from mmgenre.locks import claimed
 from mmgenre.provenance import Provenance
 from mmgenre.store.disk import Disk, cannot_write
 from mmgenre.store.inspecting import group_names

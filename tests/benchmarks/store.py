@@ -19,7 +19,7 @@ from _sides import Side, in_turn, show
 from numpy.typing import NDArray
 
 from mmgenre.encoders.audio import AudioSource
-from mmgenre.files import claimed
+from mmgenre.locks import claimed
 from mmgenre.provenance import Provenance
 from mmgenre.store import FeatureStore, merge_stores, write_store
 

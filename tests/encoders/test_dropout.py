@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgenre.encoders.dropout import Dropout, _masked
 
@@ -90,6 +90,26 @@ def test_gradients_flow_where_numbers_were_kept() -> None:
     assert x.grad is not None
     assert torch.equal(x.grad, 2 * out.detach().T)
     assert 0 < (out > 0).float().mean() < 1
+
+
+def test_gradients_of_gradients_pass_the_same_mask() -> None:
+    x = torch.linspace(-2, 2, 50).requires_grad_()
+    out = Dropout(0.5).train()(x)
+    scale = out.detach() / x.detach()  # 0 or 2
+    (first,) = torch.autograd.grad((out**3).sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), x)
+    torch.testing.assert_close(second, 6 * scale**3 * x.detach())
+    assert {0.0, 2.0} == set(scale.tolist())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_is_none_shows_though_it_is_dropped(value: float) -> None:
+    """As with torch's: a network that goes astray must not look well in half of its numbers."""
+    x = torch.full((101,), value)
+    theirs = nn.Dropout(0.5).train()(x)
+    ours = Dropout(0.5).train()(x)
+    assert not theirs.isfinite().any()
+    assert not ours.isfinite().any()
 
 
 def test_half_precision_is_left_to_torch() -> None:

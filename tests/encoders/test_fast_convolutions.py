@@ -96,14 +96,81 @@ def test_silence_has_the_gradient_of_the_layers() -> None:
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
 
 
-def test_rounded_numbers_and_gradients_of_patches_are_left_to_torch() -> None:
-    layers, x = convolutions("low-4x96"), patches(2, 322)
+def test_rounded_numbers_are_left_to_torch() -> None:
     with torch.autocast("cpu", torch.bfloat16):
-        assert layers(x).dtype == torch.bfloat16
-    x.requires_grad_()
-    layers(x).sum().backward()
-    assert x.grad is not None
-    assert x.grad.abs().max() > 0
+        assert convolutions("low-4x96")(patches(2, 322)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_patches_have_the_gradient_of_the_layers(name: AudioNetwork) -> None:
+    layers, x = convolutions(name), patches(2, 322).requires_grad_()
+    (wanted,) = torch.autograd.grad(plain(layers, x).square().sum(), x)
+    (got,) = torch.autograd.grad(layers(x).square().sum(), x)
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
+
+
+def test_dropout_after_the_pools_acts_in_training_alone() -> None:
+    layers, x = convolutions("single-label"), patches(8, 322)
+    with torch.no_grad():
+        for name, parameter in layers.named_parameters():  # nothing is 0 by ReLU
+            parameter.abs_().add_(9 * name.endswith("bias"))
+    assert (layers(x) > 0).all()
+    layers.train()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        one, other = layers(x), layers(x)
+    assert (one == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
+    assert not torch.equal(one, other)
+    # Before the last convolution, too: else its outputs were the same wherever both are there.
+    there = (one > 0) & (other > 0)
+    assert (one[there] != other[there]).float().mean() > 0.9
+
+
+def test_an_empty_batch_gives_an_empty_one() -> None:
+    layers = convolutions("low-4x70")
+    out = layers(torch.zeros(0, 1, 322, 96))
+    assert out.shape == plain(layers, torch.zeros(0, 1, 322, 96)).shape
+    out.sum().backward()
+
+
+def test_patches_of_another_kind_are_refused_by_the_layers() -> None:
+    """Not read in part: a second channel would be passed over."""
+    with pytest.raises(RuntimeError, match="to have 1 channels, but got 2"):
+        convolutions("low-4x70")(torch.zeros(2, 2, 322, 96))
+
+
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_are_none_come_out_where_they_do_with_the_layers(
+    name: AudioNetwork, value: float
+) -> None:
+    for frame, bin_ in ((0, 0), (160, 50), (10, 95), (321, 95)):
+        layers, x = convolutions(name), patches(3, 322)
+        x[1, 0, frame, bin_] = value
+        torch.testing.assert_close(layers(x), plain(layers, x), equal_nan=True)
+    for parameter in range(len(list(layers.parameters()))):
+        layers, x = convolutions(name), patches(3, 322)
+        with torch.no_grad():
+            list(layers.parameters())[parameter].flatten()[0] = value
+        torch.testing.assert_close(layers(x), plain(layers, x), equal_nan=True)
+
+
+@pytest.mark.parametrize("frozen", [(0, 1), (0,), (1,), (2,), (0, 1, 2, 3), (4, 5)])
+def test_layers_that_do_not_learn_let_the_others(frozen: tuple[int, ...]) -> None:
+    layers, x = convolutions("low-4x70"), patches(2, 322)
+    for k, parameter in enumerate(layers.parameters()):
+        parameter.requires_grad_(k not in frozen)
+    wanted, got = gradients(layers, plain(layers, x)), gradients(layers, layers(x))
+    assert len(wanted) == len(got) == len(list(layers.parameters())) - len(frozen)
+    for one, other in zip(wanted, got, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5 * float(one.abs().max()))
+
+
+def test_a_gradient_of_a_gradient_is_refused() -> None:
+    layers = convolutions("low-4x70")
+    out = layers(patches(2, 322))
+    with pytest.raises(RuntimeError, match="requires grad"):
+        torch.autograd.grad(out.square().sum(), list(layers.parameters()), create_graph=True)
 
 
 def test_weights_are_saved_as_the_layers_have_them() -> None:

@@ -7,15 +7,24 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
 import pytest
 from text_files import ODD_READERS, text_files
 
-from mmgenre.inputs import extraction, parts
-from mmgenre.inputs.extraction import extract_inputs, parts_folder
+from mmgenre.errors import MmgenreError
+from mmgenre.inputs import engines, extraction, parts
+from mmgenre.inputs.extraction import (
+    extract_inputs,
+    inputs_provenance,
+    parts_folder,
+    parts_of,
+)
+from mmgenre.inputs.parts import Part
+from mmgenre.inputs.reading import read_parts
 from mmgenre.inputs.text import TextInput
 from mmgenre.store import FeatureStore, content_hash
 
@@ -77,6 +86,45 @@ def test_a_worker_that_is_killed_costs_nothing(
     assert content_hash(target) == content_hash(whole)
     with FeatureStore(target, "text") as store:
         assert store.refused == ()
+
+
+def test_a_text_that_crashes_its_reader_costs_itself_only(
+    tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(ODD_READERS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # of the process that reads it alone
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
+    tries, on_dask = [], engines.dask
+
+    def counted(parts: Sequence[Part], address: str, workers: int) -> Iterator[Part]:
+        tries.append(len(parts))
+        assert len(tries) < 9, "for ever"
+        return on_dask(parts, address, workers)
+
+    monkeypatch.setattr(engines, "dask", counted)
+    manifest = text_files(tmp_path / "texts", ["fine", "crash", "fine", "fine"])
+    made = inputs_provenance(manifest, "text", TextInput())
+    all_parts = parts_of(manifest, "text", TextInput(), tmp_path / "t.h5", made)
+    # In one call: parts that it returns are those which others read.
+    assert read_parts(all_parts, dask=cluster.scheduler_address) == []
+    with FeatureStore(all_parts[0].path, "text") as store:
+        assert [(r.id, r.code) for r in store.refused] == [("01", "crashed")]
+
+
+@pytest.mark.parametrize("fault", [distributed.comm.core.CommClosedError, CancelledError])
+def test_a_scheduler_that_goes_away_is_told(
+    tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+) -> None:
+    def broken(client: object, parts: Sequence[Part]) -> Iterator[Part]:
+        yield from engines.here(parts[:1])
+        raise fault("reset by peer")
+
+    monkeypatch.setattr(engines, "_by_client", broken)
+    manifest, target = text_files(tmp_path / "texts", ["fine"] * 6), tmp_path / "t.h5"
+    words = "Dask: the scheduler at tcp://.* any more: reset by peer; start it, then run this again"
+    with pytest.raises(MmgenreError, match=words):
+        extract_inputs(manifest, "text", TextInput(), target, dask=cluster.scheduler_address)
+    assert len(list(parts_folder(target).glob("*.h5"))) == 1
 
 
 def test_workers_that_come_later_get_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

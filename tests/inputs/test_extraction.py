@@ -100,11 +100,13 @@ def test_tracks_become_rows_of_decibels(tmp_path: Path) -> None:
 
 def test_texts_and_covers_become_bytes(tmp_path: Path) -> None:
     manifest = Manifest([Item("x", media={"text": ("Schöner Klang.", "Später mehr.")})])
-    target = extract_inputs(manifest, "text", TextInput(max_characters=14), tmp_path / "t.h5")
+    target = extract_inputs(
+        manifest, "text", TextInput(max_characters=14), tmp_path / "t.h5", workers=1
+    )
     with FeatureStore(target, "text") as store:
         assert store.read_text("x") == "Schöner Klang."
     manifest = covers(3, tmp_path)
-    target = extract_inputs(manifest, "image", SMALL, tmp_path / "i.h5")
+    target = extract_inputs(manifest, "image", SMALL, tmp_path / "i.h5", workers=1)
     with FeatureStore(target, "image") as store:
         assert store.take(manifest.ids()).shape == (3, 16, 16, 3)
 
@@ -120,7 +122,9 @@ def test_damaged_items_are_listed_and_the_rest_is_kept(tmp_path: Path) -> None:
         Item("b", media={"audio": (broken,)}),
         Item("c", media={"audio": (tmp_path / "absent.ogg", good)}),
     ]
-    target = extract_inputs(Manifest(items), "audio", AudioInput(), tmp_path / "audio.h5")
+    target = extract_inputs(
+        Manifest(items), "audio", AudioInput(), tmp_path / "audio.h5", workers=1
+    )
     with FeatureStore(target, "audio") as store:
         assert store.ids == ("a#0", "c#1")
         listed = [(r.id, r.modality, r.code) for r in store.refused]
@@ -134,7 +138,7 @@ def test_damaged_items_are_listed_and_the_rest_is_kept(tmp_path: Path) -> None:
 
 def test_a_modality_of_which_nothing_is_left_is_an_empty_store(tmp_path: Path) -> None:
     manifest = Manifest([Item("a", media={"text": ("...",)}), Item("b")])
-    target = extract_inputs(manifest, "text", TextInput(), tmp_path / "t.h5")
+    target = extract_inputs(manifest, "text", TextInput(), tmp_path / "t.h5", workers=1)
     with FeatureStore(target, "text") as store:
         assert store.ids == ()
         assert [(r.id, r.code) for r in store.refused] == [("a", "empty")]
@@ -153,7 +157,7 @@ def test_unforeseen_damage_becomes_a_refusal(
     monkeypatch.setitem(parts.READERS, "text", fails)
     items = [Item("a", media={"text": (text,)}), Item("b", media={"text": ("fine",)})]
     items.append(Item("c", media={"text": ()}))  # the reader raises IndexError
-    target = extract_inputs(Manifest(items), "text", TextInput(), tmp_path / "t.h5")
+    target = extract_inputs(Manifest(items), "text", TextInput(), tmp_path / "t.h5", workers=1)
     with FeatureStore(target, "text") as store:
         assert store.ids == ("b",)
         assert [(r.id, r.code) for r in store.refused] == [("a", "unexpected"), ("c", "unexpected")]
@@ -164,11 +168,11 @@ def test_unforeseen_damage_becomes_a_refusal(
 
 def test_a_second_call_does_nothing(tmp_path: Path, read: list[str]) -> None:
     manifest, target = texts(5, tmp_path), tmp_path / "t.h5"
-    extract_inputs(manifest, "text", TextInput(), target)
+    extract_inputs(manifest, "text", TextInput(), target, workers=1)
     assert sorted(read) == [f"{k}.txt" for k in range(5)]
     before = target.stat()
     read.clear()
-    extract_inputs(manifest, "text", TextInput(), target)
+    extract_inputs(manifest, "text", TextInput(), target, workers=1)
     assert read == []
     assert target.stat().st_mtime_ns == before.st_mtime_ns
     assert target.stat().st_ino == before.st_ino
@@ -186,17 +190,17 @@ def test_changes_of_media_or_settings_are_read_anew(tmp_path: Path, read: list[s
     ]
     for what, change in changes:
         change()
-        extract_inputs(manifest, "text", config, target)
+        extract_inputs(manifest, "text", config, target, workers=1)
         assert len(read) == 3, what
         read.clear()
     with FeatureStore(target, "text") as store:
         assert store.ids == ("item-01", "item-02")
         assert store.read_text("item-02") == "New words."
-    extract_inputs(manifest, "text", TextInput(max_characters=99), target)
+    extract_inputs(manifest, "text", TextInput(max_characters=99), target, workers=1)
     assert len(read) == 3
     read.clear()
     changed = Manifest([*manifest.items[:2], Item("item-02", media={"text": ("Inline.",)})])
-    extract_inputs(changed, "text", TextInput(max_characters=99), target)
+    extract_inputs(changed, "text", TextInput(max_characters=99), target, workers=1)
     assert len(read) == 3
     with FeatureStore(target, "text") as store:
         assert store.read_text("item-02") == "Inline."
@@ -207,7 +211,7 @@ def test_an_interrupted_call_goes_on_where_it_was(
 ) -> None:
     monkeypatch.setattr(extraction, "PART_ROWS", 4)
     manifest = covers(14, tmp_path)
-    whole = extract_inputs(manifest, "image", SMALL, tmp_path / "whole.h5")
+    whole = extract_inputs(manifest, "image", SMALL, tmp_path / "whole.h5", workers=1)
     read.clear()
 
     def stop(task: str, done: int, total: int) -> None:

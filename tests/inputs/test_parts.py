@@ -57,6 +57,17 @@ def test_to_go_on_no_part_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert told == [("reading text", 6, 6)]
 
 
+def test_a_part_that_another_process_has_read_since_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = some_parts(tmp_path)[0]
+    assert read_part(part)
+    before = part.path.stat()
+    monkeypatch.setattr(parts, "READERS", {})
+    assert read_part(part)
+    assert part.path.stat() == before
+
+
 def test_a_part_is_named_by_all_that_it_depends_on() -> None:
     row, other = ("a", (Path("a.mp3"),)), ("b", (Path("b.mp3"),))
     names = [
@@ -149,6 +160,30 @@ def test_a_crash_is_of_its_settings_and_media(tmp_path: Path) -> None:
     read_parts(now, workers=1)
     with FeatureStore(now[0].path, "text") as store:
         assert store.ids == ("i00", "i01")
+
+
+def test_the_row_that_is_being_read_is_named_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after a longer name, and by whoever reads it from outside."""
+    names = ["a-long-name", "b", "cé", "d-longer"]
+    manifest = Manifest([Item(name, media={"text": (f"Text of {name}.",)}) for name in names])
+    made = parts_of(manifest, "text", TextInput(), tmp_path / "t.h5", MADE)
+    made[1].crashes.parent.mkdir()
+    made[1].crashes.write_text('["d-longer", "SIGSEGV"]\n')
+    read = parts.READERS["text"]
+    seen: list[str] = []
+
+    def peeking(media: tuple[Path | str, ...], config: Any) -> Any:
+        seen.extend(path.read_text("utf-8") for path in tmp_path.glob("*.parts/*.reading"))
+        return read(media, config)
+
+    monkeypatch.setitem(parts.READERS, "text", peeking)
+    read_parts(made, workers=1)
+    assert seen == names[:3]
+    assert not list(tmp_path.glob("*.parts/*.reading"))
+    with FeatureStore(made[1].path, "text") as store:
+        assert [(r.id, r.code) for r in store.refused] == [("d-longer", "crashed")]
 
 
 def test_a_torn_line_about_a_crash_is_passed_over(tmp_path: Path) -> None:

@@ -7,48 +7,42 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import loky
+import psutil
 import pytest
 from text_files import ODD_READERS, text_files
 
-from mmgenre.errors import StoreError
+from mmgenre.errors import MmgenreError, StoreError
 from mmgenre.inputs import engines, extraction, reading
 from mmgenre.inputs.extraction import (
-    Shard,
     extract_inputs,
-    extract_shard,
     inputs_provenance,
     parts_of,
 )
 from mmgenre.inputs.parts import Part, read_part
 from mmgenre.inputs.reading import read_parts
 from mmgenre.inputs.text import TextInput
+from mmgenre.locks import claimed
 from mmgenre.manifest import Item, Manifest
-from mmgenre.store import FeatureStore, content_hash
+from mmgenre.store import FeatureStore
 
-# Reads shard 1/4 of 16 inline texts, and stops at the first one until it is told to go on.
-SHARD = """
+# Reads the texts of a folder with two workers.
+LEADER = """
 import sys
 from pathlib import Path
-from mmgenre.inputs import extraction, parts
-from mmgenre.inputs.extraction import Shard, extract_shard
+from mmgenre.inputs.extraction import extract_inputs
 from mmgenre.inputs.text import TextInput
 from mmgenre.manifest import Item, Manifest
 
-extraction.PART_ROWS = 2
-read = parts.READERS["text"]
-
-def stopping(media, config):
-    if media[0] == "Text number 0.":
-        print("reading", flush=True)
-        sys.stdin.readline()
-    return read(media, config)
-
-parts.READERS["text"] = stopping
-manifest = Manifest([Item(f"{k:02d}", media={"text": (f"Text number {k}.",)}) for k in range(16)])
-print(*extract_shard(manifest, "text", TextInput(), Path(sys.argv[1]), Shard(1, 4), workers=1))
+files = sorted(Path(sys.argv[1]).glob("*.txt"))
+manifest = Manifest([Item(f.stem, media={"text": (f,)}) for f in files])
+extract_inputs(
+    manifest, "text", TextInput(), Path(sys.argv[2]), workers=2,
+    progress=lambda *words: print(*words, flush=True),
+)
 """
 
 
@@ -108,6 +102,53 @@ def test_of_several_suspects_each_names_its_row(
     assert all("SIGSEGV" in why for refused in found for _, why in refused)
 
 
+def workers_of(pid: int) -> list[psutil.Process]:
+    children = psutil.Process(pid).children()
+    return [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+
+
+def still_there(workers: list[psutil.Process]) -> list[psutil.Process]:
+    """After 10 s; killed then."""
+    _, left = psutil.wait_procs(workers, timeout=10)
+    left = [worker for worker in left if worker.status() != psutil.STATUS_ZOMBIE]
+    for worker in left:
+        worker.kill()
+    return left
+
+
+def test_workers_end_soon_after_the_process_that_they_work_for(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(ODD_READERS)
+    text_files(tmp_path / "texts", ["slow"] * 99)
+    with subprocess.Popen(
+        [sys.executable, "-c", LEADER, str(tmp_path / "texts"), str(tmp_path / "t.h5")],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as leader:
+        assert leader.stdout is not None
+        while leader.stdout.readline() in ("reading text 0 99\n",):
+            pass
+        workers = workers_of(leader.pid)
+        leader.kill()
+    assert len(workers) == 2
+    assert not still_there(workers)
+
+
+def test_workers_of_a_reading_that_is_stopped_are_ended(tmp_path: Path) -> None:
+    """Else they would read on, and keep their parts from whoever goes on."""
+    workers: list[psutil.Process] = []
+
+    def stop(task: str, done: int, total: int) -> None:
+        if done:
+            workers.extend(workers_of(os.getpid()))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read_parts(some_parts(texts(40), tmp_path), workers=2, progress=stop)
+    assert workers
+    assert not still_there(workers)
+
+
 @pytest.mark.parametrize("limit", ["variable", "affinity"])
 def test_workers_are_as_many_as_the_cores_that_one_may_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
@@ -133,49 +174,88 @@ def test_workers_are_as_many_as_the_cores_that_one_may_use(
     assert asked == [1, 3]
 
 
-@pytest.fixture
-def first_shard(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Shard 1/4 of 16 texts in a process of its own, which is at the first row."""
-    with subprocess.Popen(
-        [sys.executable, "-c", SHARD, str(tmp_path / "t.h5")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "reading\n"
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_shards_counted_differently_leave_each_other_their_parts(
-    tmp_path: Path, first_shard: subprocess.Popen[str], workers: int
+def test_one_part_is_read_here_only_if_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manifest, target = texts(16), tmp_path / "t.h5"
-    told: list[tuple[str, int, int]] = []
-    there = extract_shard(
-        manifest, "text", TextInput(), target, Shard(1, 2), workers=workers,
-        progress=lambda *words: told.append(words),
-    )  # fmt: skip
-    assert there == (3, 8)  # of its own four, the first is being read there
-    assert told[-1] == ("reading text", 6, 6)
-    said, _ = first_shard.communicate("go on\n")
-    assert said == "4 8\n"  # its second one was there already
-    again = extract_shard(manifest, "text", TextInput(), target, Shard(1, 2), workers=1)
-    assert again == (4, 8)
-    extract_inputs(manifest, "text", TextInput(), target, workers=1)
-    whole = extract_inputs(manifest, "text", TextInput(), tmp_path / "whole.h5", workers=1)
-    assert content_hash(target) == content_hash(whole)
+    """Else few items with a crashing decoder among them would end the leading process."""
+    monkeypatch.setattr(engines, "here", None)
+    parts = some_parts(texts(2), tmp_path)
+    assert read_parts(parts, workers=2) == []
+    assert [part.is_done() for part in parts] == [True]
 
 
-def test_the_same_shard_again_is_refused_by_name(
-    tmp_path: Path, first_shard: subprocess.Popen[str]
+def test_a_row_that_another_process_is_at_is_not_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(StoreError, match=f"process {first_shard.pid} on .* has been writing it"):
-        extract_shard(texts(16), "text", TextInput(), tmp_path / "t.h5", Shard(1, 4), workers=1)
+    (part,) = some_parts(texts(2), tmp_path)
+
+    def ended_at_once(part: Part) -> bool:
+        raise engines.WorkerLostError("SIGKILL(-9)")
+
+    monkeypatch.setattr(engines, "alone", ended_at_once)
+    with ThreadPoolExecutor(1) as other:
+        claim = claimed(part.path)
+        other.submit(claim.__enter__).result()
+        part.being_read.write_text("01")
+        assert read_parts([part], workers=1) == [part]
+        assert part.being_read.read_text() == "01"
+        assert not part.crashes.exists()
+        other.submit(claim.__exit__, None, None, None).result()
+    monkeypatch.undo()
+    assert read_parts([part], workers=1) == []
+
+
+def test_a_process_that_ends_before_the_first_row_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (part,) = some_parts(texts(2), tmp_path)
+    part.path.parent.mkdir()
+    part.being_read.write_text("01")
+    tries: list[Part] = []
+
+    def ended_at_once(part: Part) -> bool:
+        tries.append(part)
+        assert len(tries) < 3, "for ever"
+        raise engines.WorkerLostError("SIGKILL(-9)")
+
+    monkeypatch.setattr(engines, "alone", ended_at_once)
+    with pytest.raises(MmgenreError, match=r"\.h5: .* ended before the first row: SIGKILL\(-9\)"):
+        read_parts([part], workers=1)
+    assert part.crashed() == {"01": "reading it ended the process, twice (SIGKILL(-9))"}
+
+
+def test_a_process_that_ends_when_its_part_is_there_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (part,) = some_parts(texts(2), tmp_path)
+    part.path.parent.mkdir()
+    part.being_read.write_text("01")
+
+    def ended_afterwards(part: Part) -> bool:
+        assert read_part(part)
+        raise engines.WorkerLostError("SIGKILL(-9)")
+
+    monkeypatch.setattr(engines, "alone", ended_afterwards)
+    assert read_parts([part], workers=1) == []
+    assert refused_in(part) == []
+
+
+def test_processes_that_end_before_they_begin_are_not_tried_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, tries = some_parts(texts(6), tmp_path), []
+
+    def engine(parts: Sequence[Part], workers: int, dask: str | None) -> Iterator[Part]:
+        tries.append(len(parts))
+        if len(tries) == 2:
+            assert read_part(parts[0])
+            yield parts[0]  # something came of it: two more in vain are allowed
+        raise engines.WorkerLostError("SIGKILL(-9)")
+
+    monkeypatch.setattr(reading, "_engine", engine)
+    with pytest.raises(MmgenreError, match=r"before they begin, 3 times in a row: SIGKILL\(-9\)"):
+        read_parts(parts, workers=2)
+    assert tries == [3, 3, 2, 2, 2]
 
 
 def test_a_part_that_another_process_keeps_is_named(
@@ -183,7 +263,7 @@ def test_a_part_that_another_process_keeps_is_named(
 ) -> None:
     """Nobody but a shard may read a part of ours, and shards are refused before: a leftover."""
     code = (
-        "import sys; from pathlib import Path; from mmgenre.files import claimed\n"
+        "import sys; from pathlib import Path; from mmgenre.locks import claimed\n"
         "with claimed(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
     )
     manifest = texts(6)
@@ -198,11 +278,3 @@ def test_a_part_that_another_process_keeps_is_named(
         assert len(list(kept.parent.glob("*.h5"))) == 2  # all the others were read before
         keeper.communicate()
     extract_inputs(manifest, "text", TextInput(), tmp_path / "t.h5", workers=1)
-
-
-def test_shards_of_other_settings_are_not_counted(tmp_path: Path) -> None:
-    manifest, target = texts(16), tmp_path / "t.h5"
-    extract_shard(manifest, "text", TextInput(), target, Shard(1, 2), workers=1)
-    other = TextInput(max_characters=8)
-    there = extract_shard(manifest, "text", other, target, Shard(2, 2), workers=1)
-    assert there == (4, 8)

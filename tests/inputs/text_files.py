@@ -8,14 +8,14 @@ from mmgenre.manifest import Item, Manifest
 
 # A file `sitecustomize.py` on the path: a text of this name ends its reader, or holds it up.
 ODD_READERS = """
-import os, signal, time
+import signal, time
 from pathlib import Path
 
 read_text = Path.read_text
 
 def odd(path, *args, **kwargs):
     if path.name.endswith("crash.txt"):
-        os.kill(os.getpid(), signal.SIGSEGV)
+        signal.raise_signal(signal.SIGSEGV)  # to this thread: it does not go on meanwhile
     if path.name.endswith("slow.txt"):
         time.sleep(0.05)
     return read_text(path, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""One writer per file: who is refused, in which words, and what a killed owner leaves."""
+"""Locks and claims: who waits, who is refused, in which words; what a killed owner leaves."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import fcntl
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+from lock_holder import holder
 
+from mmgenre import locks
 from mmgenre.errors import StoreError
-from mmgenre.files import claimed, locked, replacing, sweep, temporary_name
+from mmgenre.locks import claimed, locked
 from mmgenre.provenance import Provenance
 from mmgenre.store import group_names, write_store
 
@@ -28,7 +30,7 @@ PROVENANCE = Provenance("stage", 1, {})
 OWNER = """
 import sys
 from pathlib import Path
-from mmgenre.files import claimed
+from mmgenre.locks import claimed
 with claimed(Path(sys.argv[1]), shared=sys.argv[2] == "shared"):
     print("claimed", flush=True)
     sys.stdin.read()
@@ -50,7 +52,7 @@ write_store(Path(sys.argv[1]), "theirs", blocks(), Provenance("stage", 1, {}))
 FORKER = """
 import os, sys, time
 from pathlib import Path
-from mmgenre.files import claimed
+from mmgenre.locks import claimed
 with claimed(Path(sys.argv[1])):
     child = os.fork()
     if not child:
@@ -64,7 +66,7 @@ RACE = """
 import os, sys
 from pathlib import Path
 from mmgenre.errors import StoreError
-from mmgenre.files import claimed
+from mmgenre.locks import claimed
 path, won = Path(sys.argv[1]), 0
 print("ready", flush=True)
 sys.stdin.read(1)
@@ -256,39 +258,12 @@ def test_no_two_are_ever_inside(tmp_path: Path) -> None:
     assert files(tmp_path / "a.h5") == []
 
 
-def test_only_leftovers_of_that_file_are_swept(tmp_path: Path) -> None:
-    path = tmp_path / "a.h5"
-    gone = [temporary_name(path).name, ".a.h5.box-1-0123abcd.tmp", ".a.h5.7.tmp"]
-    kept = ["a.h5", ".ah5.7.tmp", ".b.h5.7.tmp", ".a.h5.x.tmp", ".a.h5.7.tmp~", "a.h5.7.tmp"]
-    kept += [temporary_name(tmp_path / name).name for name in ("b.h5", "a.h5.b", "a")]
-    for name in (*kept, *gone):
-        (tmp_path / name).write_text("")
-    sweep(path)
-    assert files(path) == sorted(kept)
-
-
-def test_a_temporary_name_is_never_another_s(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Containers on one folder may share a pid, and even a host name."""
-    monkeypatch.setattr(socket, "gethostname", lambda: "node/7.é." * 40)
-    path = tmp_path / "a.h5"
-    with replacing(path) as one, replacing(path) as two:
-        assert one != two
-        one.write_text("1")
-        two.write_text("2")
-    assert files(path) == ["a.h5"]
-    temporary_name(path).write_text("")
-    sweep(path)
-    assert files(path) == ["a.h5"]
-
-
 def test_a_folder_is_listed_only_after_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At each write of many parts it would be quadratic."""
     swept: list[Path] = []
-    monkeypatch.setattr("mmgenre.files.sweep", swept.append)
+    monkeypatch.setattr("mmgenre.locks.sweep", swept.append)
     path = tmp_path / "a.h5"
     write(path)
     write(path, "more")
@@ -345,6 +320,24 @@ def test_who_left_a_shared_claim_leaves_the_next_owner_alone(
     assert lock.read_text() == "the next owner's"
 
 
+def test_a_lock_on_a_file_that_its_owner_removed_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between our opening it and our lock, its owner leaves and the next one comes."""
+    path, lock, flock = tmp_path / "a.h5", tmp_path / ".a.h5.lock", fcntl.flock
+    with (tmp_path / "next").open("a") as following:
+
+        def between(descriptor: int, how: int) -> None:
+            if (tmp_path / "next").exists():
+                flock(following, fcntl.LOCK_EX)
+                (tmp_path / "next").replace(lock)
+            flock(descriptor, how)
+
+        monkeypatch.setattr(fcntl, "flock", between)
+        with pytest.raises(StoreError, match="another process is just writing it"), claimed(path):
+            pytest.fail("two are inside")
+
+
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
 def test_a_file_system_without_locks_is_called_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
@@ -363,3 +356,50 @@ def test_a_file_system_without_locks_is_called_that(
     code = errno.EIO
     with pytest.raises(OSError, match=os.strerror(errno.EIO)), locked(tmp_path / "a.h5"):
         pass
+
+
+def test_one_who_waits_is_told_for_whom(tmp_path: Path) -> None:
+    path, told = tmp_path / "locks" / "a", cast(list[str], [])
+    with holder(path) as other:
+
+        def waiting(who: str) -> None:
+            told.append(who)
+            assert other.stdin is not None
+            other.stdin.close()  # it leaves soon
+
+        with locked(path, waiting):
+            assert path.with_name("a.left").exists()
+    (who,) = told
+    assert re.fullmatch(rf"process {other.pid} on \S+, at it since 20\d\d-\d\d-\d\d .*", who)
+    assert path.read_text() == ""  # nobody is inside
+
+
+def test_without_a_name_it_is_another_process(tmp_path: Path) -> None:
+    path, told = tmp_path / "a", cast(list[str], [])
+    with holder(path) as other:
+        path.write_text("no name")
+
+        def waiting(who: str) -> None:
+            told.append(who)
+            other.communicate("")
+
+        with locked(path, waiting):
+            pass
+    assert told == ["another process"]
+
+
+def test_a_moment_is_not_spoken_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with holder(tmp_path / "a") as other:
+        monkeypatch.setattr(locks, "sleep", lambda _: other.communicate(""))
+        with locked(tmp_path / "a", pytest.fail):
+            assert (tmp_path / "a.left").exists()
+
+
+def test_nobody_waits_for_the_killed(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with holder(path) as other:
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+    assert str(other.pid) in path.read_text()
+    with locked(path, pytest.fail):
+        assert str(other.pid) not in path.read_text()

@@ -1,0 +1,134 @@
+"""Shards: each other's parts are left to each other, nothing is read beside the whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from mmgenre.errors import StoreError
+from mmgenre.inputs import extraction
+from mmgenre.inputs.extraction import (
+    Shard,
+    extract_inputs,
+    extract_shard,
+)
+from mmgenre.inputs.text import TextInput
+from mmgenre.locks import claimed
+from mmgenre.manifest import Item, Manifest
+from mmgenre.store import content_hash
+
+# Reads shard 1/4 of 16 inline texts, and stops at the first one until it is told to go on.
+SHARD = """
+import sys
+from pathlib import Path
+from mmgenre.inputs import extraction, parts
+from mmgenre.inputs.extraction import Shard, extract_shard
+from mmgenre.inputs.text import TextInput
+from mmgenre.manifest import Item, Manifest
+
+extraction.PART_ROWS = 2
+read = parts.READERS["text"]
+
+def stopping(media, config):
+    if media[0] == "Text number 0.":
+        print("reading", flush=True)
+        sys.stdin.readline()
+    return read(media, config)
+
+parts.READERS["text"] = stopping
+manifest = Manifest([Item(f"{k:02d}", media={"text": (f"Text number {k}.",)}) for k in range(16)])
+print(*extract_shard(manifest, "text", TextInput(), Path(sys.argv[1]), Shard(1, 4), workers=1))
+"""
+
+
+def texts(n: int) -> Manifest:
+    return Manifest([Item(f"{k:02d}", media={"text": (f"Text number {k}.",)}) for k in range(n)])
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "PART_ROWS", 2)
+
+
+@pytest.fixture
+def first_shard(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Shard 1/4 of 16 texts in a process of its own, which is at the first row."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SHARD, str(tmp_path / "t.h5")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "reading\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_shards_counted_differently_leave_each_other_their_parts(
+    tmp_path: Path, first_shard: subprocess.Popen[str], workers: int
+) -> None:
+    manifest, target = texts(16), tmp_path / "t.h5"
+    told: list[tuple[str, int, int]] = []
+    there = extract_shard(
+        manifest, "text", TextInput(), target, Shard(1, 2), workers=workers,
+        progress=lambda *words: told.append(words),
+    )  # fmt: skip
+    assert there == (3, 8)  # of its own four, the first is being read there
+    assert told[-1] == ("reading text", 6, 6)
+    said, _ = first_shard.communicate("go on\n")
+    assert said == "4 8\n"  # its second one was there already
+    again = extract_shard(manifest, "text", TextInput(), target, Shard(1, 2), workers=1)
+    assert again == (4, 8)
+    extract_inputs(manifest, "text", TextInput(), target, workers=1)
+    whole = extract_inputs(manifest, "text", TextInput(), tmp_path / "whole.h5", workers=1)
+    assert content_hash(target) == content_hash(whole)
+
+
+def test_the_same_shard_again_is_refused_by_name(
+    tmp_path: Path, first_shard: subprocess.Popen[str]
+) -> None:
+    with pytest.raises(StoreError, match=f"process {first_shard.pid} on .* has been writing it"):
+        extract_shard(texts(16), "text", TextInput(), tmp_path / "t.h5", Shard(1, 4), workers=1)
+
+
+def test_the_whole_is_not_read_beside_a_shard(
+    tmp_path: Path, first_shard: subprocess.Popen[str]
+) -> None:
+    """Nor merged, and its parts removed, while shards are at work."""
+    with pytest.raises(StoreError, match=rf"/t\.h5: process {first_shard.pid} on "):
+        extract_inputs(texts(16), "text", TextInput(), tmp_path / "t.h5", workers=1)
+    assert not list(tmp_path.glob("*.parts/*.h5"))
+
+
+def test_shards_of_other_settings_are_not_counted(tmp_path: Path) -> None:
+    manifest, target = texts(16), tmp_path / "t.h5"
+    extract_shard(manifest, "text", TextInput(), target, Shard(1, 2), workers=1)
+    other = TextInput(max_characters=8)
+    there = extract_shard(manifest, "text", other, target, Shard(2, 2), workers=1)
+    assert there == (4, 8)
+
+
+def test_a_shard_that_comes_after_the_merge_reads_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others may merge between its look at the store and its claim."""
+    manifest, target = texts(6), tmp_path / "t.h5"
+
+    def late(path: Path, shared: bool = False) -> AbstractContextManager[None]:
+        if shared:
+            extract_inputs(manifest, "text", TextInput(), target, workers=1)
+        return claimed(path, shared)
+
+    monkeypatch.setattr(extraction, "claimed", late)
+    there = extract_shard(manifest, "text", TextInput(), target, Shard(1, 2), workers=1)
+    assert there == (3, 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.h5"]
