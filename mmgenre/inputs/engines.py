@@ -14,6 +14,8 @@ from concurrent.futures import CancelledError
 from itertools import islice
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from mmgenre.errors import MmgenreError
 from mmgenre.inputs.parts import Part, read_part
 
@@ -31,9 +33,14 @@ class WorkerLostError(Exception):
 
 
 def here(parts: Sequence[Part]) -> Iterator[Part]:
-    """One after another in this process."""
+    """One after another in this process, with one thread a product, as in the others.
+
+    The last bits of a product depend on its threads, and a store must not depend on the workers.
+    """
     for part in parts:
-        if read_part(part):
+        with threadpool_limits(1, "blas"):
+            is_there = read_part(part)
+        if is_there:
             yield part
 
 
