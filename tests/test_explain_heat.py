@@ -452,6 +452,7 @@ def test_attention_rollout_finds_the_patches_but_not_whose_they_are() -> None:
     assert np.mean(alone) > 0.6
 
 
+@pytest.mark.slow
 def test_an_early_block_finds_the_patch_where_the_last_is_too_coarse() -> None:
     """ResNet-18 on 48 px: 2 x 2 places at its last block, 6 x 6 where the map is taken."""
     encoder, rng = image_encoder(48, 32), np.random.default_rng(0)

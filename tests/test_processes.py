@@ -152,6 +152,7 @@ def test_steps_are_led_and_one_that_fails_everywhere_ends_itself_alone(two: Path
         assert done == ["first", "diverge", "last"]
 
 
+@pytest.mark.slow
 def test_waiting_outlasts_the_time_that_an_operation_may_take(tmp_path: Path) -> None:
     do(tmp_path, "wait")
     assert words(tmp_path / "wait") == [["made", True], ["by main", True]]
@@ -223,6 +224,7 @@ def numbers(value: Any, where: str = "") -> dict[str, Any]:
     return {k: v for key, each in items for k, v in numbers(each, f"{where}/{key}").items()}
 
 
+@pytest.mark.slow
 def test_the_commands_come_to_the_same_figures(tmp_path: Path) -> None:
     manifest = make_catalogue(tmp_path / "catalogue", seed=1, n_albums=24)
     launched(tmp_path / "two", manifest)

@@ -62,7 +62,7 @@ def readers(target: Path) -> list[int]:
 
 # With 3 deaths allowed, Dask itself gives the part to another worker; with none, it gives it up,
 # and it is read here, alone.
-@pytest.mark.parametrize("deaths", [3, 0])
+@pytest.mark.parametrize("deaths", [pytest.param(3, marks=pytest.mark.slow), 0])
 def test_a_worker_that_is_killed_costs_nothing(
     tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch, deaths: int
 ) -> None:
