@@ -1,11 +1,11 @@
-"""A process inside a lock, for others to wait for."""
+"""Processes beside the test: one inside a lock, for others to wait for, or any other."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 HOLDER = """
@@ -22,17 +22,22 @@ Process = subprocess.Popen[str]
 
 
 @contextmanager
-def holder(path: Path) -> Iterator[Process]:
-    """A process that is inside the lock."""
+def running(source: str, says: str, *words: object) -> Iterator[Process]:
+    """Source in a process of its own, which has said so much; killed at the end."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)],
+        [sys.executable, "-c", source, *map(str, words)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "inside\n"
+        assert process.stdout.readline() == f"{says}\n"
         try:
             yield process
         finally:
             process.kill()
+
+
+def holder(path: Path) -> AbstractContextManager[Process]:
+    """A process that is inside the lock."""
+    return running(HOLDER, "inside", path)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from lock_holder import Process, running
 
 from mmgenre.errors import StoreError
 from mmgenre.inputs import extraction
@@ -56,25 +55,15 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def first_shard(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def first_shard(tmp_path: Path) -> Iterator[Process]:
     """Shard 1/4 of 16 texts in a process of its own, which is at the first row."""
-    with subprocess.Popen(
-        [sys.executable, "-c", SHARD, str(tmp_path / "t.h5")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "reading\n"
-        try:
-            yield process
-        finally:
-            process.kill()
+    with running(SHARD, "reading", tmp_path / "t.h5") as process:
+        yield process
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_shards_counted_differently_leave_each_other_their_parts(
-    tmp_path: Path, first_shard: subprocess.Popen[str], workers: int
+    tmp_path: Path, first_shard: Process, workers: int
 ) -> None:
     manifest, target = texts(16), tmp_path / "t.h5"
     told: list[tuple[str, int, int]] = []
@@ -93,16 +82,12 @@ def test_shards_counted_differently_leave_each_other_their_parts(
     assert content_hash(target) == content_hash(whole)
 
 
-def test_the_same_shard_again_is_refused_by_name(
-    tmp_path: Path, first_shard: subprocess.Popen[str]
-) -> None:
+def test_the_same_shard_again_is_refused_by_name(tmp_path: Path, first_shard: Process) -> None:
     with pytest.raises(StoreError, match=f"process {first_shard.pid} on .* has been writing it"):
         extract_shard(texts(16), "text", TextInput(), tmp_path / "t.h5", Shard(1, 4), workers=1)
 
 
-def test_the_whole_is_not_read_beside_a_shard(
-    tmp_path: Path, first_shard: subprocess.Popen[str]
-) -> None:
+def test_the_whole_is_not_read_beside_a_shard(tmp_path: Path, first_shard: Process) -> None:
     """Nor merged, and its parts removed, while shards are at work."""
     with pytest.raises(StoreError, match=rf"/t\.h5: process {first_shard.pid} on "):
         extract_inputs(texts(16), "text", TextInput(), tmp_path / "t.h5", workers=1)
