@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mmgenre.explain.heat import explain_covers
-    from mmgenre.manifest import Manifest
-    from mmgenre.stages import extract_features, fuse, read_shard
-    from mmgenre.tagger import GenreTagger
+    from mmgenre.fusion.tagger import GenreTagger
+    from mmgenre.items.manifest import Manifest
+    from mmgenre.pipeline import extract_features, fuse, read_shard
 
 __all__ = ["GenreTagger", "Manifest", "explain_covers", "extract_features", "fuse", "read_shard"]
 
 _HOMES = {
-    "GenreTagger": "mmgenre.tagger",
-    "Manifest": "mmgenre.manifest",
+    "GenreTagger": "mmgenre.fusion.tagger",
+    "Manifest": "mmgenre.items.manifest",
     "explain_covers": "mmgenre.explain.heat",
-    "extract_features": "mmgenre.stages",
-    "fuse": "mmgenre.stages",
-    "read_shard": "mmgenre.stages",
+    "extract_features": "mmgenre.pipeline",
+    "fuse": "mmgenre.pipeline",
+    "read_shard": "mmgenre.pipeline",
 }
 
 

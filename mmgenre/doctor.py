@@ -117,7 +117,7 @@ def _audio() -> str:
 def _cqt() -> str:
     import numpy as np
 
-    from mmgenre.inputs.cqt import cqt_magnitude
+    from mmgenre.audio.cqt import cqt_magnitude
 
     tone = np.sin(2 * np.pi * 440 * np.arange(22_050) / 22_050).astype(np.float32)
     peak = int(cqt_magnitude(tone)[10].argmax())
@@ -138,8 +138,8 @@ def _images() -> str:
 def _store() -> str:
     import numpy as np
 
-    from mmgenre.provenance import Provenance
-    from mmgenre.store import FeatureStore, write_store
+    from mmgenre.disk.provenance import Provenance
+    from mmgenre.disk.store import FeatureStore, write_store
 
     with tempfile.TemporaryDirectory() as folder:
         rows = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -152,8 +152,8 @@ def _store() -> str:
 
 
 def _recipes() -> str:
-    from mmgenre.experiment import load_experiment
-    from mmgenre.recipe import is_experiment, load_recipe, recipe_names
+    from mmgenre.pipeline.experiment import load_experiment
+    from mmgenre.pipeline.recipe import is_experiment, load_recipe, recipe_names
 
     names = recipe_names()
     for name in names:

@@ -9,9 +9,9 @@ import typer
 
 from mmgenre.cli import experiments, manifests, running, stores
 from mmgenre.cli.shared import DONE, EXIT_CODES, FAILED
-from mmgenre.crew import ElsewhereError, OutOfStepError
 from mmgenre.errors import MmgenreError
-from mmgenre.processes import is_main
+from mmgenre.learning.crew import ElsewhereError, OutOfStepError
+from mmgenre.learning.processes import is_main
 
 # What all processes of a launched command do; of others, the main one alone.
 TOGETHER = (["quickstart"], ["extract-features"], ["fuse"], ["run"])

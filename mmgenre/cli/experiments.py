@@ -47,11 +47,11 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Runs a whole experiment: every step once, a table with the published figures at the end."""
+    from mmgenre.measuring.results import as_json as readable
+    from mmgenre.pipeline.grid import prepare_experiment, run_experiment
+    from mmgenre.pipeline.tabulating import write_table
     from mmgenre.report.experiment import write_experiment
     from mmgenre.report.published import rich_published
-    from mmgenre.results import as_json as readable
-    from mmgenre.stages.grid import prepare_experiment, run_experiment
-    from mmgenre.stages.tabulating import write_table
 
     with progress_bars() as progress:
         prepared = prepare_experiment(
@@ -89,8 +89,8 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Lists the steps of an experiment: which are done, what each needs, what is left to pay."""
-    from mmgenre.stages.costs import describe_plan
-    from mmgenre.stages.grid import prepare_experiment
+    from mmgenre.pipeline.costs import describe_plan
+    from mmgenre.pipeline.grid import prepare_experiment
 
     with progress_bars() as progress:
         prepared = prepare_experiment(

@@ -79,8 +79,8 @@ def _columns_of(text: str) -> dict[Field, str]:
 
 def check(manifest: Path, as_json: JsonOption = False) -> None:
     """Looks for artists, albums, files or covers in two splits, and covers of two genres."""
-    from mmgenre.audit import audit
-    from mmgenre.manifest import Manifest
+    from mmgenre.datasets.audit import audit
+    from mmgenre.items.manifest import Manifest
 
     with progress_bars() as progress:
         found = audit(Manifest.read(manifest), progress=progress)
@@ -111,8 +111,8 @@ def dedupe(
     as_json: JsonOption = False,
 ) -> None:
     """Keeps the first item of each cover, and none where its genres differ."""
-    from mmgenre.audit import dedupe as dedupe_covers
-    from mmgenre.manifest import Manifest
+    from mmgenre.datasets.audit import dedupe as dedupe_covers
+    from mmgenre.items.manifest import Manifest
 
     with progress_bars() as progress:
         done = dedupe_covers(Manifest.read(manifest), near=near, progress=progress)
@@ -133,8 +133,8 @@ def split(
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Draws splits that share no artist and no album."""
-    from mmgenre.manifest import SPLITS, Manifest
-    from mmgenre.splits import make_splits
+    from mmgenre.items.manifest import SPLITS, Manifest
+    from mmgenre.items.splits import make_splits
 
     try:
         train, val, test = (float(part) for part in ratios.split(","))
@@ -149,7 +149,7 @@ def split(
 
 def info(manifest: Path, as_json: JsonOption = False) -> None:
     """Counts items, modalities, splits and labels."""
-    from mmgenre.manifest import Manifest
+    from mmgenre.items.manifest import Manifest
 
     counted = Manifest.read(manifest).info()
     if as_json:

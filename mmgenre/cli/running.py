@@ -28,7 +28,7 @@ from mmgenre.cli.shared import (
     progress_bars,
 )
 from mmgenre.errors import Refusal
-from mmgenre.manifest import Modality
+from mmgenre.items.manifest import Modality
 
 
 def extract_features(
@@ -62,7 +62,7 @@ def extract_features(
             raise typer.BadParameter("with --shard media are only read: no --encoder, no --dask")
         _read_shard(shard, manifest, run, wanted, recipe, settings, workers, as_json=as_json)
         return
-    from mmgenre import stages
+    from mmgenre import pipeline as stages
 
     with progress_bars() as progress:
         result = stages.extract_features(
@@ -97,8 +97,8 @@ def _read_shard(
     *,
     as_json: bool,
 ) -> None:
-    from mmgenre import stages
-    from mmgenre.inputs.extraction import Shard
+    from mmgenre import pipeline as stages
+    from mmgenre.reading.extraction import Shard
 
     try:
         share = Shard.parse(shard)
@@ -153,9 +153,9 @@ def fuse(
 ) -> None:
     """Joint space, late fusion and evaluation of every subset of the modalities."""
     wanted = modalities_of(modalities)
-    from mmgenre import stages
-    from mmgenre.runs import open_run
-    from mmgenre.stages.features import given_vectors, refusals
+    from mmgenre import pipeline as stages
+    from mmgenre.pipeline.features import given_vectors, refusals
+    from mmgenre.pipeline.run import open_run
 
     with progress_bars() as progress:
         result = stages.fuse(
@@ -196,7 +196,7 @@ def report(
     ] = None,
 ) -> None:
     """Writes one self-contained HTML page about a run, or about an experiment."""
-    from mmgenre.stages.describing import make_report
+    from mmgenre.pipeline.describing import make_report
 
     with progress_bars() as progress:
         page = make_report(run, human=human, progress=progress)
@@ -208,7 +208,7 @@ def quickstart(
     seeds: Annotated[int, typer.Option(min=1, help="Heads trained for each row.")] = 3,
 ) -> None:
     """Everything once, on the built-in catalogue, with a report at the end."""
-    from mmgenre.quickstart import quickstart as run_quickstart
+    from mmgenre.pipeline.quickstart import quickstart as run_quickstart
 
     with progress_bars() as progress:
         results, page = run_quickstart(run, seeds=seeds, progress=progress)
@@ -232,8 +232,8 @@ def predict(
     single = bool(audio or text or image)
     if single == (manifest is not None):
         raise typer.BadParameter("give --audio, --text or --image (any of them), or --manifest")
-    from mmgenre.manifest import Manifest
-    from mmgenre.tagger import GenreTagger
+    from mmgenre.fusion.tagger import GenreTagger
+    from mmgenre.items.manifest import Manifest
 
     tagger = GenreTagger.from_pretrained(model, fusion)
     refused: Sequence[Refusal] = ()

@@ -15,7 +15,7 @@ import typer
 from mmgenre.errors import Refusal
 
 if TYPE_CHECKING:
-    from mmgenre.manifest import Modality
+    from mmgenre.items.manifest import Modality
     from mmgenre.progress import Progress
 
 DONE, FAILED, USAGE, SOME_REFUSED = 0, 1, 2, 3
@@ -39,7 +39,7 @@ DEFAULT_RUN = Path("runs/default")
 
 def modalities_of(text: str) -> tuple[Modality, ...]:
     """`a,t` -> ("audio", "text")."""
-    from mmgenre.manifest import parse_modalities
+    from mmgenre.items.manifest import parse_modalities
 
     try:
         return parse_modalities(text)
@@ -49,7 +49,7 @@ def modalities_of(text: str) -> tuple[Modality, ...]:
 
 def inputs_of(text: str) -> list[str]:
     """`a,joint.i` -> ["audio", "joint.image"]; other names stay."""
-    from mmgenre.manifest import SHORT
+    from mmgenre.items.manifest import SHORT
 
     parts = [part.strip() for part in text.split(",")]
     names = []
@@ -61,7 +61,7 @@ def inputs_of(text: str) -> list[str]:
 
 def features_of(given: Sequence[str]) -> dict[str, Path]:
     """`clap=FILE` -> {"clap": FILE}; a store alone gives its groups by their own names."""
-    from mmgenre.manifest import SHORT
+    from mmgenre.items.manifest import SHORT
 
     features: dict[str, Path] = {}
     for text in given:
@@ -119,7 +119,7 @@ def finish(refused: Sequence[Refusal], *, failed: bool = False) -> None:
 
 def main_goes_on() -> None:
     """Ends all processes of a launched command but the main one; what is left is to tell."""
-    from mmgenre import processes
+    from mmgenre.learning import processes
 
     is_main = processes.is_main()
     processes.leave()
@@ -130,7 +130,7 @@ def main_goes_on() -> None:
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
     """Bars on stderr, one a task, with count, time, rate and what is left; the main process's."""
-    from mmgenre.processes import is_main
+    from mmgenre.learning.processes import is_main
     from mmgenre.progress import silent
 
     if not is_main():

@@ -12,12 +12,12 @@ import typer
 from mmgenre.cli.shared import JsonOption, finish, print_json, progress_bars
 
 if TYPE_CHECKING:
-    from mmgenre.store import GroupInfo
+    from mmgenre.disk.store import GroupInfo
 
 
 def info(file: Path, as_json: JsonOption = False) -> None:
     """Says what a store file holds, who made it from what, and what was refused."""
-    from mmgenre.store import store_info
+    from mmgenre.disk.store import store_info
 
     groups = store_info(file)
     if as_json:
@@ -65,7 +65,7 @@ def verify(
     files: Annotated[list[Path], typer.Argument(help="Store files.")], as_json: JsonOption = False
 ) -> None:
     """Reads every value and compares the checksums; exit code 1 if anything is damaged."""
-    from mmgenre.store import verify_stores
+    from mmgenre.disk.store import verify_stores
 
     with progress_bars() as progress:
         verdicts = verify_stores(files, progress=progress)
@@ -92,7 +92,7 @@ def merge(
     as_json: JsonOption = False,
 ) -> None:
     """Joins the rows of several store files into one, in the order given; the parts stay."""
-    from mmgenre.store import merge_files
+    from mmgenre.disk.store import merge_files
 
     merged = merge_files(parts, out, group)
     if as_json:

@@ -18,10 +18,10 @@ from mmgenre.datasets.msdi import read_msdi
 from mmgenre.datasets.mumu import read_mumu
 from mmgenre.datasets.selection import keep_frequent, keep_having
 from mmgenre.datasets.tartarus import read_tartarus
+from mmgenre.disk.store import group_names
 from mmgenre.errors import ManifestError
-from mmgenre.manifest import Manifest, Modality
+from mmgenre.items.manifest import Manifest, Modality
 from mmgenre.progress import Progress, silent
-from mmgenre.store import group_names
 
 Layout = Literal["mumu", "msdi", "cls", "tartarus", "folders", "csv", "covers20k"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)

@@ -20,7 +20,7 @@ from mmgenre.datasets.layout import (
 )
 from mmgenre.datasets.media import find_images
 from mmgenre.errors import ManifestError
-from mmgenre.manifest import COLUMNS, Item
+from mmgenre.items.manifest import COLUMNS, Item
 
 Field = Literal["image", "labels", "id", "artist", "album", "split"]
 FIELDS: tuple[Field, ...] = get_args(Field)

@@ -18,10 +18,10 @@ from mmgenre.datasets.arrays import (
     row_faults,
     sparse_array,
 )
+from mmgenre.disk.provenance import Provenance, sha256_file
+from mmgenre.disk.store import FeatureStore, group_names, write_store
 from mmgenre.errors import StoreError
-from mmgenre.manifest import TRACK_SEPARATOR
-from mmgenre.provenance import Provenance, sha256_file
-from mmgenre.store import FeatureStore, group_names, write_store
+from mmgenre.items.manifest import TRACK_SEPARATOR
 
 STAGE, STAGE_VERSION = "features", 1
 IDS = "ids"

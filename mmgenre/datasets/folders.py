@@ -8,9 +8,9 @@ from pathlib import Path
 from mmgenre.datasets.layout import SPLIT_NAMES, Published, id_of_path
 from mmgenre.datasets.media import IMAGES, find_images
 from mmgenre.errors import ManifestError
-from mmgenre.labels import SEPARATOR
-from mmgenre.manifest import LIST_SEPARATOR, Item, Split
-from mmgenre.splits import fold
+from mmgenre.items.labels import SEPARATOR
+from mmgenre.items.manifest import LIST_SEPARATOR, Item, Split
+from mmgenre.items.splits import fold
 
 LAYOUT = "FOLDER/GENRE/*.jpg, or FOLDER/train/GENRE/*.jpg"
 

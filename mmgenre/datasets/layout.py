@@ -10,8 +10,8 @@ from typing import Literal
 
 from mmgenre.datasets.features import Features
 from mmgenre.errors import ManifestError
-from mmgenre.labels import SEPARATOR
-from mmgenre.manifest import Item, Split
+from mmgenre.items.labels import SEPARATOR
+from mmgenre.items.manifest import Item, Split
 
 DEPTH = 3  # the archives unpack into folders of their own, as ismir-data/splits
 INSTEAD_OF_SEPARATOR = "|"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmgenre.datasets.layout import Published
 from mmgenre.errors import ManifestError
-from mmgenre.manifest import LIST_SEPARATOR, Item, Modality
+from mmgenre.items.manifest import LIST_SEPARATOR, Item, Modality
 
 AUDIO = frozenset({".mp3", ".flac", ".ogg", ".opus", ".wav", ".m4a", ".aac", ".wma", ".aiff"})
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})

@@ -19,7 +19,7 @@ from mmgenre.datasets.layout import (
     renamed_note,
 )
 from mmgenre.errors import ManifestError
-from mmgenre.manifest import Item
+from mmgenre.items.manifest import Item
 
 SUFFIX = ".cls"
 COMMENTS = ("#", "%")

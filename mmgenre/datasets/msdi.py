@@ -18,7 +18,7 @@ from mmgenre.datasets.layout import (
     split_note,
 )
 from mmgenre.errors import ManifestError
-from mmgenre.manifest import SPLITS, Item, Split
+from mmgenre.items.manifest import SPLITS, Item, Split
 
 TABLE = "MSD-I_dataset.tsv"
 COLUMNS = ("msd_track_id", "genre", "album_index", "set", "msd_artist_id", "image_url")

@@ -24,7 +24,7 @@ from mmgenre.datasets.layout import (
     split_note,
 )
 from mmgenre.errors import ManifestError
-from mmgenre.manifest import SPLITS, Item, Modality, Split
+from mmgenre.items.manifest import SPLITS, Item, Modality, Split
 from mmgenre.progress import Progress, silent
 
 ALBUMS = "MuMu_dataset_multi-label.csv"

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from mmgenre.datasets.layout import Published
 from mmgenre.errors import ManifestError
-from mmgenre.labels import ancestors, closure
-from mmgenre.manifest import Item, Modality
+from mmgenre.items.labels import ancestors, closure
+from mmgenre.items.manifest import Item, Modality
 
 
 def keep_having(published: Published, modalities: Sequence[Modality]) -> Published:

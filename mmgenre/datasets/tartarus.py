@@ -32,7 +32,7 @@ from mmgenre.datasets.layout import (
     renamed_note,
 )
 from mmgenre.errors import ManifestError, StoreError
-from mmgenre.manifest import SPLITS, Item, Split
+from mmgenre.items.manifest import SPLITS, Item, Split
 
 CLASSES = re.compile(r"y_(?P<set>[^_]+)_class_(?P<n>\d+)_(?P<dataset>.+)\.np[yz]")
 AUTHORS_DATASETS = ("msdi", "mumu")  # cards of the datasets whose arrays they published

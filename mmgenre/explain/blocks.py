@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mmgenre.encoders.backbones import ImageNetwork
+from mmgenre.image.backbones import ImageNetwork
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmgenre.encoders.image import ImageEncoder
-from mmgenre.encoders.network import TaskHead
 from mmgenre.errors import MmgenreError
 from mmgenre.explain.attention import (
     attending,
@@ -23,7 +21,9 @@ from mmgenre.explain.attention import (
 )
 from mmgenre.explain.blocks import BLOCKS, Attention, Block
 from mmgenre.explain.maps import class_activation_maps, gradient_maps, heat_of, place_maps
-from mmgenre.targets import LogisticTarget
+from mmgenre.image.encoder import ImageEncoder
+from mmgenre.learning.targets import LogisticTarget
+from mmgenre.reading.network import TaskHead
 
 HeatMethod = Literal["CAM", "Grad-CAM", "HiResCAM", "gradient rollout", "attention rollout"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.labels import ancestors
+from mmgenre.items.labels import ancestors
 
 QUERIES_AT_ONCE = 256  # times 30,000 covers: 30 MB of cosines
 

@@ -11,8 +11,8 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
+from mmgenre.disk.files import replacing
 from mmgenre.errors import MmgenreError
-from mmgenre.files import replacing
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 COLOURS = "inferno"  # perceptually even, and told apart without red and green

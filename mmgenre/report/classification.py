@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mmgenre.measuring.results import SeedReport, Spread, TableResult, TableRow, spread
 from mmgenre.report.published import caption, figure
 from mmgenre.report.tables import NOTHING
-from mmgenre.results import SeedReport, Spread, TableResult, TableRow, spread
 
 COLUMNS = {
     "precision": "precision",

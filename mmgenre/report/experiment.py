@@ -9,8 +9,9 @@ from typing import Any, cast
 
 from markupsafe import Markup
 
+from mmgenre.disk.files import replacing
 from mmgenre.errors import MmgenreError
-from mmgenre.files import replacing
+from mmgenre.measuring.results import TABLE_RESULT, TableResult, TableRow, headline_metric
 from mmgenre.report import plots, published
 from mmgenre.report.classification import (
     COLUMNS,
@@ -23,7 +24,6 @@ from mmgenre.report.classification import (
 from mmgenre.report.made_from import MOST_LABELS
 from mmgenre.report.parts import confusion, environment, refusals
 from mmgenre.report.tables import NOTHING
-from mmgenre.results import TABLE_RESULT, TableResult, TableRow, headline_metric
 
 PAGE, TABLE = "table.html", "table.md"
 MOST_MARKED = 5  # rows that a figure of all labels can tell apart

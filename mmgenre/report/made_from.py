@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmgenre.measuring.results import RunResult
 from mmgenre.report import plots
 from mmgenre.report.parts import refusals
-from mmgenre.results import RunResult
 
 MOST_LABELS = 40  # in a figure; more are in the table below it
 SPLITS = ("train", "val", "test")

@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from mmgenre.disk.files import replacing
+from mmgenre.disk.provenance import sha256_file
 from mmgenre.errors import MmgenreError
 from mmgenre.explain.description import QUALITATIVE, Qualitative
-from mmgenre.files import replacing
-from mmgenre.provenance import sha256_file
-from mmgenre.report import plots, qualitative, tables
-from mmgenre.report.made_from import MOST_LABELS, dataset, recipe
-from mmgenre.report.parts import confusion, environment
-from mmgenre.results import (
+from mmgenre.measuring.results import (
     RESULT,
     Curve,
     FusionResult,
@@ -23,6 +20,9 @@ from mmgenre.results import (
     RunResult,
     headline_metric,
 )
+from mmgenre.report import plots, qualitative, tables
+from mmgenre.report.made_from import MOST_LABELS, dataset, recipe
+from mmgenre.report.parts import confusion, environment
 
 REPORT = "report.html"
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from mmgenre.measuring.results import Curve, FusionResult, headline_metric
 from mmgenre.report.svg import INK, drawing, inline, printable
 from mmgenre.report.tables import (
     ItemSet,
@@ -21,7 +22,6 @@ from mmgenre.report.tables import (
     mean,
     number,
 )
-from mmgenre.results import Curve, FusionResult, headline_metric
 
 # Okabe and Ito's palette: told apart with any of the common colour visions.
 COLOURS = {"audio": "#0072B2", "text": "#D55E00", "image": "#009E73"}

@@ -6,8 +6,14 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+from mmgenre.measuring.results import (
+    PlannedStep,
+    PlanResult,
+    TableResult,
+    TableRow,
+    headline_metric,
+)
 from mmgenre.report.tables import EXCLUSIVE_COLUMNS, NOTHING, OVERLAPPING_COLUMNS
-from mmgenre.results import PlannedStep, PlanResult, TableResult, TableRow, headline_metric
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -18,7 +18,7 @@ from mmgenre.explain.description import (
     Qualitative,
     WordsResult,
 )
-from mmgenre.labels import SEPARATOR
+from mmgenre.items.labels import SEPARATOR
 from mmgenre.report.points import Styles, genre_styles, point_map
 from mmgenre.report.tables import NOTHING
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from mmgenre.results import FusionResult, Result, Row, headline_metric
+from mmgenre.measuring.results import FusionResult, Result, Row, headline_metric
 
 if TYPE_CHECKING:
     from rich.table import Table

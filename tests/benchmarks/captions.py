@@ -21,13 +21,14 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
-from mmgenre import Manifest, extract_features, fuse, metrics
-from mmgenre.encoders.network import train_encoder
-from mmgenre.labels import LabelSpace
-from mmgenre.manifest import SPLITS, Split
-from mmgenre.recipe import load_recipe
-from mmgenre.store import FeatureStore
-from mmgenre.targets import make_target
+from mmgenre import Manifest, extract_features, fuse
+from mmgenre.disk.store import FeatureStore
+from mmgenre.items.labels import LabelSpace
+from mmgenre.items.manifest import SPLITS, Split
+from mmgenre.learning.targets import make_target
+from mmgenre.measuring import metrics
+from mmgenre.pipeline.recipe import load_recipe
+from mmgenre.reading.network import train_encoder
 
 CAPTIONS = Path(__file__).parents[3] / "shared/data/captions/items.csv"
 SHARES = (0.70, 0.15, 0.15)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mmgenre import extract_features, fuse
-from mmgenre.results import FusionResult
+from mmgenre.measuring.results import FusionResult
 
 SETUPS = {
     "single, logistic": ("single", "logistic", "macro_f1"),

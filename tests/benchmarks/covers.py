@@ -32,14 +32,14 @@ from torch import nn
 from torchvision import models
 
 from mmgenre.datasets.synthetic import make_catalogue
-from mmgenre.encoders.augmentation import middle_crops
-from mmgenre.encoders.backbones import ImageNetwork
-from mmgenre.encoders.image import ImageConfig, ImageEncoder, ImageSource
-from mmgenre.encoders.network import GenreNetwork, embed
-from mmgenre.encoders.quantised import cosines, quantised
-from mmgenre.inputs.image import load_image
-from mmgenre.provenance import Provenance
-from mmgenre.store import FeatureStore, write_store
+from mmgenre.disk.provenance import Provenance
+from mmgenre.disk.store import FeatureStore, write_store
+from mmgenre.image.augmentation import middle_crops
+from mmgenre.image.backbones import ImageNetwork
+from mmgenre.image.decoding import load_image
+from mmgenre.image.encoder import ImageConfig, ImageEncoder, ImageSource
+from mmgenre.image.quantised import cosines, quantised
+from mmgenre.reading.network import GenreNetwork, embed
 
 REAL = Path(__file__).parents[3] / "shared/data/real/covers"
 N_COVERS, BATCH, ROUNDS = 32, 16, 5

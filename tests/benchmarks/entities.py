@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from captions import CAPTIONS, peer, random_splits
 
 from mmgenre import Manifest
-from mmgenre.inputs.entities import EntityConfig
-from mmgenre.inputs.text import TextInput, load_text
+from mmgenre.text.decoding import TextInput, load_text
+from mmgenre.text.entities import EntityConfig
 
 CONFIGS = {
     "VSM": TextInput(),

@@ -33,12 +33,12 @@ import soxr
 from _sides import Side, in_turn, show
 from numpy.typing import NDArray
 
+from mmgenre.audio.cqt import ConstantQ, cqt_magnitude, load_log_cqt
+from mmgenre.audio.decoding import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.datasets.synthetic import make_catalogue
-from mmgenre.inputs import engines
-from mmgenre.inputs.audio import SAMPLE_RATE_HZ, AudioInput
-from mmgenre.inputs.cqt import ConstantQ, cqt_magnitude, load_log_cqt
-from mmgenre.inputs.extraction import extract_inputs
-from mmgenre.manifest import Item, Manifest
+from mmgenre.items.manifest import Item, Manifest
+from mmgenre.reading import engines
+from mmgenre.reading.extraction import extract_inputs
 
 REAL = Path(__file__).parents[3] / "shared/data/real/audio"
 CLIP_S, ROUNDS, COPIES = 30, 7, 16

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmgenre.labels import LabelSpace
-from mmgenre.targets import label_factors, ppmi
+from mmgenre.items.labels import LabelSpace
+from mmgenre.learning.targets import label_factors, ppmi
 
 TAGS = Path(__file__).parents[3] / "shared/data/labels/jamendo_genres.tsv.gz"
 SHOWN = (

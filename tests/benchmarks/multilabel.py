@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import svds
 from sklearn.metrics import roc_auc_score
 
-from mmgenre import metrics
-from mmgenre.metrics import Bools, Floats
-from mmgenre.targets import label_factors, ppmi
+from mmgenre.learning.targets import label_factors, ppmi
+from mmgenre.measuring import metrics
+from mmgenre.measuring.metrics import Bools, Floats
 
 N_LABELS, LABELS_AN_ITEM, D = 250, 5, 50
 TURNS = 15

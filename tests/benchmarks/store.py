@@ -18,10 +18,10 @@ import numpy as np
 from _sides import Side, in_turn, show
 from numpy.typing import NDArray
 
-from mmgenre.encoders.audio import AudioSource
-from mmgenre.locks import claimed
-from mmgenre.provenance import Provenance
-from mmgenre.store import FeatureStore, merge_stores, write_store
+from mmgenre.audio.encoder import AudioSource
+from mmgenre.disk.locks import claimed
+from mmgenre.disk.provenance import Provenance
+from mmgenre.disk.store import FeatureStore, merge_stores, write_store
 
 N_CLIPS, FRAMES, BATCH, BATCHES, ROUNDS = 1_000, 322, 32, 40, 7
 N_COVERS, N_VECTORS = 512, 8_000

@@ -26,17 +26,17 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmgenre import metrics
-from mmgenre.encoders.audio import AudioConfig, AudioEncoder
-from mmgenre.encoders.convolutions import AudioNetwork
-from mmgenre.encoders.network import GenreNetwork
-from mmgenre.encoders.text import TextConfig, TextEncoder
-from mmgenre.encoders.words import sparse_tensor
-from mmgenre.fusion import FusionConfig, predict, train_fusion
-from mmgenre.optimisation import TrainingConfig, make_optimizer
-from mmgenre.table import FeatureTable
-from mmgenre.targets import LogisticTarget
-from mmgenre.training import fit
+from mmgenre.audio.encoder import AudioConfig, AudioEncoder
+from mmgenre.audio.networks import AudioNetwork
+from mmgenre.fusion.head import FusionConfig, predict, train_fusion
+from mmgenre.fusion.table import FeatureTable
+from mmgenre.learning.optimisation import TrainingConfig, make_optimizer
+from mmgenre.learning.targets import LogisticTarget
+from mmgenre.learning.training import fit
+from mmgenre.measuring import metrics
+from mmgenre.reading.network import GenreNetwork
+from mmgenre.text.encoder import TextConfig, TextEncoder
+from mmgenre.text.words import sparse_tensor
 
 N_LABELS, BATCH = 250, 32
 N_ALBUMS, N_WORDS, WIDTH = 25_000, 10_000, 2048

@@ -24,7 +24,7 @@ from mmgenre.datasets.covers20k import ARCHIVE_FOLDER, GENRES, LEFT_OUT
 from mmgenre.datasets.msdi import COLUMNS, TABLE
 from mmgenre.datasets.mumu import ALBUMS, METADATA, REVIEWS, SPLIT_FILES
 from mmgenre.errors import ManifestError
-from mmgenre.manifest import Manifest
+from mmgenre.items.manifest import Manifest
 
 
 def make_cls(folder: Path) -> Path:

@@ -8,7 +8,7 @@ import pytest
 from published_layouts import by_id, faults, make_covers, make_table, noted
 
 from mmgenre.datasets.cover_table import Field, parse_columns, read_cover_table
-from mmgenre.manifest import Manifest
+from mmgenre.items.manifest import Manifest
 
 
 def test_columns_by_their_usual_names(tmp_path: Path) -> None:

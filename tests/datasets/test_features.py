@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from mmgenre.datasets.features import Features, import_features, read_features
+from mmgenre.disk.provenance import Provenance, sha256_file
+from mmgenre.disk.store import FeatureStore, group_names, write_store
 from mmgenre.errors import StoreError
-from mmgenre.provenance import Provenance, sha256_file
-from mmgenre.store import FeatureStore, group_names, write_store
 
 IDS = ["b", "a", "c"]
 X = np.arange(12, dtype=np.float64).reshape(3, 4) / 8

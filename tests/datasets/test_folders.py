@@ -8,7 +8,7 @@ import pytest
 from published_layouts import by_id, faults, make_covers, make_folders, noted, touch
 
 from mmgenre.datasets.folders import read_folders
-from mmgenre.manifest import Manifest
+from mmgenre.items.manifest import Manifest
 
 
 def test_a_folder_a_genre(tmp_path: Path) -> None:

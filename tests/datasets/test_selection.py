@@ -10,7 +10,7 @@ from published_layouts import by_id, noted
 from mmgenre.datasets.layout import Published
 from mmgenre.datasets.selection import keep_frequent, keep_having
 from mmgenre.errors import ManifestError
-from mmgenre.manifest import Item
+from mmgenre.items.manifest import Item
 
 
 def published(*labels: tuple[str, ...]) -> Published:

@@ -16,7 +16,7 @@ from mmgenre.datasets.synthetic.layouts import LAYOUTS
 from mmgenre.datasets.synthetic.plan import MISSING_SHARE, plan_albums
 from mmgenre.datasets.synthetic.reviews import FAMILIES, SUBGENRE_WORDS
 from mmgenre.datasets.synthetic.taxonomy import RELATED, SUBGENRES, top_level
-from mmgenre.manifest import MODALITIES
+from mmgenre.items.manifest import MODALITIES
 
 N_ALBUMS = 12  # half the table of audio formats: all four of them, mono and stereo
 

@@ -15,9 +15,9 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from mmgenre import evaluation, metrics
+from mmgenre.measuring import evaluation, metrics
+from mmgenre.measuring.results import TableResult, TableRow
 from mmgenre.report.classification import Line, classification, reports_csv, reports_markdown
-from mmgenre.results import TableResult, TableRow
 
 NAMES = ["Rock", "Jazz", "New Age", "Folk", "Polka"]  # New Age is never predicted, Polka never true
 Case = tuple[metrics.Bools, metrics.Floats]

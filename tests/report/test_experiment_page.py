@@ -12,10 +12,10 @@ from test_classification import NAMES, made_table
 from test_page import HOSTILE, Page
 
 from mmgenre.errors import MmgenreError
+from mmgenre.measuring.results import TableResult, TableRow, as_json
+from mmgenre.pipeline.describing import make_report
 from mmgenre.report.classification import classification
 from mmgenre.report.experiment import render_experiment, write_experiment
-from mmgenre.results import TableResult, TableRow, as_json
-from mmgenre.stages.describing import make_report
 
 LOADING = re.compile(r"https?://|@import|\bsrc=|<link|<iframe|<object|url\((?!#)")
 

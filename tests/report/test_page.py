@@ -15,8 +15,8 @@ import pytest
 from test_tables import GENRES, SIGNAL, TOP, TREE, learning_curve, made_fusion
 
 from mmgenre.errors import MmgenreError
+from mmgenre.measuring.results import FusionResult, RunResult
 from mmgenre.report import render, write_report
-from mmgenre.results import FusionResult, RunResult
 
 HOSTILE = '<script>alert("1")</script>'
 

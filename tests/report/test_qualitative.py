@@ -12,8 +12,8 @@ import pytest
 from test_page import HOSTILE, Page, made_run
 from test_tables import GENRES, made_fusion
 
+from mmgenre.disk.provenance import sha256_file
 from mmgenre.explain.description import PointMap, Qualitative
-from mmgenre.provenance import sha256_file
 from mmgenre.report import render, write_report
 from mmgenre.report.points import STYLES, genre_styles
 

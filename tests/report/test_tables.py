@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mmgenre import metrics
+from mmgenre.measuring import metrics
+from mmgenre.measuring.results import Curve, FusionResult, Result, Row, Spread
 from mmgenre.report import fusion_table, rich_table
 from mmgenre.report.tables import headline
-from mmgenre.results import Curve, FusionResult, Result, Row, Spread
 
 GENRES = """Rock;Pop;Electronic;Rap;Country;Metal;Jazz;RnB;Folk;Latin;Punk;Reggae;Blues;World;
 New Age""".replace("\n", "").split(";")

@@ -18,8 +18,8 @@ from mmgenre.datasets.synthetic.music import render_track
 from mmgenre.datasets.synthetic.plan import Album, plan_albums
 from mmgenre.datasets.synthetic.reviews import write_reviews
 from mmgenre.datasets.synthetic.taxonomy import SUBGENRES
-from mmgenre.files import cache_folder
-from mmgenre.manifest import MODALITIES
+from mmgenre.disk.files import cache_folder
+from mmgenre.items.manifest import MODALITIES
 
 GENERATOR_VERSION = 3  # part of the cache's folder name: raise it whenever any file comes out anew
 

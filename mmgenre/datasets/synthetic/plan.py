@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmgenre.datasets.synthetic.taxonomy import RELATED, SUBGENRES, top_level
-from mmgenre.manifest import MODALITIES, Modality
+from mmgenre.items.manifest import MODALITIES, Modality
 
 ATYPICAL_SHARE = 0.07  # of the albums, in each modality: the style of an unrelated genre
 MISSING_SHARE: Mapping[Modality, float] = {"audio": 0.10, "text": 0.10, "image": 0.12}

@@ -1,0 +1,1 @@
+"""Audio: decoding, constant-Q transform, encoders."""

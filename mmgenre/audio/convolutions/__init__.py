@@ -1,0 +1,1 @@
+"""Convolutions over patches as matrix products."""

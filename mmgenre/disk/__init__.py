@@ -1,0 +1,1 @@
+"""What lies on disk: files, locks, provenance, model folders and the feature store."""

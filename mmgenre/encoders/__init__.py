@@ -1,1 +1,0 @@
-"""Networks that turn one modality into an embedding, learned on the genre task."""

@@ -1,0 +1,1 @@
+"""Late fusion: joined rows, joint space, heads, and the tagger."""

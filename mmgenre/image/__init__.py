@@ -1,0 +1,1 @@
+"""Covers: decoding, networks, encoders."""

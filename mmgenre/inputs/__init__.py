@@ -1,1 +1,0 @@
-"""Media files to arrays; every failure of an item is an InputError with a code."""

@@ -1,0 +1,1 @@
+"""What a run is about: items, their labels, their splits."""

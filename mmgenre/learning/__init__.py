@@ -1,0 +1,1 @@
+"""Training: loop, targets, optimisation, weights."""

@@ -1,0 +1,1 @@
+"""Metrics, and the schema of what is measured."""

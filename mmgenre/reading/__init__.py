@@ -1,0 +1,1 @@
+"""Media -> feature store, by processes that may die."""

@@ -1,0 +1,1 @@
+"""Texts: decoding, entities, encoders."""

@@ -1,0 +1,396 @@
+"""Identical files and near-identical covers: in two splits, under two genres, and dropped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from command_line import Call
+from PIL import Image, ImageDraw, ImageFont
+from typer.testing import CliRunner
+
+from mmgenre.cli import manifests
+from mmgenre.datasets.audit import (
+    NEAR_BITS,
+    NEAR_CORRELATION,
+    Audit,
+    Fingerprint,
+    audit,
+    dedupe,
+    fingerprint,
+    near_pairs,
+)
+from mmgenre.disk.provenance import sha256_file
+from mmgenre.errors import InputError, ManifestError
+from mmgenre.items.manifest import Item, Manifest, Modality, Split
+
+
+def cover(seed: int, side: int = 300) -> Image.Image:
+    """Overlapping rectangles and circles, like no other seed's."""
+    rng = np.random.default_rng(seed)
+    image = Image.new("RGB", (side, side), tuple(int(v) for v in rng.integers(0, 255, 3)))
+    draw = ImageDraw.Draw(image)
+    for _ in range(12):
+        x, y, w, h = (int(v) for v in rng.integers(0, side, 4))
+        fill = tuple(int(v) for v in rng.integers(0, 255, 3))
+        (draw.rectangle if rng.random() < 0.5 else draw.ellipse)((x, y, x + w, y + h), fill=fill)
+    return image
+
+
+def manifest(files: dict[str, tuple[Split | None, Path]], modality: Modality = "image") -> Manifest:
+    return Manifest(
+        Item(item_id, artist=f"artist of {item_id}", split=split, media={modality: (path,)})
+        for item_id, (split, path) in files.items()
+    )
+
+
+def kinds(found: Audit) -> list[tuple[str, tuple[str, ...]]]:
+    return [(leak.kind, leak.ids) for leak in found.leaks]
+
+
+@pytest.mark.parametrize("modality", ["audio", "text", "image"])
+def test_identical_files_across_splits_are_leaks(tmp_path: Path, modality: Modality) -> None:
+    paths = []
+    for k in range(3):
+        paths.append(tmp_path / f"{k}.png")
+        cover(min(k, 1)).save(paths[-1])  # the last two are the same
+    shown = {"a": ("train", paths[0]), "b": ("train", paths[1]), "c": ("test", paths[2])}
+    found = audit(manifest(shown, modality))  # type: ignore[arg-type]
+    assert kinds(found) == [(f"identical {modality}", ("b", "c"))]
+    assert found.leaks[0].splits == ("train", "test")
+    assert found.leaks[0].value == sha256_file(paths[1])[:16]
+    assert found.repeats == ()
+    assert found.missing == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image, path: image.save(path, quality=30),
+        lambda image, path: image.resize((150, 150)).save(path, quality=90),
+        lambda image, path: image.resize((640, 640)).save(path, quality=80),
+        lambda image, path: image.crop((3, 3, 297, 297)).save(path, quality=90),
+        lambda image, path: image.point(lambda v: min(255, round(v * 1.05))).save(path),
+    ],
+    ids=["recompressed", "smaller", "larger", "cropped", "brighter"],
+)
+def test_the_same_picture_in_another_file_is_a_leak(
+    tmp_path: Path, change: Callable[[Image.Image, Path], None]
+) -> None:
+    for seed in range(3):
+        cover(seed).save(tmp_path / "a.png")
+        change(cover(seed), tmp_path / "b.jpg")
+        cover(seed + 100).save(tmp_path / "c.png")
+        files: dict[str, tuple[Split | None, Path]] = {
+            "a": ("train", tmp_path / "a.png"),
+            "b": ("val", tmp_path / "b.jpg"),
+            "c": ("test", tmp_path / "c.png"),
+        }
+        found = audit(manifest(files))
+        assert kinds(found) == [("similar cover", ("a", "b"))]
+        assert found.leaks[0].value == "a ~ b"
+
+
+@pytest.mark.parametrize("splits", [("val", "val"), (None, None), (None, "val")])
+def test_within_a_split_or_without_splits_it_is_a_repeat(
+    tmp_path: Path, splits: tuple[Split | None, Split | None]
+) -> None:
+    cover(1).save(tmp_path / "a.png")
+    shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
+    cover(1).save(tmp_path / "c.jpg", quality=70)
+    found = audit(
+        manifest(
+            {
+                "a": (splits[0], tmp_path / "a.png"),
+                "b": (splits[1], tmp_path / "b.png"),
+                "c": (splits[1], tmp_path / "c.jpg"),
+            }
+        )
+    )
+    assert found.leaks == ()
+    assert found.repeats == (
+        "identical image a, b",
+        "similar cover a, b, c",
+    )
+    assert found.mixed == ()  # they have no genres, and so the same
+
+
+def test_plain_covers_are_no_pictures(tmp_path: Path) -> None:
+    for name, colour in (("a", "white"), ("b", (250, 250, 250)), ("c", "black")):
+        Image.new("RGB", (200, 200), colour).save(tmp_path / f"{name}.png")
+        assert fingerprint(tmp_path / f"{name}.png") is None
+    files: dict[str, tuple[Split | None, Path]] = {
+        "a": ("train", tmp_path / "a.png"),
+        "b": ("test", tmp_path / "b.png"),
+        "c": ("val", tmp_path / "c.png"),
+    }
+    found = audit(manifest(files))
+    assert (found.leaks, found.repeats) == ((), ())
+
+
+def logo(words: str, colour: str = "navy") -> Image.Image:
+    image = Image.new("RGB", (300, 300), "white")
+    ImageDraw.Draw(image).text((90, 130), words, fill=colour, font=ImageFont.load_default(size=30))
+    return image
+
+
+def fingerprints(folder: Path, images: list[Image.Image]) -> dict[str, Fingerprint | None]:
+    prints = {}
+    for k, image in enumerate(images):
+        image.save(folder / f"{k:03}.png")
+        prints[f"{k:03}"] = fingerprint(folder / f"{k:03}.png")
+    return prints
+
+
+def test_different_covers_are_kept_apart(tmp_path: Path) -> None:
+    assert near_pairs(fingerprints(tmp_path, [cover(seed) for seed in range(40)])) == []
+    assert near_pairs({}) == []
+    assert near_pairs({"a": None, "b": None}) == []
+
+
+def test_small_logos_on_white_are_told_apart_by_their_thumbnails(tmp_path: Path) -> None:
+    words = ("Echo", "Moon Club", "No. 7", "Ghost Radio", "Ox", "WINTER", "silver fir", "Q")
+    prints = fingerprints(tmp_path, [logo(text) for text in words])
+    distances = [
+        (a.bits ^ b.bits).bit_count() for a, b in combinations(prints.values(), 2) if a and b
+    ]
+    assert sum(d <= 3 for d in distances) > len(distances) / 4  # their hashes say the same
+    assert near_pairs(prints) == []
+    logo(words[0]).resize((150, 150)).save(tmp_path / "copy.jpg", quality=40)
+    prints["copy"] = fingerprint(tmp_path / "copy.jpg")
+    assert near_pairs(prints) == [("000", "copy")]
+
+
+def test_a_pattern_too_fine_for_a_thumbnail_is_like_no_other(tmp_path: Path) -> None:
+    fine = np.indices((64, 64)).sum(axis=0) % 2 * np.uint8(255)
+    images = [Image.fromarray(fine.astype(np.uint8)), Image.fromarray(255 - fine.astype(np.uint8))]
+    assert near_pairs(fingerprints(tmp_path, images)) == []
+
+
+def test_identical_music_does_not_hide_a_similar_cover(tmp_path: Path) -> None:
+    (tmp_path / "song.mp3").write_bytes(b"the same song")
+    cover(1).save(tmp_path / "a.png")
+    cover(1).save(tmp_path / "b.jpg", quality=80)
+    songs = (tmp_path / "song.mp3",)
+    both = Manifest(
+        [
+            Item("a", split="train", media={"audio": songs, "image": (tmp_path / "a.png",)}),
+            Item("b", split="test", media={"audio": songs, "image": (tmp_path / "b.jpg",)}),
+        ]
+    )
+    expected = [("identical audio", ("a", "b")), ("similar cover", ("a", "b"))]
+    assert kinds(audit(both)) == expected
+
+
+def test_names_and_files_are_found_together(tmp_path: Path) -> None:
+    cover(1).save(tmp_path / "a.png")
+    items = [
+        Item("a", "Björk", split="train", media={"image": (tmp_path / "a.png",)}),
+        Item("b", "BJORK", split="test", media={"text": ("the same words",)}),
+        Item("c", "Other", split="val", media={"text": ("the same words",)}),
+    ]
+    assert [leak.kind for leak in audit(Manifest(items)).leaks] == ["artist"]  # inline texts pass
+
+
+def test_files_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    cover(1).save(tmp_path / "good.png")
+    files: dict[str, tuple[Split | None, Path]] = {
+        "a": ("train", tmp_path / "absent.jpg"),
+        "b": ("val", tmp_path / "broken.jpg"),
+        "c": ("test", tmp_path / "good.png"),
+    }
+    told: list[int] = []
+    found = audit(manifest(files), progress=lambda task, done, total: told.append(done))
+    assert [(r.id, r.modality, r.code) for r in found.missing] == [
+        ("a", "image", "missing"),
+        ("b", "image", "unreadable"),
+    ]
+    assert "absent.jpg" in found.missing[0].detail
+    assert told == [0, 1, 2, 3]
+    with pytest.raises(InputError):
+        fingerprint(tmp_path / "broken.jpg")
+
+
+def test_near_pairs_are_those_of_a_slow_loop() -> None:
+    rng = np.random.default_rng(0)
+    prints: dict[str, Fingerprint] = {}
+    for k in range(120):  # more than a block
+        bits = int.from_bytes(rng.bytes(8), "big")
+        thumbnail = rng.integers(30, 220, (32, 32, 3))
+        for j in range(3):
+            flips = rng.choice(64, int(rng.integers(0, 9)), replace=False)
+            noise = rng.normal(0, rng.choice([5, 30]), thumbnail.shape)
+            prints[f"{k}-{j}"] = Fingerprint(
+                bits ^ sum(1 << int(f) for f in flips),
+                (thumbnail + noise).clip(0, 255).astype(np.uint8),
+            )
+    close = [
+        (a, b)
+        for a, b in combinations(sorted(prints), 2)
+        if (prints[a].bits ^ prints[b].bits).bit_count() <= NEAR_BITS
+    ]
+
+    def correlation(a: str, b: str) -> float:
+        x, y = prints[a].thumbnail, prints[b].thumbnail
+        x, y = x - x.mean(axis=(0, 1)), y - y.mean(axis=(0, 1))
+        return float(np.corrcoef(x.ravel(), y.ravel())[0, 1])
+
+    expected = [pair for pair in close if correlation(*pair) >= NEAR_CORRELATION]
+    assert 20 < len(expected) < len(close) - 20
+    assert sorted(near_pairs(prints)) == expected
+
+
+def by_genre(folder: Path) -> Manifest:
+    """a, b: one file, one genre; c: a copy of it; d, e: one file, two genres; f: alone; g: none."""
+    cover(1).save(folder / "a.png")
+    shutil.copy(folder / "a.png", folder / "b.png")
+    cover(1).save(folder / "c.jpg", quality=30)
+    cover(2).save(folder / "d.png")
+    shutil.copy(folder / "d.png", folder / "e.png")
+    cover(3).save(folder / "f.png")
+    genres = {"a": "Rock", "b": "Rock", "c": "Pop", "d": "Jazz", "e": "Blues", "f": "Rock"}
+    files = {path.stem: path for path in folder.iterdir()}
+    items = [
+        Item(i, labels=(genre, "Old"), media={"image": (files[i],)}) for i, genre in genres.items()
+    ]
+    return Manifest([*items, Item("g", labels=("Rock",), media={"text": ("words",)})])
+
+
+def test_the_same_cover_under_different_genres(tmp_path: Path) -> None:
+    found = audit(by_genre(tmp_path))
+    assert [cover.ids for cover in found.mixed] == [("a", "b", "c"), ("d", "e")]
+    assert [cover.identical for cover in found.mixed] == [False, True]
+    assert str(found.mixed[1]) == "d, e (Blues, Old | Jazz, Old)"
+    assert found.leaks == ()
+
+
+def test_dedupe_keeps_the_first_of_equal_genres_and_none_of_different(tmp_path: Path) -> None:
+    done = dedupe(by_genre(tmp_path))
+    assert done.manifest.ids() == ("a", "c", "f", "g")
+    assert done.dropped == ("b", "d", "e")
+    assert [(group.ids, group.kept) for group in done.groups] == [
+        (("a", "b"), "a"),
+        (("d", "e"), None),
+    ]
+    again = dedupe(done.manifest)
+    assert (again.dropped, again.groups) == ((), ())
+
+
+def test_dedupe_of_near_copies(tmp_path: Path) -> None:
+    done = dedupe(by_genre(tmp_path), near=True)
+    assert done.manifest.ids() == ("f", "g")
+    assert done.dropped == ("a", "b", "c", "d", "e")
+    assert audit(done.manifest).mixed == ()
+
+
+def showing(path: Path, labels: Mapping[str, tuple[str, ...]]) -> Manifest:
+    """Items that all show the same file."""
+    return Manifest(Item(i, labels=names, media={"image": (path,)}) for i, names in labels.items())
+
+
+def test_the_order_of_genres_does_not_matter(tmp_path: Path) -> None:
+    cover(1).save(tmp_path / "a.png")
+    twice = showing(tmp_path / "a.png", {"a": ("Rock", "Pop"), "b": ("Pop", "Rock")})
+    assert dedupe(twice).dropped == ("b",)
+
+
+def test_dedupe_leaves_what_it_cannot_read_and_says_so(tmp_path: Path) -> None:
+    cover(1).save(tmp_path / "a.png")
+    paths = {"a": tmp_path / "a.png", "b": tmp_path / "absent.png", "c": tmp_path / "absent.png"}
+    done = dedupe(manifest({i: (None, path) for i, path in paths.items()}))
+    assert done.manifest.ids() == ("a", "b", "c")
+    assert [refusal.id for refusal in done.missing] == ["b", "c"]
+
+
+def test_dedupe_that_leaves_nothing(tmp_path: Path) -> None:
+    items = by_genre(tmp_path)
+    with pytest.raises(ManifestError, match="every cover stands under different genres"):
+        dedupe(Manifest([items["d"], items["e"]]))
+
+
+def test_placeholders_are_one_group_however_many(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), "grey").save(tmp_path / "none.png")
+    genres = {f"{k:04}": ("Rock" if k % 2 else "Pop",) for k in range(1000)}
+    many = showing(tmp_path / "none.png", genres)
+    found = audit(many)
+    assert [len(cover.ids) for cover in found.mixed] == [1000]
+    assert len(found.repeats) == 1
+
+
+def test_check_counts_covers_of_several_genres(tmp_path: Path, call: Call) -> None:
+    path = by_genre(tmp_path).write(tmp_path / "in.csv")
+    done = call("manifest", "check", path)
+    assert done.code == 0, done.err  # no leak: there are no splits
+    assert "mixed: a, b, c (Pop, Old | Rock, Old)" in done.out
+    assert "the same cover under different genres: 2 groups" in done.out
+    mixed = call("manifest", "check", path, "--json").json["mixed"]
+    assert mixed[1]["ids"] == ["d", "e"]
+
+
+def test_dedupe_command(tmp_path: Path) -> None:
+    folder, out = tmp_path / "covers", tmp_path / "out.csv"
+    folder.mkdir()
+    by_genre(folder).write(tmp_path / "in.csv")
+    app = typer.Typer()
+    app.command()(manifests.dedupe)
+
+    def run(*words: str) -> str:
+        result = CliRunner().invoke(app, [str(tmp_path / "in.csv"), "--out", str(out), *words])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    said = run()
+    assert "same file: kept a, dropped b (Rock, Old)" in said
+    assert "same file: dropped d, e (Blues, Old | Jazz, Old)" in said
+    assert "4 items; 3 dropped, as several show 2 covers, 1 under different genres" in said
+    assert Manifest.read(out).ids() == ("a", "c", "f", "g")
+    result = json.loads(run("--near", "--json"))
+    assert result["dropped"] == ["a", "b", "c", "d", "e"]
+    assert result["items"] == 2
+    assert result["groups"][0]["kept"] is None
+
+
+@pytest.mark.realdata
+def test_real_covers_match_only_their_own_copies(real_data: Path) -> None:
+    paths = {p.stem: p for p in sorted((real_data / "real" / "covers").iterdir())}
+    pairs = set(near_pairs({name: fingerprint(path) for name, path in paths.items()}))
+    identical = {
+        (a, b)
+        for a, b in combinations(sorted(paths), 2)
+        if sha256_file(paths[a]) == sha256_file(paths[b])
+    }
+    assert len(identical) > 10  # singles share the cover of their album
+    # Looked at: the same two pictures in other files; no other pair is near.
+    shearer = ("69", "can-t-stop-it", "consequence-of-dawn", "man-song")
+    assert pairs - identical == {
+        ("jonathan-coulton-furry-old-lobster", "jonathan-coulton-shop-vac"),
+        *((f"shearer-{song}", "shearer-stay-with-me") for song in shearer),
+    }
+
+
+@pytest.mark.realdata
+def test_a_copy_of_a_real_cover_is_found(real_data: Path, tmp_path: Path) -> None:
+    """Scaled to half and saved at quality 30; 1 % cropped from each side."""
+    found = dict.fromkeys(("small", "cropped"), 0)
+    sources = {sha256_file(p): p for p in sorted((real_data / "real" / "covers").iterdir())}
+    for path in sources.values():
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+        w, h = image.size
+        image.resize((w // 2, h // 2)).save(tmp_path / "small.jpg", quality=30)
+        edges = (w // 100, h // 100, w - w // 100, h - h // 100)
+        image.crop(edges).save(tmp_path / "cropped.jpg", quality=90)
+        image.save(tmp_path / "whole.png")
+        prints = {p.stem: fingerprint(p) for p in tmp_path.iterdir()}
+        pairs = near_pairs(prints)
+        found["small"] += ("small", "whole") in pairs
+        found["cropped"] += ("cropped", "whole") in pairs
+    assert found["small"] == len(sources)
+    assert found["cropped"] > 0.8 * len(sources)

@@ -1,0 +1,271 @@
+"""The tagger: gives a test item the scores that the table measured, from any of its modalities."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from small import NAME, Small
+
+from mmgenre.disk.store import FeatureStore
+from mmgenre.errors import BundleError, InputError
+from mmgenre.fusion.tagger import GenreTagger, Prediction
+from mmgenre.items.manifest import MODALITIES, Item, Manifest, Modality
+from mmgenre.pipeline import fuse
+from mmgenre.pipeline.run import open_run
+
+SUBSETS = [s for k in (1, 2, 3) for s in combinations(MODALITIES, k)]
+
+
+@pytest.fixture(scope="module")
+def tagger(small: Small) -> GenreTagger:
+    return GenreTagger.from_pretrained(small.run)
+
+
+@pytest.fixture(scope="module")
+def run(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with fusions of several kinds."""
+    folder = small.copy(tmp_path_factory.mktemp("tagger") / "run")
+    fuse(run=folder, seeds=1, task="single", joint=True)
+    fuse(("audio", "text"), run=folder, seeds=1, head="cosine")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def held_out(small: Small) -> Manifest:
+    return Manifest(i for i in open_run(small.run).manifest if i.split == "test")
+
+
+def only(item: Item, modalities: tuple[Modality, ...]) -> Item:
+    return replace(item, media={m: item.media[m] for m in modalities})
+
+
+def one_of_everything(manifest: Manifest) -> Item:
+    """An item with all modalities whose text is one file or one string."""
+    return next(
+        i for i in manifest if len(i.media) == len(MODALITIES) and len(i.media["text"]) == 1
+    )
+
+
+def given(item: Item, modalities: tuple[Modality, ...] = MODALITIES) -> dict[str, Any]:
+    """Arguments of `predict`."""
+    media = {m: item.media[m] for m in modalities}
+    return {m: list(v) if m == "audio" else v[0] for m, v in media.items()}
+
+
+def scores(prediction: Prediction, names: list[str]) -> NDArray[np.float64]:
+    by_name = {g.name: g.score for g in prediction.genres}
+    assert sorted(by_name) == sorted(names)
+    return np.array([by_name[name] for name in names])
+
+
+@pytest.mark.parametrize(
+    ("fusion", "group"),
+    [
+        (NAME, "A+T+I.seed0"),
+        ("single-logistic-a+t+i-with-joint", "A+T+I+joint.A+joint.T+joint.I.seed0"),
+        ("multi-cosine-a+t", "A+T.seed0"),
+    ],
+)
+def test_predictions_are_the_measured_scores(
+    run: Path, held_out: Manifest, fusion: str, group: str
+) -> None:
+    tagger = GenreTagger.from_pretrained(run, fusion)
+    predictions, refused = tagger.predict_manifest(held_out)
+    assert refused == []
+    assert [p.id for p in predictions] == list(held_out.ids())
+    names = list(tagger.fusion.labels.names)
+    with FeatureStore(run / "fusion" / fusion / "scores.h5", group) as store:
+        for prediction in predictions:
+            expected = store.read(prediction.id)
+            np.testing.assert_allclose(scores(prediction, names), expected, atol=1e-5)
+            has = tuple(m for m in tagger.encoders if m in held_out[prediction.id].media)
+            assert prediction.used == has
+    assert len({p.used for p in predictions}) > 1
+
+
+def test_one_item_alone_gets_the_same_scores(
+    tagger: GenreTagger, small: Small, held_out: Manifest
+) -> None:
+    item = one_of_everything(held_out)
+    prediction = tagger.predict(**given(item))
+    with FeatureStore(small.run / "fusion" / NAME / "scores.h5", "A+T+I.seed0") as store:
+        expected = store.read(item.id)
+    np.testing.assert_allclose(
+        scores(prediction, list(tagger.fusion.labels.names)), expected, atol=1e-5
+    )
+
+
+def test_every_subset_gives_a_ranking_of_its_own(tagger: GenreTagger, held_out: Manifest) -> None:
+    item = one_of_everything(held_out)
+    found = []
+    for subset in SUBSETS:
+        prediction = tagger.predict(**given(item, subset))
+        assert prediction.used == subset
+        assert prediction.kind == "probability"
+        values = [g.score for g in prediction.genres]
+        assert values == sorted(values, reverse=True)
+        assert 0 <= values[-1] <= values[0] <= 1
+        threshold = tagger.fusion.threshold
+        assert threshold is not None
+        assert prediction.named == tuple(g.name for g in prediction.genres if g.score >= threshold)
+        found.append(scores(prediction, list(tagger.fusion.labels.names)))
+        [many], _ = tagger.predict_manifest(Manifest([only(item, subset)]))
+        np.testing.assert_allclose(found[-1], scores(many, list(tagger.fusion.labels.names)))
+    for a, b in combinations(found, 2):
+        assert not np.allclose(a, b, atol=1e-6)
+
+
+def test_one_track_need_not_be_a_list(tagger: GenreTagger, held_out: Manifest) -> None:
+    track = next(i for i in held_out if "audio" in i.media).media["audio"][0]
+    path = Path(track)
+    assert tagger.predict(audio=path) == tagger.predict(audio=[path])
+    assert tagger.predict(audio=str(path)) == tagger.predict(audio=path)
+
+
+def test_text_is_a_file_if_a_path_else_itself(tagger: GenreTagger, tmp_path: Path) -> None:
+    words = "Loud guitars and a drum machine; a quiet piano."
+    file = tmp_path / "review.txt"
+    file.write_text(words, encoding="utf-8")
+    assert tagger.predict(text=file) == tagger.predict(text=words)
+    assert tagger.predict(text=words) != tagger.predict(text="A slow waltz for strings.")
+
+
+def test_one_genre_an_item(run: Path, held_out: Manifest) -> None:
+    tagger = GenreTagger.from_pretrained(run, "single-logistic-a+t+i-with-joint")
+    item = one_of_everything(held_out)
+    for subset in SUBSETS:
+        prediction = tagger.predict(**given(item, subset))
+        assert prediction.used == subset
+        assert sum(g.score for g in prediction.genres) == pytest.approx(1, abs=1e-5)
+        assert prediction.named == (prediction.genres[0].name,)
+
+
+def test_cosine_scores_are_called_so(run: Path) -> None:
+    tagger = GenreTagger.from_pretrained(run, "multi-cosine-a+t")
+    prediction = tagger.predict(text="Loud guitars.")
+    assert prediction.kind == "cosine"
+    values = [g.score for g in prediction.genres]
+    assert -1 - 1e-6 <= values[-1] < values[0] <= 1 + 1e-6
+    assert list(tagger.encoders) == ["audio", "text"]
+
+
+def test_nothing_given(tagger: GenreTagger) -> None:
+    with pytest.raises(ValueError, match="at least one of audio, text, image"):
+        tagger.predict()
+    with pytest.raises(ValueError, match="at least one of audio, text, image"):
+        tagger.predict(audio=[])
+
+
+def test_a_modality_that_the_model_does_not_know(run: Path) -> None:
+    tagger = GenreTagger.from_pretrained(run, "multi-cosine-a+t")
+    with pytest.raises(ValueError, match="image: this model knows audio, text"):
+        tagger.predict(image="cover.png", text="Loud guitars.")
+
+
+def test_damaged_files(tagger: GenreTagger, tmp_path: Path, held_out: Manifest) -> None:
+    item = one_of_everything(held_out)
+    bad = tmp_path / "bad.flac"
+    bad.write_bytes(b"fLaC is what it says")
+    calls: list[tuple[dict[str, Any], str]] = [
+        ({"audio": bad}, "unreadable"),
+        ({"audio": [item.media["audio"][0], bad]}, "unreadable"),
+        ({"image": bad}, "unreadable"),
+        ({"text": tmp_path / "gone.txt"}, "missing"),
+        ({"text": "..."}, "empty"),
+        ({**given(item, ("text", "image")), "audio": tmp_path / "gone.mp3"}, "missing"),
+    ]
+    for call, code in calls:
+        with pytest.raises(InputError) as caught:
+            tagger.predict(**call)
+        assert caught.value.code == code
+        assert str(caught.value).count(f"[{code}]") == 1
+        if "bad" in str(call):
+            assert caught.value.where == str(bad)
+
+
+def test_of_many_the_damaged_are_listed(
+    tagger: GenreTagger, tmp_path: Path, held_out: Manifest
+) -> None:
+    good = one_of_everything(held_out)
+    gone = tmp_path / "gone.mp3"
+    items = [
+        replace(good, id="good"),
+        replace(good, id="half", media={"audio": (gone,), "text": ("Loud guitars.",)}),
+        replace(good, id="lost", media={"audio": (gone,)}),
+        replace(good, id="none", media={}),
+        replace(good, id="one-track", media={"audio": (good.media["audio"][0], gone)}),
+    ]
+    predictions, refused = tagger.predict_manifest(Manifest(items), workers=1)
+    assert {p.id: p.used for p in predictions} == {
+        "good": MODALITIES,
+        "half": ("text",),
+        "one-track": ("audio",),
+    }
+    assert [(r.id, r.modality, r.code) for r in refused] == [
+        ("half#0", "audio", "missing"),
+        ("lost#0", "audio", "missing"),
+        ("one-track#1", "audio", "missing"),
+        ("none", "all", "missing"),
+    ]
+    alone, _ = tagger.predict_manifest(Manifest([replace(good, id="good")]))
+    expected = scores(alone[0], list(tagger.fusion.labels.names))
+    found = scores(predictions[0], list(tagger.fusion.labels.names))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_nobody_has_anything(tagger: GenreTagger) -> None:
+    predictions, refused = tagger.predict_manifest(Manifest([Item("x"), Item("y")]))
+    assert predictions == []
+    assert [r.id for r in refused] == ["x", "y"]
+
+
+def test_the_models_alone_are_enough(small: Small, tmp_path: Path, tagger: GenreTagger) -> None:
+    """Encoders and head can be given away without catalogue, inputs or embeddings."""
+    for part in ("encoders", f"fusion/{NAME}/model"):
+        shutil.copytree(small.run / part, tmp_path / "model" / part)
+    moved = GenreTagger.from_pretrained(tmp_path / "model")
+    assert moved.predict(text="Loud guitars.") == tagger.predict(text="Loud guitars.")
+
+
+def test_of_several_fusions_the_runs_own_is_the_default(run: Path) -> None:
+    own = GenreTagger.from_pretrained(run)
+    named = GenreTagger.from_pretrained(run, "multi-logistic-a+t+i")
+    assert own.predict(text="Loud guitars.") == named.predict(text="Loud guitars.")
+
+
+def test_of_several_fusions_without_a_run_one_is_named(run: Path, tmp_path: Path) -> None:
+    for part in ("encoders", "fusion"):
+        shutil.copytree(run / part, tmp_path / part)
+    message = r"has multi-cosine-a\+t, multi-logistic-a\+t\+i, single-.*; name one with --fusion"
+    with pytest.raises(BundleError, match=message):
+        GenreTagger.from_pretrained(tmp_path)
+
+
+def test_an_unknown_fusion_is_refused(run: Path) -> None:
+    with pytest.raises(BundleError, match=r"no fusion 'multi-cosine-a'; has multi-cosine-a\+t, "):
+        GenreTagger.from_pretrained(run, "multi-cosine-a")
+
+
+def test_a_folder_without_models(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no fusion head; train one: mmgenre fuse --run"):
+        GenreTagger.from_pretrained(tmp_path)
+
+
+def test_a_damaged_model_is_refused(small: Small, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    for part in ("encoders", "fusion"):
+        shutil.copytree(small.run / part, folder / part)
+    vocabulary = folder / "encoders" / "text" / "vocabulary.json"
+    content = json.loads(vocabulary.read_text(encoding="utf-8"))
+    content["words"][0] = "zyzzyva"
+    vocabulary.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(BundleError, match=r"vocabulary\.json: not the file that was written"):
+        GenreTagger.from_pretrained(folder)

@@ -1,0 +1,53 @@
+"""A small trained run that tests share; each takes its own copy before it changes anything."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmgenre.datasets.synthetic import make_catalogue
+from mmgenre.measuring.results import FusionResult
+from mmgenre.pipeline import extract_features, fuse
+
+# On top of the recipe `quick`: seconds instead of minutes.
+SETTINGS = (
+    "split.ratios=[0.5, 0.25, 0.25]",
+    "audio.patch_s=6.0",
+    "audio.embedding_dim=24",
+    "audio.training.max_epochs=2",
+    "text.hidden_dim=48",
+    "text.embedding_dim=24",
+    "text.training.max_epochs=3",
+    "image.input.size_px=40",
+    "image.crop_px=32",
+    "image.embedding_dim=24",
+    "image.training.max_epochs=1",
+    "joint.dim=16",
+    "joint.training.max_epochs=2",
+    "fusion.training.max_epochs=5",
+)
+NAME = "multi-logistic-a+t+i"  # the fusion that the shared run has
+
+
+@dataclass(frozen=True)
+class Small:
+    """The catalogue's manifest, the run's folder, and what its fusion returned."""
+
+    manifest: Path
+    run: Path
+    result: FusionResult
+
+    def copy(self, folder: Path, *, only: str = ".") -> Path:
+        """Copies the run or a part of it, as links: artefacts are replaced, never altered."""
+        shutil.copytree(self.run / only, folder, copy_function=os.link)
+        return folder
+
+
+def make_small(folder: Path) -> Small:
+    """32 albums, all three encoders, one fusion with two seeds."""
+    manifest = make_catalogue(folder / "catalogue", seed=1, n_albums=32)
+    run = folder / "run"
+    extract_features(manifest, run=run, recipe="quick", settings=SETTINGS)
+    return Small(manifest, run, fuse(run=run, seeds=2))

@@ -1,0 +1,35 @@
+"""Items with a text file each, and what to put before every process to make readers odd."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmgenre.items.manifest import Item, Manifest
+
+# A file `sitecustomize.py` on the path: a text of this name ends its reader, or holds it up.
+ODD_READERS = """
+import signal, time
+from pathlib import Path
+
+read_text = Path.read_text
+
+def odd(path, *args, **kwargs):
+    if path.name.endswith("crash.txt"):
+        signal.raise_signal(signal.SIGSEGV)  # to this thread: it does not go on meanwhile
+    if path.name.endswith("slow.txt"):
+        time.sleep(0.05)
+    return read_text(path, *args, **kwargs)
+
+Path.read_text = odd
+"""
+
+
+def text_files(folder: Path, names: list[str]) -> Manifest:
+    """Items `00`, `01`, ... whose files end with `-NAME.txt`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    items = []
+    for k, name in enumerate(names):
+        path = folder / f"{k:02d}-{name}.txt"
+        path.write_text(f"Review number {k}.")
+        items.append(Item(f"{k:02d}", media={"text": (path,)}))
+    return Manifest(items)

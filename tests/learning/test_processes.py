@@ -1,0 +1,299 @@
+"""Several processes: the same weights and figures as one, whatever waits, fails or dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ranks
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import nn
+
+from mmgenre.datasets.synthetic import make_catalogue
+from mmgenre.errors import MmgenreError
+from mmgenre.learning import processes
+from mmgenre.learning.crew import the_crew
+from mmgenre.pipeline import extract_features, fuse
+
+SCRIPT = Path(ranks.__file__)
+LIMIT_S = 240  # two starts of torch a process, on a machine that others use
+DEFAULTS = ("--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no")
+
+
+def free_port() -> int:
+    with socket.socket() as own:
+        own.bind(("localhost", 0))
+        return int(own.getsockname()[1])
+
+
+def launch(*words: str, n: int = 2) -> subprocess.CompletedProcess[str]:
+    """Runs a script or `-m module` in n processes on CPUs."""
+    launcher = [
+        *(sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu"),
+        *(f"--num_processes={n}", f"--main_process_port={free_port()}", *DEFAULTS),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(
+        [*launcher, *words],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        env=environment,
+    )
+
+
+def do(folder: Path, *tasks: str, n: int = 2) -> Path:
+    """Has n processes do tasks of `ranks.py`, each in its own folder; one is this one."""
+    if n == 1:
+        ranks.do(tasks, folder)
+    else:
+        done = launch(str(SCRIPT), ",".join(tasks), str(folder), n=n)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return do(tmp_path_factory.mktemp("alone"), "fit", "odd", "rough", "evaluate", n=1)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tasks = ("fit", "odd", "rough", "evaluate", "nested", "fail", "lead")
+    return do(tmp_path_factory.mktemp("two"), *tasks)
+
+
+def words(folder: Path, n: int = 2) -> list[Any]:
+    """What each process left."""
+    return [json.loads((folder / f"{k}.json").read_text(encoding="utf-8")) for k in range(n)]
+
+
+def losses(file: Path) -> list[dict[str, float]]:
+    with safe_open(file, framework="pt") as saved:
+        return list(json.loads(saved.metadata()["log"]))
+
+
+def assert_near(a: Path, b: Path) -> None:
+    """Two trainings: the same curve, the same weights, rounding apart."""
+    for one, other in zip(losses(a), losses(b), strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+    ours, theirs = load_file(a), load_file(b)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["fit", "odd"])
+def test_two_processes_learn_what_one_learns(task: str, alone: Path, two: Path) -> None:
+    """Unequal parts, parts of parts, and a last batch that cannot be split, included."""
+    one = alone / task / "0.safetensors"
+    assert len(losses(one)) == 6
+    assert losses(one)[-1]["val_loss"] < losses(one)[0]["val_loss"]
+    for rank in range(2):
+        assert_near(one, two / task / f"{rank}.safetensors")
+
+
+@pytest.mark.slow
+def test_three_processes_learn_what_one_learns(alone: Path, tmp_path: Path) -> None:
+    three = do(tmp_path, "fit", "odd", n=3)
+    for task in ("fit", "odd"):
+        for rank in range(3):
+            assert_near(alone / task / "0.safetensors", three / task / f"{rank}.safetensors")
+
+
+@pytest.mark.parametrize("task", ["fit", "odd", "rough"])
+def test_all_processes_end_with_the_same_weights_to_the_bit(task: str, two: Path) -> None:
+    """Running statistics of batch norm, and the best epoch, included."""
+    main, other = (two / task / f"{rank}.safetensors" for rank in range(2))
+    assert losses(main) == losses(other)
+    ours, theirs = load_file(main), load_file(other)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_views_and_dropout_are_each_processs_own(alone: Path, two: Path) -> None:
+    [one] = words(alone / "rough", 1)
+    main, other = words(two / "rough")
+    assert main["views"] != other["views"]
+    assert main["dropout"] != other["dropout"]
+    assert main["dropout"] == one["dropout"]  # rank 0 has the seed of a single process
+    assert load_file(two / "rough" / "0.safetensors")["1.num_batches_tracked"] > 0
+
+
+def test_a_validation_loss_is_the_same_to_the_bit(alone: Path, two: Path) -> None:
+    [one] = words(alone / "evaluate", 1)
+    assert words(two / "evaluate") == [one, one]
+    assert len(set(one)) == 4
+
+
+def test_what_one_does_for_all_knows_of_no_other(two: Path) -> None:
+    assert words(two / "nested") == [[[0, 1, 0, 1], [0, 2]], [[0, 1], [1, 2]]]
+
+
+def test_a_failure_of_the_main_process_is_everybodys(two: Path) -> None:
+    (own, step), (heard, other_step) = words(two / "fail")
+    assert step == other_step == "in step"
+    assert all(fault.startswith("ValueError: invalid literal") for fault in own)
+    told = "ElsewhereError: process 1 of 2: the main process failed: ValueError: invalid literal"
+    assert [fault[: len(told)] for fault in heard] == [told] * 2
+
+
+def test_steps_are_led_and_one_that_fails_everywhere_ends_itself_alone(two: Path) -> None:
+    for result, done in words(two / "lead"):
+        assert result == ["1", "training: epoch 1 gave", "3"]
+        assert done == ["first", "diverge", "last"]
+
+
+@pytest.mark.slow
+def test_waiting_outlasts_the_time_that_an_operation_may_take(tmp_path: Path) -> None:
+    do(tmp_path, "wait")
+    assert words(tmp_path / "wait") == [["made", True], ["by main", True]]
+
+
+def test_one_that_fails_alone_ends_the_run(tmp_path: Path) -> None:
+    done = launch(str(SCRIPT), "out_of_step", str(tmp_path))
+    assert done.returncode != 0
+    left = json.loads((tmp_path / "out_of_step" / "1.json").read_text(encoding="utf-8"))
+    assert left == "process 1 of 2 failed, others did not: no room on this machine"
+
+
+def test_one_that_dies_ends_the_run_which_goes_on_later(tmp_path: Path, alone: Path) -> None:
+    done = launch(str(SCRIPT), "kill", str(tmp_path / "two"))
+    assert done.returncode != 0
+    assert "Signal 9 (SIGKILL)" in done.stderr
+    checkpoint = tmp_path / "two" / "kill" / "checkpoint"
+    for n in (2, 1):  # with as many processes, and with fewer
+        folder = tmp_path / f"again{n}" / "resume"
+        folder.mkdir(parents=True)
+        (folder / "checkpoint").write_bytes(checkpoint.read_bytes())
+        do(folder.parent, "resume", n=n)
+        assert_near(folder / "0.safetensors", alone / "fit" / "0.safetensors")
+        told = words(folder, n)
+        assert told == [[3, 4, 5, 6], []][:n]  # three epochs were done; one process tells
+
+
+# No dropout, no batch norm, no random views: one process and two are to come to the same.
+EXACT = (
+    "split.ratios=[0.5, 0.25, 0.25]",
+    "audio.network=timbre",
+    "audio.dropout=0.0",
+    "audio.training.max_epochs=3",
+    "text.hidden_dim=48",
+    "text.embedding_dim=24",
+    "text.dropout=0.0",
+    "text.training.max_epochs=3",
+    "image.network=cnn-5x5",
+    "image.input.size_px=64",
+    "image.crop_px=64",
+    "image.random_crop=false",
+    "image.random_flip=false",
+    "image.embedding_dim=24",
+    "image.training.max_epochs=1",
+    "fusion.modality_dropout=0.0",
+    "fusion.training.max_epochs=4",
+)
+
+
+def launched(folder: Path, manifest: Path) -> None:
+    """`extract-features` and `fuse` in two processes."""
+    sets = [word for setting in EXACT for word in ("--set", setting)]
+    run = ("--run", str(folder))
+    extract = ("extract-features", "--manifest", str(manifest), "--recipe", "quick", *sets, *run)
+    for command in (extract, ("fuse", "--seeds", "1", "--json", *run)):
+        done = launch("-m", "mmgenre", *command)
+        assert done.returncode == 0, done.stderr
+    json.loads(done.stdout)  # printed once, by one process
+
+
+def numbers(value: Any, where: str = "") -> dict[str, Any]:
+    """All leaves of a tree, by their path."""
+    if isinstance(value, dict):
+        items: Sequence[tuple[str, Any]] = list(value.items())
+    elif isinstance(value, list):
+        items = [(str(k), v) for k, v in enumerate(value)]
+    else:
+        return {where: value}
+    return {k: v for key, each in items for k, v in numbers(each, f"{where}/{key}").items()}
+
+
+@pytest.mark.slow
+def test_the_commands_come_to_the_same_figures(tmp_path: Path) -> None:
+    manifest = make_catalogue(tmp_path / "catalogue", seed=1, n_albums=24)
+    launched(tmp_path / "two", manifest)
+    extract_features(manifest, run=tmp_path / "one", recipe="quick", settings=EXACT)
+    fuse(run=tmp_path / "one", seeds=1)
+    one, two = (
+        numbers(json.loads((tmp_path / run / "metrics.json").read_text(encoding="utf-8")))
+        | {"/run": ""}
+        for run in ("one", "two")
+    )
+    assert one.keys() == two.keys()
+    assert len(one) > 500
+    for key, value in one.items():
+        close = value if isinstance(value, str | bool | None) else pytest.approx(value, abs=1e-4)
+        assert two[key] == close, key
+
+
+def test_a_single_process_connects_to_nobody() -> None:
+    source = (
+        "import sys; from mmgenre import training, processes, stages;"
+        "processes.by_main(lambda: 1, lambda: 2); processes.leave();"
+        "sys.exit('accelerate' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", source], check=False).returncode == 0
+    assert processes.place() == (0, 1)
+    assert processes.by_main(lambda: "made", lambda: "read") == "made"
+    assert processes.agreed(lambda: 3) == 3
+    assert processes.led(lambda: processes.lead("x", lambda: 4), lambda order: None, ()) == 4
+
+
+def test_half_a_launch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.delenv("RANK", raising=False)
+    the_crew.cache_clear()
+    try:
+        with pytest.raises(MmgenreError, match=r"WORLD_SIZE is 4, but RANK is not set: launch"):
+            processes.place()
+    finally:
+        the_crew.cache_clear()
+
+
+def test_batch_norm_comes_back_as_it_was() -> None:
+    module = ranks.rough()
+    before = list(module.modules())
+    state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    with processes._synchronised_batch_norm(module):
+        assert [type(layer) for layer in module.children()][1] is nn.SyncBatchNorm
+        module.eval()
+        module[1].running_mean.add_(1)  # type: ignore[index]
+        assert module.state_dict().keys() == state.keys()
+    assert list(module.modules()) == before
+    assert not any(layer.training for layer in module.modules())
+    assert torch.equal(module.state_dict()["1.running_mean"], state["1.running_mean"] + 1)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_two_gpus_learn_with_common_batch_norm(tmp_path: Path) -> None:
+    words = [f"--main_process_port={free_port()}", *DEFAULTS, str(SCRIPT), "gpus", str(tmp_path)]
+    launcher = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
+    done = subprocess.run(
+        [*launcher, "--multi_gpu", "--num_processes=2", *words],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+    assert done.returncode == 0, done.stderr
+    # Normalised by the rows of both, two parts of a batch are as the batch: one GPU's weights.
+    ranks.do(["gpus"], tmp_path / "one")
+    ours = load_file(tmp_path / "gpus" / "0.safetensors")
+    theirs = load_file(tmp_path / "one" / "gpus" / "0.safetensors")
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-2, atol=1e-3)

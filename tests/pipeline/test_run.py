@@ -1,0 +1,228 @@
+"""What a run is made from: splits, leaks, labels, and reopening it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mmgenre.errors import LabelError, ManifestError, MmgenreError, SplitError
+from mmgenre.items.manifest import Item, Manifest, Split
+from mmgenre.pipeline.recipe import Recipe, load_recipe, validate
+from mmgenre.pipeline.run import open_run, prepare_run, with_splits
+
+
+def items(n: int = 30) -> list[Item]:
+    return [
+        Item(
+            f"i{k:02}",
+            artist=f"artist {k % 15}",
+            album=f"album {k}",
+            labels=("Rock",) if k % 3 else ("Jazz/Bebop", "Rock"),
+            media={"text": (f"Words about number {k}.",)},
+        )
+        for k in range(n)
+    ]
+
+
+def split_of(k: int) -> Split:
+    artist = k % 15
+    return "train" if artist < 9 else "val" if artist < 12 else "test"
+
+
+def given() -> list[Item]:
+    return [replace(item, split=split_of(k)) for k, item in enumerate(items())]
+
+
+def splits(manifest: Manifest) -> dict[str, Split | None]:
+    return {item.id: item.split for item in manifest}
+
+
+def recipe(**values: object) -> Recipe:
+    return validate(values, where="test")
+
+
+def test_drawn_splits_are_the_same_each_time_and_disjoint() -> None:
+    first, again = (with_splits(Manifest(items()), recipe(seed=3)) for _ in range(2))
+    assert splits(first) == splits(again)
+    places: dict[str, set[Split | None]] = {}
+    for item in first:
+        places.setdefault(item.artist, set()).add(item.split)
+    assert all(len(where) == 1 for where in places.values())
+    assert {item.split for item in first} == {"train", "val", "test"}
+
+
+def test_another_seed_draws_others() -> None:
+    drawn = [splits(with_splits(Manifest(items()), recipe(seed=s))) for s in range(4)]
+    assert any(one != drawn[0] for one in drawn[1:])
+
+
+def test_ratios_are_the_recipe_s() -> None:
+    half = with_splits(Manifest(items()), recipe(split={"ratios": (0.5, 0.25, 0.25)}))
+    most = with_splits(Manifest(items()), recipe(split={"ratios": (0.8, 0.1, 0.1)}))
+    assert 13 <= len(half.ids("train")) <= 17
+    assert 22 <= len(most.ids("train")) <= 26
+
+
+def test_given_splits_are_kept() -> None:
+    before = Manifest(given())
+    assert splits(with_splits(before, recipe(seed=9))) == splits(before)
+
+
+def test_a_leak_is_refused_or_allowed() -> None:
+    leaking = [replace(i, split="test" if i.id == "i00" else i.split) for i in given()]
+    with pytest.raises(SplitError, match=r"leak in 1 place.*\n.*artist 'artist 0' in train and te"):
+        with_splits(Manifest(leaking), recipe())
+    allowed = with_splits(Manifest(leaking), recipe(split={"leakage": "report"}))
+    assert allowed["i00"].split == "test"
+
+
+def test_some_splits_are_not_enough() -> None:
+    mixed = [replace(i, split=None if i.id in ("i04", "i07") else i.split) for i in given()]
+    with pytest.raises(ManifestError, match=r"2 of 30 items have no split \(first: 'i04'\)"):
+        with_splits(Manifest(mixed), recipe())
+
+
+@pytest.mark.parametrize("lacking", ["train", "val", "test"])
+def test_no_split_may_be_empty(lacking: Split) -> None:
+    """Without it a run would train for hours and then find nothing to measure on."""
+    left = Manifest(i for i in given() if i.split != lacking)
+    with pytest.raises(SplitError, match=f"no item is in {lacking};"):
+        with_splits(left, recipe())
+
+
+def test_unlabelled_items_are_refused() -> None:
+    unlabelled = [replace(i, labels=() if i.id == "i05" else i.labels) for i in items()]
+    with pytest.raises(LabelError, match=r"1 of 30 items have no labels \(first: 'i05'\)"):
+        with_splits(Manifest(unlabelled), recipe())
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    return Manifest(items()).write(tmp_path / "data" / "m.csv")
+
+
+def test_a_new_run_with_a_manifest_takes_the_default_recipe(tmp_path: Path, csv: Path) -> None:
+    run = prepare_run(tmp_path / "run", manifest=csv)
+    assert run.recipe == load_recipe("default")
+    assert run.dataset == str(csv)
+    again = open_run(tmp_path / "run")
+    assert again.recipe == run.recipe
+    assert splits(again.manifest) == splits(run.manifest)
+    assert again.task_digest == run.task_digest
+    assert again.labels() == run.labels()
+
+
+def test_what_is_not_given_comes_from_the_run(tmp_path: Path, csv: Path) -> None:
+    folder = tmp_path / "run"
+    first = prepare_run(folder, manifest=csv, recipe="quick", settings=["seed=4", "target.dim=3"])
+    again = prepare_run(folder)
+    assert (again.recipe, again.dataset) == (first.recipe, first.dataset)
+    assert splits(again.manifest) == splits(first.manifest)
+
+
+def test_a_setting_changes_the_run_s_recipe_and_nothing_else(tmp_path: Path, csv: Path) -> None:
+    """A second --set must not bring back the default recipe, ImageNet weights and all."""
+    folder = tmp_path / "run"
+    first = prepare_run(folder, manifest=csv, recipe="quick", settings=["seed=4"])
+    changed = prepare_run(folder, manifest=csv, settings=["text.max_words=77"])
+    text = first.recipe.text.model_copy(update={"max_words": 77})
+    assert changed.recipe == first.recipe.model_copy(update={"text": text})
+    assert open_run(folder).recipe == changed.recipe
+
+
+def test_a_named_recipe_replaces_the_run_s(tmp_path: Path, csv: Path) -> None:
+    prepare_run(tmp_path / "run", manifest=csv, recipe="quick", settings=["seed=4"])
+    assert prepare_run(tmp_path / "run", recipe="default").recipe == load_recipe("default")
+
+
+def test_a_run_is_gone_on_with_from_another_folder(
+    tmp_path: Path, csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(csv.parent)
+    prepare_run(tmp_path / "run", manifest=Path("m.csv"), recipe="quick")
+    monkeypatch.chdir(tmp_path)
+    assert len(prepare_run(tmp_path / "run").manifest) == 30
+
+
+def test_task_digest_follows_splits_and_labels_not_media(tmp_path: Path) -> None:
+    def digest(name: str, change: Callable[[Item], Item]) -> str:
+        path = Manifest(change(i) for i in given()).write(tmp_path / f"{name}.csv")
+        return prepare_run(tmp_path / name, manifest=path).task_digest
+
+    same = digest("same", lambda i: i)
+    assert digest("media", lambda i: replace(i, media={"text": ("Other words.",)})) == same
+    assert digest("labels", lambda i: replace(i, labels=(*i.labels, "New"))) != same
+    assert digest("ids", lambda i: replace(i, id=f"x{i.id}")) != same
+    swap: dict[Split | None, Split] = {"train": "train", "val": "test", "test": "val"}
+    assert digest("splits", lambda i: replace(i, split=swap[i.split])) != same
+
+
+def test_what_is_settled_already_is_not_written_again(tmp_path: Path, csv: Path) -> None:
+    """Shards of one run begin at the same time, while others read what it is made from."""
+    folder = tmp_path / "run"
+    prepare_run(folder, manifest=csv, recipe="quick")
+    names = ["manifest.csv", "run.json"]
+    for name in names:  # or the number of an old inode is taken again at once
+        (tmp_path / name).hardlink_to(folder / name)
+    before = [(folder / name).stat().st_ino for name in names]
+    prepare_run(folder, manifest=csv, recipe="quick")
+    assert [(folder / name).stat().st_ino for name in names] == before
+    prepare_run(folder, manifest=csv, recipe="quick", settings=["seed=9"])
+    after = [(folder / name).stat().st_ino for name in names]
+    assert after[0] != before[0]
+    assert after[1] != before[1]
+
+
+def test_a_fault_leaves_no_run(tmp_path: Path, csv: Path) -> None:
+    with pytest.raises(MmgenreError, match="no such file"):
+        prepare_run(tmp_path / "run", manifest=tmp_path / "gone.csv")
+    with pytest.raises(MmgenreError, match="unknown key"):
+        prepare_run(tmp_path / "run", manifest=csv, settings=["sede=1"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_opening_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(MmgenreError, match=r"no run here; make one: mmgenre extract-features --ru"):
+        open_run(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"dataset": "x"}', "\udcff"])
+def test_a_damaged_state_says_what_to_do(tmp_path: Path, csv: Path, content: str) -> None:
+    folder = tmp_path / "run"
+    prepare_run(folder, manifest=csv, recipe="quick")
+    (folder / "run.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    for use in (open_run, prepare_run):
+        with pytest.raises(MmgenreError, match=r"run\.json: damaged .*; delete it and give"):
+            use(folder)
+
+
+def test_a_state_of_another_version_names_the_key(tmp_path: Path, csv: Path) -> None:
+    folder = tmp_path / "run"
+    prepare_run(folder, manifest=csv, recipe="quick")
+    state = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    state["recipe"]["audio"]["hop"] = 512
+    (folder / "run.json").write_text(json.dumps(state), encoding="utf-8")
+    with pytest.raises(MmgenreError, match=r"run\.json: unknown key 'audio\.hop'"):
+        open_run(folder)
+
+
+def test_the_built_in_catalogue_is_the_default(
+    tmp_path: Path, csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+
+    def instead(seed: int = 0, **_: object) -> Path:
+        seeds.append(seed)
+        return csv
+
+    monkeypatch.setattr("mmgenre.pipeline.run.built_in_catalogue", instead)
+    run = prepare_run(tmp_path / "run", settings=["seed=6"])
+    assert (run.dataset, seeds) == ("synthetic", [6])
+    assert run.recipe == load_recipe("quick", ["seed=6"])
+    shutil.rmtree(tmp_path / "run")
+    assert prepare_run(tmp_path / "run", recipe="default").recipe == load_recipe("default")
