@@ -3,13 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/default
 
-.PHONY: demo test lint slow bench clean
+.PHONY: demo test lint slow bench gpu clean
 
 demo: .venv/installed
 	$(BIN)/mmgenre quickstart --run $(RUN)
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: .venv/installed
 	$(BIN)/ruff format --check
@@ -21,6 +21,9 @@ slow: .venv/installed
 
 bench: .venv/installed
 	for script in tests/benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+gpu: .venv/installed
+	$(BIN)/python tests/gpu/check.py
 
 # Made again when what is to be installed changes; a second call reuses it.
 .venv/installed: pyproject.toml constraints.txt

@@ -6,28 +6,56 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mmgenre.errors import MmgenreError
     from mmgenre.explain.heat import explain_covers
     from mmgenre.fusion.tagger import GenreTagger
-    from mmgenre.items.manifest import Manifest
-    from mmgenre.pipeline import extract_features, fuse, read_shard
+    from mmgenre.items.manifest import Item, Manifest
+    from mmgenre.learning.kind import EncoderType
+    from mmgenre.pipeline.commands import extract_features, fuse, quickstart, read_shard
 
-__all__ = ["GenreTagger", "Manifest", "explain_covers", "extract_features", "fuse", "read_shard"]
+    __version__: str
+
+__all__ = [
+    "EncoderType",
+    "GenreTagger",
+    "Item",
+    "Manifest",
+    "MmgenreError",
+    "__version__",
+    "explain_covers",
+    "extract_features",
+    "fuse",
+    "quickstart",
+    "read_shard",
+]
 
 _HOMES = {
+    "EncoderType": "mmgenre.learning.kind",
     "GenreTagger": "mmgenre.fusion.tagger",
+    "Item": "mmgenre.items.manifest",
     "Manifest": "mmgenre.items.manifest",
+    "MmgenreError": "mmgenre.errors",
     "explain_covers": "mmgenre.explain.heat",
-    "extract_features": "mmgenre.pipeline",
-    "fuse": "mmgenre.pipeline",
-    "read_shard": "mmgenre.pipeline",
+    "extract_features": "mmgenre.pipeline.commands",
+    "fuse": "mmgenre.pipeline.commands",
+    "quickstart": "mmgenre.pipeline.commands",
+    "read_shard": "mmgenre.pipeline.commands",
 }
 
 
 def __getattr__(name: str) -> object:
     """Imports a public name when it is first used: `mmgenre --help` must not wait for torch."""
+    if name == "__version__":
+        return version("mmgenre")
     if name not in _HOMES:
         raise AttributeError(f"module 'mmgenre' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

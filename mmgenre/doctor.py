@@ -11,18 +11,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = {
-    "torch": "2.11",
-    "torchaudio": "2.11",
-    "torchvision": "0.26",
-    "librosa": "0.11",
-    "soundfile": "0.14",
-    "sentence-transformers": "5",
-    "scikit-learn": "1.7",
-    "h5py": "3.14",
-    "numpy": "2",
-}
-TRIO = ("torch", "torchaudio", "torchvision")  # must be exactly these
+EXACT = {"torch": "2.11", "torchaudio": "2.11", "torchvision": "0.26"}
+PACKAGES = EXACT | {"librosa": "0.11", "soundfile": "0.14", "sentence-transformers": "5"}
+PACKAGES |= {"scikit-learn": "1.7", "h5py": "3.14", "numpy": "2"}
 FREE_GB = 2.0
 
 
@@ -57,28 +48,22 @@ def diagnose() -> list[Check]:
 
 
 def _package(name: str, wanted: str) -> Check:
+    needed = f"{name}=={wanted}.*" if name in EXACT else f"{name}>={wanted}"
     try:
         found = version(name)
     except PackageNotFoundError:
-        return Check(name, False, "not installed", _install(name, wanted))
+        return Check(name, False, "not installed", f"pip install '{needed}'")
     numbers = [int(part) for part in wanted.split(".")]
-    have = [int("".join(filter(str.isdigit, part)) or 0) for part in found.split("+")[0].split(".")]
-    exact = name in TRIO
-    ok = have[: len(numbers)] == numbers if exact else have[: len(numbers)] >= numbers
-    return Check(name, ok, found, "" if ok else _install(name, wanted))
-
-
-def _install(name: str, wanted: str) -> str:
-    return (
-        f"pip install '{name}=={wanted}.*'" if name in TRIO else f"pip install '{name}>={wanted}'"
-    )
+    parts = found.split("+")[0].split(".")[: len(numbers)]
+    have = [int("".join(filter(str.isdigit, part)) or 0) for part in parts]
+    ok = have == numbers if name in EXACT else have >= numbers
+    return Check(name, ok, found, "" if ok else f"pip install '{needed}'")
 
 
 def _torch() -> str:
     import torch
 
-    value = float((torch.ones(8, 8) @ torch.ones(8, 8)).sum())
-    if value != 512.0:
+    if (value := float((torch.ones(8, 8) @ torch.ones(8, 8)).sum())) != 512.0:
         raise ArithmeticError(f"a product of ones gave {value}")
     if torch.cuda.is_available():
         return f"CUDA: {torch.cuda.get_device_name(0)}"
@@ -96,8 +81,7 @@ def _devices() -> str:
     launch = "accelerate launch --multi_gpu --num_processes {} -m mmgenre fuse"
     if not names:  # --multi_gpu all the same: with --cpu, accelerate starts one process
         return f"no GPU; CPUs of several machines can be shared: {launch.format('N')}"
-    together = f"; all of them: {launch.format(len(names))}" if len(names) > 1 else ""
-    return f"{', '.join(names)}{together}"
+    return ", ".join(names) + f"; all of them: {launch.format(len(names))}" * (len(names) > 1)
 
 
 def _audio() -> str:
@@ -120,8 +104,7 @@ def _cqt() -> str:
     from mmgenre.audio.cqt import cqt_magnitude
 
     tone = np.sin(2 * np.pi * 440 * np.arange(22_050) / 22_050).astype(np.float32)
-    peak = int(cqt_magnitude(tone)[10].argmax())
-    if peak != 45:
+    if (peak := int(cqt_magnitude(tone)[10].argmax())) != 45:
         raise ArithmeticError(f"A4 was found in bin {peak}, it is bin 45")
     return "A4 in bin 45"
 
@@ -129,8 +112,7 @@ def _cqt() -> str:
 def _images() -> str:
     from PIL import features
 
-    missing = [name for name in ("jpg", "zlib", "webp") if not features.check(name)]
-    if missing:
+    if missing := [name for name in ("jpg", "zlib", "webp") if not features.check(name)]:
         raise ValueError(f"Pillow was built without {', '.join(missing)}")
     return "jpg, png, webp"
 
@@ -143,10 +125,8 @@ def _store() -> str:
 
     with tempfile.TemporaryDirectory() as folder:
         rows = np.arange(6, dtype=np.float32).reshape(2, 3)
-        path = write_store(
-            Path(folder) / "x.h5", "x", [(["a", "b"], rows)], Provenance("doctor", 1, {})
-        )
-        with FeatureStore(path, "x") as store:
+        path, made = Path(folder) / "x.h5", Provenance("doctor", 1, {})
+        with FeatureStore(write_store(path, "x", [(["a", "b"], rows)], made), "x") as store:
             store.verify()
     return "written, synced, read back"
 
@@ -157,15 +137,11 @@ def _recipes() -> str:
 
     names = recipe_names()
     for name in names:
-        if is_experiment(name):
-            load_experiment(name)
-        else:
-            load_recipe(name)
+        load_experiment(name) if is_experiment(name) else load_recipe(name)
     return f"{len(names)} load"
 
 
 def _disk() -> Check:
     free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
-    found = f"{free_gb:.0f} GB free here, {os.cpu_count()} cores"
-    advice = "" if free_gb >= FREE_GB else f"make room: runs want {FREE_GB:.0f} GB or more"
-    return Check("disk", free_gb >= FREE_GB, found, advice)
+    ok, found = free_gb >= FREE_GB, f"{free_gb:.0f} GB free here, {os.cpu_count()} cores"
+    return Check("disk", ok, found, "" if ok else f"make room: runs want {FREE_GB:.0f} GB or more")

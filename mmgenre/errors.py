@@ -23,22 +23,31 @@ InputCode = Literal[
 INPUT_CODES: tuple[str, ...] = get_args(InputCode)
 
 
+def fault_list(where: str, faults: Sequence[str]) -> str:
+    """The number of faults, and below it one line for each of the first 50."""
+    shown = "\n".join(f"  {fault}" for fault in faults[:50])
+    more = f"\n  ... and {len(faults) - 50} more" if len(faults) > 50 else ""
+    return f"{where}: {len(faults)} fault(s)\n{shown}{more}"
+
+
 class MmgenreError(Exception):
     """Base of all errors below; the command line prints its message and exits with 1."""
 
 
-class ManifestError(MmgenreError):
-    """A manifest with faults; carries all of them, one line each."""
+class FaultsError(MmgenreError):
+    """A file or folder with faults; carries all of them, one line each."""
 
     def __init__(self, where: str, faults: Sequence[str]) -> None:
         self.where = where
         self.faults = tuple(faults)
-        shown = "\n".join(f"  {fault}" for fault in faults[:50])
-        more = f"\n  ... and {len(faults) - 50} more" if len(faults) > 50 else ""
-        super().__init__(f"{where}: {len(faults)} fault(s)\n{shown}{more}")
+        super().__init__(fault_list(where, faults))
 
-    def __reduce__(self) -> tuple[type[ManifestError], tuple[str, tuple[str, ...]]]:
+    def __reduce__(self) -> tuple[type[FaultsError], tuple[str, tuple[str, ...]]]:
         return type(self), (self.where, self.faults)
+
+
+class ManifestError(FaultsError):
+    """A manifest with faults."""
 
 
 class SplitError(MmgenreError):
@@ -59,6 +68,10 @@ class BundleError(MmgenreError):
 
 class RecipeError(MmgenreError):
     """A recipe or setting that cannot be followed."""
+
+
+class OlderRunWarning(UserWarning):
+    """A run was made by an older version: says what is used again and what is made again."""
 
 
 class WeightsError(MmgenreError):

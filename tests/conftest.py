@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 from command_line import Call, make_call
 from small import Small, make_small
 
+# Tests run on all cores already; threads of OpenMP that wait for each other make them many times
+# slower on a busy machine. Set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 

@@ -67,7 +67,7 @@ def test_versions(monkeypatch: pytest.MonkeyPatch, name: str, found: str, ok: bo
 def test_advice_is_what_the_package_itself_requires() -> None:
     declared = {r.name: r for r in map(Requirement, requires("mmgenre") or [])}
     for name, wanted in PACKAGES.items():
-        advised = f"{name}=={wanted}.*" if name in doctor.TRIO else f"{name}>={wanted}"
+        advised = f"{name}=={wanted}.*" if name in doctor.EXACT else f"{name}>={wanted}"
         assert declared[name].specifier == Requirement(advised).specifier
 
 

@@ -1,7 +1,4 @@
-"""A signal's octaves, each at half the sampling rate of the one above, cut into frames.
-
-Compiled. `mmgenre.audio.cqt` says what they are for.
-"""
+"""A signal's octaves, each at half the sampling rate of the one above, cut into frames."""
 
 from __future__ import annotations
 
@@ -9,17 +6,15 @@ from functools import cache
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
-from mmgenre.learning.compiling import compiled
-
-Floats = NDArray[np.float32]
+from mmgenre.audio.jit import Floats, jit
 
 FRAME_SAMPLES = 128
 HALF = FRAME_SAMPLES // 2
-BLOCK = 1024  # outputs of a filter made at once: what it reads and writes stays in the L1 cache
-# Samples at either end of an octave that are resampled sharply. Reflection at the ends folds what
-# lies between the two filters' edges into the band, up to 9e-3 of the peak; 1024 leave 2e-4.
+OUTPUTS_AT_ONCE = 1024  # of a filter: what it reads and writes stays in the L1 cache
+# Samples at either end of an octave that are resampled with the sharp filter. Reflection at the
+# ends folds what lies between the two filters' edges into the band: an error of up to 9e-3 of the
+# peak, which 1024 samples reduce to 2e-4.
 END_SAMPLES = 1024
 SHARP_RADIUS = 192
 
@@ -27,8 +22,9 @@ SHARP_RADIUS = 192
 def _half_band(beta: float = 7.0) -> tuple[float, ...]:
     """Taps 1, 3, ..., 23 of a 47-tap half-band filter: sinc under a Kaiser window.
 
-    The even taps are 0 but for the middle one, 0.5. It passes up to 0.2 of the sampling rate, where
-    the highest filter of the octave below ends, and stops from 0.3, what aliases onto that; 75 dB.
+    The even taps are 0 except the middle one, 0.5. The passband ends at 0.2 of the sampling rate,
+    where the highest filter of the octave below ends; the stopband begins at 0.3, which would alias
+    onto that, with 75 dB of attenuation.
     """
     window = np.kaiser(47, beta)[24::2]
     taps = np.sinc(np.arange(1, 24, 2) / 2) / 2 * window
@@ -41,9 +37,9 @@ MIDDLE = np.float32(0.5)
 
 @cache
 def sharp_taps() -> Floats:
-    """The filter by which soxr halves a rate at high quality, (2 * SHARP_RADIUS + 1,).
+    """The filter with which soxr halves a rate at high quality, (2 * SHARP_RADIUS + 1,).
 
-    Read off soxr's answers to impulses at an even and at an odd sample; it has 365 taps.
+    Taken from soxr's responses to impulses at an even and at an odd sample; it has 365 taps.
     """
     taps = np.zeros(2 * SHARP_RADIUS + 1, np.float32)
     at = 4 * SHARP_RADIUS
@@ -57,30 +53,27 @@ def sharp_taps() -> Floats:
     return taps
 
 
-# Loops over nothing but whole arrays, a function each: the compiler then takes eight at a time.
+# Loops over whole arrays, one function per loop, so that the compiler vectorises each.
 
 
+@jit
 def _split(samples: Floats, even: Floats, odd: Floats) -> None:
-    """Every second sample, and the others."""
+    """Separates the samples at even and at odd positions."""
     for i in range(len(even)):
         even[i] = samples[2 * i]
         odd[i] = samples[2 * i + 1]
 
 
-_split = compiled(_split)
-
-
+@jit
 def _mix(stereo: Floats, mono: Floats) -> None:
-    """Left, right, left, right, ... -> their means."""
+    """Interleaved stereo, (2 n,), to the mean of both channels, (n,)."""
     for i in range(len(mono)):
         mono[i] = (stereo[2 * i] + stereo[2 * i + 1]) * MIDDLE
 
 
-_mix = compiled(_mix)
-
-
+@jit
 def _filter(even: Floats, odd: Floats, out: Floats) -> None:
-    """Half-band outputs; out[i] lies at even[i + 12] and between odd[i + 11] and odd[i + 12]."""
+    """Half-band outputs; out[i] is at even[i + 12], between odd[i + 11] and odd[i + 12]."""
     for i in range(len(out)):
         out[i] = (
             MIDDLE * even[i + 12]
@@ -99,55 +92,37 @@ def _filter(even: Floats, odd: Floats, out: Floats) -> None:
         )
 
 
-_filter = compiled(_filter)
+@jit
+def halve(samples: Floats, channels: int, out: Floats) -> None:
+    """Every second sample of the half-band-filtered signal, which is 0 outside its bounds.
 
-
-def _halve(samples: Floats, out: Floats) -> None:
-    """Every second sample of the half-band-filtered signal, which is 0 outside itself."""
-    n = len(samples)
-    even, odd = np.empty(BLOCK + 24, np.float32), np.empty(BLOCK + 24, np.float32)
-    edge = np.empty(2 * (BLOCK + 24), np.float32)
-    for start in range(0, len(out), BLOCK):
-        count = min(BLOCK, len(out) - start)
-        first, wanted = 2 * (start - 12), 2 * (count + 24)
-        if first >= 0 and first + wanted <= n:
-            block = samples[first : first + wanted]
+    `samples` are mono, or stereo with the channels interleaved; stereo is mixed block by block,
+    which saves a pass over memory.
+    """
+    n = len(samples) // channels
+    even = np.empty(OUTPUTS_AT_ONCE + 24, np.float32)
+    odd = np.empty_like(even)
+    mono = np.empty(2 * (OUTPUTS_AT_ONCE + 24), np.float32)
+    for start in range(0, len(out), OUTPUTS_AT_ONCE):
+        count = min(OUTPUTS_AT_ONCE, len(out) - start)
+        first, needed = 2 * (start - 12), 2 * (count + 24)
+        low, high = max(first, 0), min(first + needed, n)
+        block = mono[:needed]
+        if low > first or high < first + needed:
+            block[:] = 0
+        if channels == 2:
+            _mix(samples[2 * low : 2 * high], block[low - first : high - first])
+        elif high - low < needed:
+            block[low - first : high - first] = samples[low:high]
         else:
-            block = edge[:wanted]
-            for i in range(wanted):
-                block[i] = samples[first + i] if 0 <= first + i < n else np.float32(0)
+            block = samples[low:high]
         _split(block, even[: count + 24], odd[: count + 24])
         _filter(even, odd, out[start : start + count])
 
 
-halve = compiled(_halve)
-
-
-def _halve_stereo(samples: Floats, out: Floats) -> None:
-    """`_halve` of the mean of two channels, (n, 2), mixed on the way: a pass over memory less."""
-    n, flat = len(samples), samples.reshape(-1)
-    even, odd = np.empty(BLOCK + 24, np.float32), np.empty(BLOCK + 24, np.float32)
-    mono = np.empty(2 * (BLOCK + 24), np.float32)
-    for start in range(0, len(out), BLOCK):
-        count = min(BLOCK, len(out) - start)
-        first, wanted = 2 * (start - 12), 2 * (count + 24)
-        block = mono[:wanted]
-        if first >= 0 and first + wanted <= n:
-            _mix(flat[2 * first : 2 * (first + wanted)], block)
-        else:
-            for i in range(wanted):
-                block[i] = np.float32(0)
-                if 0 <= first + i < n:
-                    block[i] = (samples[first + i, 0] + samples[first + i, 1]) * MIDDLE
-        _split(block, even[: count + 24], odd[: count + 24])
-        _filter(even, odd, out[start : start + count])
-
-
-halve_stereo = compiled(_halve_stereo)
-
-
-def _halve_sharply(samples: Floats, first: int, count: int, taps: Floats) -> Floats:
-    """Outputs first, first + 1, ... of the sharp filter; `samples` are 0 outside themselves."""
+@jit
+def halve_sharply(samples: Floats, first: int, count: int, taps: Floats) -> Floats:
+    """Outputs first, first + 1, ... of the sharp filter; `samples` are 0 outside their bounds."""
     radius, n = len(taps) // 2, len(samples)
     even, odd = np.empty(count + radius, np.float32), np.empty(count + radius, np.float32)
     for i in range(count + radius):
@@ -161,13 +136,11 @@ def _halve_sharply(samples: Floats, first: int, count: int, taps: Floats) -> Flo
     return out
 
 
-halve_sharply = compiled(_halve_sharply)
+@jit
+def halve_ends(samples: Floats, head: Floats, tail: Floats, taps: Floats) -> tuple[Floats, Floats]:
+    """The first and last samples of the next octave, resampled with the sharp filter.
 
-
-def _halve_ends(samples: Floats, head: Floats, tail: Floats, taps: Floats) -> tuple[Floats, Floats]:
-    """The first and last samples of the next octave, resampled sharply.
-
-    `head` and `tail` are the sharp ends of this octave, `samples` what lies between them.
+    `head` and `tail` are such ends of this octave; `samples` are all of this octave.
     """
     n, ends, radius = len(samples), len(head), len(taps) // 2
     half = (n + 1) // 2
@@ -182,72 +155,32 @@ def _halve_ends(samples: Floats, head: Floats, tail: Floats, taps: Floats) -> tu
         near[n - ends :] = tail[: stop - (n - ends)]
     if start < ends:
         far[: ends - start] = head[start:]
-    return (
-        halve_sharply(near, 0, count, taps),
-        halve_sharply(far, first - start // 2, count, taps),
-    )
+    return halve_sharply(near, 0, count, taps), halve_sharply(far, first - start // 2, count, taps)
 
 
-halve_ends = compiled(_halve_ends)
+@jit
+def cut_frames(samples: Floats, head: Floats, tail: Floats, hop: int, frames: Floats) -> None:
+    """Fills `frames`, (n_frames, FRAME_SAMPLES), centred at multiples of `hop` samples.
 
-
-def _copy(samples: Floats, out: Floats) -> None:
-    for i in range(len(out)):
-        out[i] = samples[i]
-
-
-_copy = compiled(_copy)
-
-
-def _cut_frames(
-    samples: Floats, head: Floats, tail: Floats, hop_samples: int, frames: Floats
-) -> None:
-    """Fills `frames`, (n_frames, FRAME_SAMPLES), centred at multiples of the hop.
-
-    The signal is reflected at its ends, which are `head` and `tail`.
+    The signal is reflected at its ends, `head` and `tail`.
     """
     n = len(samples)
     for t in range(len(frames)):
-        start = t * hop_samples - HALF
+        start = t * hop - HALF
         if start >= 0 and start + FRAME_SAMPLES <= n:
-            _copy(samples[start : start + FRAME_SAMPLES], frames[t])
+            frames[t] = samples[start : start + FRAME_SAMPLES]
         else:
             for i in range(FRAME_SAMPLES):
                 at = abs(start + i)
-                if at >= n:
-                    at = 2 * (n - 1) - at
+                at = at if at < n else 2 * (n - 1) - at
                 frames[t, i] = head[at] if at < len(head) else tail[at - (n - len(tail))]
 
 
-cut_frames = compiled(_cut_frames)
-
-
-def _magnitudes(responses: Floats, scale: float, out: Floats) -> None:
-    """(n_frames, 2 * bins), real parts and then imaginary ones -> (n_frames, bins)."""
-    bins = out.shape[1]
-    factor = np.float32(scale)
+@jit
+def magnitudes(responses: Floats, scale: float, out: Floats) -> None:
+    """(n_frames, 2 * bins), real parts and then imaginary parts -> (n_frames, bins)."""
+    bins, factor = out.shape[1], np.float32(scale)
     for t in range(len(out)):
         for k in range(bins):
             real, imaginary = responses[t, k], responses[t, bins + k]
             out[t, k] = factor * np.sqrt(real * real + imaginary * imaginary)
-
-
-magnitudes = compiled(_magnitudes)
-
-
-def peak(samples: Floats) -> float:
-    """The largest magnitude; NaN if there is one.
-
-    Without their sign, floats are in the order of their bits, and NaN is the last.
-    """
-    return float(np.uint32(_largest(samples.view(np.uint32))).view(np.float32))
-
-
-def _largest(bits: NDArray[np.uint32]) -> int:
-    largest = np.uint32(0)
-    for i in range(len(bits)):
-        largest = max(largest, bits[i] & np.uint32(0x7FFFFFFF))
-    return largest  # type: ignore[return-value]
-
-
-_largest = compiled(_largest)

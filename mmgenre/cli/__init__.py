@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+import warnings
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer import Option
 
-from mmgenre.cli import experiments, manifests, running, stores
+from mmgenre.cli import manifests, stores
+from mmgenre.cli.experiments import plan, run
+from mmgenre.cli.running import doctor, extract_features, fuse, predict, quickstart, report
 from mmgenre.cli.shared import DONE, EXIT_CODES, FAILED
-from mmgenre.errors import MmgenreError
-from mmgenre.learning.crew import ElsewhereError, OutOfStepError
-from mmgenre.learning.processes import is_main
+from mmgenre.errors import MmgenreError, OlderRunWarning
+from mmgenre.learning.processes import ElsewhereError, OutOfStepError, is_main
 
 # What all processes of a launched command do; of others, the main one alone.
 TOGETHER = (["quickstart"], ["extract-features"], ["fuse"], ["run"])
@@ -23,38 +27,59 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("quickstart")(running.quickstart)
-app.command("extract-features")(running.extract_features)
-app.command("fuse")(running.fuse)
-app.command("run")(experiments.run)
-app.command("plan")(experiments.plan)
-app.command("report")(running.report)
-app.command("predict")(running.predict)
-app.command("doctor")(running.doctor)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"mmgenre {version('mmgenre')}")
+        raise typer.Exit(DONE)
+
+
+VersionOption = Annotated[
+    bool,
+    Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+]
+
+
+@app.callback()
+def _options(shown: VersionOption = False) -> None:
+    """Genres from audio, words and cover art."""
+
+
+for command in (quickstart, extract_features, fuse, run, plan, report, predict, doctor):
+    app.command()(command)
 
 manifest_app = typer.Typer(
     help="Datasets: build from a published one, check for leakage, split, describe, dedupe.",
     no_args_is_help=True,
 )
-manifest_app.command("build")(manifests.build)
-manifest_app.command("check")(manifests.check)
-manifest_app.command("split")(manifests.split)
-manifest_app.command("info")(manifests.info)
-manifest_app.command("dedupe")(manifests.dedupe)
 app.add_typer(manifest_app, name="manifest")
+for act in (manifests.build, manifests.check, manifests.split, manifests.info, manifests.dedupe):
+    manifest_app.command()(act)
 
 store_app = typer.Typer(
     help="Feature stores: describe, verify every value, merge.", no_args_is_help=True
 )
-store_app.command("info")(stores.info)
-store_app.command("verify")(stores.verify)
-store_app.command("merge")(stores.merge)
 app.add_typer(store_app, name="store")
+for deed in (stores.info, stores.verify, stores.merge):
+    store_app.command()(deed)
+
+_show_as_python_does = warnings.showwarning
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **to: Any) -> None:
+    """One plain line for the user; warnings of libraries stay as Python shows them."""
+    if issubclass(category, OlderRunWarning):
+        typer.secho(str(message), fg=typer.colors.YELLOW, err=True)
+    else:
+        _show_as_python_does(message, category, *where, **to)
 
 
 def main() -> NoReturn:
     """Runs the command line; errors of mmgenre's own are printed without a traceback."""
+    warnings.showwarning = _show_warning
     try:
         if not is_main() and sys.argv[1:2] not in TOGETHER:
             sys.exit(DONE)

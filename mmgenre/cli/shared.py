@@ -4,71 +4,75 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Option
 
 from mmgenre.errors import Refusal
 
 if TYPE_CHECKING:
-    from mmgenre.items.manifest import Modality
+    from mmgenre.items.modalities import Modality
     from mmgenre.progress import Progress
 
 DONE, FAILED, USAGE, SOME_REFUSED = 0, 1, 2, 3
 EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 usage, 3 done but some items were refused (listed)."
+DEFAULT_RUN = Path("runs/default")
 
-
-RunOption = Annotated[Path, typer.Option("--run", help="Folder of the run.")]
+RunOption = Annotated[Path, Option("--run", help="Folder of the run.")]
 ModalitiesOption = Annotated[
-    str,
-    typer.Option("--modalities", "-m", help="a (audio), t (text), i (image), joined by commas."),
+    str, Option("--modalities", "-m", help="a (audio), t (text), i (image), joined by commas.")
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Change one setting, as image.weights=none.")
+    list[str] | None, Option("--set", help="Change one setting, as image.weights=none.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="The result alone, as JSON, on stdout.")]
+JsonOption = Annotated[bool, Option("--json", help="The result alone, as JSON, on stdout.")]
 WorkersOption = Annotated[
-    int | None, typer.Option(min=1, help="Processes that read media; default: one a core.")
+    int | None, Option(min=1, help="Processes that read media; default: one a core.")
 ]
-DEFAULT_RUN = Path("runs/default")
+OutOption = Annotated[Path, Option("--out", help="The CSV to write.")]
+RowSeedsOption = Annotated[int, Option(min=1, help="Heads trained for each row.")]
+
+
+@contextmanager
+def usage(hint: str | None = None) -> Iterator[None]:
+    """A ValueError is a mistake on the command line, in the option `hint`."""
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=hint) from None
 
 
 def modalities_of(text: str) -> tuple[Modality, ...]:
     """`a,t` -> ("audio", "text")."""
-    from mmgenre.items.manifest import parse_modalities
+    from mmgenre.items.modalities import parse_modalities
 
-    try:
+    with usage():
         return parse_modalities(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def inputs_of(text: str) -> list[str]:
     """`a,joint.i` -> ["audio", "joint.image"]; other names stay."""
-    from mmgenre.items.manifest import SHORT
+    from mmgenre.items.modalities import full_name
 
     parts = [part.strip() for part in text.split(",")]
-    names = []
-    for part in parts:
-        joint, plain = "joint." * part.startswith("joint."), part.removeprefix("joint.")
-        names.append(joint + str(SHORT.get(plain, plain)))
-    return names
+    return ["joint." * p.startswith("joint.") + full_name(p.removeprefix("joint.")) for p in parts]
 
 
 def features_of(given: Sequence[str]) -> dict[str, Path]:
     """`clap=FILE` -> {"clap": FILE}; a store alone gives its groups by their own names."""
-    from mmgenre.items.manifest import SHORT
+    from mmgenre.items.modalities import full_name
 
     features: dict[str, Path] = {}
     for text in given:
         name, equals, file = text.partition("=")
         if not equals and not text.endswith(".h5"):
             raise typer.BadParameter(f"--features {text!r}: write NAME=FILE, or FILE.h5")
-        key = str(SHORT.get(name, name)) if equals else ""
+        key = full_name(name) if equals else ""
         if key in features:
             raise typer.BadParameter(f"--features {text!r}: {name or 'a store'} is given twice")
         features[key] = Path(file if equals else text)
@@ -86,16 +90,10 @@ def encoders_of(given: Sequence[str]) -> dict[Modality, Path]:
     return encoders
 
 
-def print_json(content: object) -> None:
-    """The result alone, on stdout."""
-    typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
-
-
-def print_fusion(result: Any) -> None:
-    """A fusion's table."""
-    from mmgenre.report.tables import rich_table
-
-    print_rich(rich_table(result))
+def show(content: object, lines: Iterable[object], *, as_json: bool) -> None:
+    """A result on stdout: its content alone, as JSON, or lines about it."""
+    for line in [json.dumps(content, indent=1, ensure_ascii=False)] if as_json else lines:
+        typer.echo(line)
 
 
 def print_rich(table: Any) -> None:
@@ -136,35 +134,22 @@ def progress_bars() -> Iterator[Progress]:
     if not is_main():
         yield silent
         return
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-    )
-    from rich.progress import Progress as Bars
 
-    columns = (
-        TextColumn("{task.description:<22}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[pace]}"),
-    )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
+    counted = progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeElapsedColumn()
+    columns = ("{task.description:<22}", *counted, "{task.fields[pace]}")
+    with progress.Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, progress.TaskID] = {}
 
-        def show(task: str, done: int, total: int) -> None:
+        def advance(task: str, done: int, total: int) -> None:
             if task not in tasks:
                 tasks[task] = bars.add_task(task, total=total, completed=done, pace="")
             bars.update(tasks[task], completed=done, total=total)
             state = bars.tasks[tasks[task]]
-            left_s = state.time_remaining
-            if state.finished or not state.speed or left_s is None:
-                pace = ""
-            else:
+            pace, left_s = "", state.time_remaining
+            if not state.finished and state.speed and left_s is not None:
                 pace = f"{state.speed:,.1f}/s, {timedelta(seconds=round(left_s))} left"
             bars.update(tasks[task], pace=pace)
 
-        yield show
+        yield advance

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from mmgenre.cli.shared import JsonOption, finish, print_json, progress_bars
-
-if TYPE_CHECKING:
-    from mmgenre.disk.store import GroupInfo
+from mmgenre.cli.shared import JsonOption, finish, progress_bars, show
 
 
 def info(file: Path, as_json: JsonOption = False) -> None:
@@ -20,32 +17,25 @@ def info(file: Path, as_json: JsonOption = False) -> None:
     from mmgenre.disk.store import store_info
 
     groups = store_info(file)
-    if as_json:
-        print_json({"file": str(file), "groups": [asdict(group) for group in groups]})
-        return
-    typer.echo(
-        f"{file}: {len(groups)} group{'s' * (len(groups) != 1)}, {_size(file.stat().st_size)}"
-    )
+    n = len(groups)
+    lines = [f"{file}: {n} group{'s' * (n != 1)}, {_size(file.stat().st_size)}"]
     for group in groups:
-        typer.echo(f"\n/{_printable(group.name)}")
-        for what, value in _described(group):
-            typer.echo(f"  {what:<13}{value}")
-
-
-def _described(group: GroupInfo) -> list[tuple[str, str]]:
-    shape = " x ".join("n" if n is None else str(n) for n in group.row_shape) or "one value"
-    codes = Counter(refusal.code for refusal in group.refused)
-    refused = ", ".join(f"{n} {code}" for code, n in codes.most_common())
-    return [
-        ("rows", f"{group.rows:,} of {shape} {group.dtype}, {_size(group.n_bytes)}"),
-        ("fingerprint", group.fingerprint),
-        ("made by", f"{group.made_by}, stage {group.stage} {group.stage_version}"),
-        *(
-            ("made from" if k == 0 else "", f"{name} {fingerprint}")
-            for k, (name, fingerprint) in enumerate(group.parents.items())
-        ),
-        ("refused", f"{len(group.refused)} ({refused}); --json lists them" if refused else "none"),
-    ]
+        shape = " x ".join("n" if n is None else str(n) for n in group.row_shape) or "one value"
+        codes = Counter(refusal.code for refusal in group.refused)
+        refused = ", ".join(f"{n} {code}" for code, n in codes.most_common())
+        told = f"{len(group.refused)} ({refused}); --json lists them" if refused else "none"
+        lines += [
+            "",
+            f"/{_printable(group.name)}",
+            f"  rows         {group.rows:,} of {shape} {group.dtype}, {_size(group.n_bytes)}",
+            f"  fingerprint  {group.fingerprint}",
+            f"  made by      {group.made_by}, stage {group.stage} {group.stage_version}",
+        ]
+        for k, (name, fingerprint) in enumerate(group.parents.items()):
+            lines.append(f"  {'' if k else 'made from':<13}{name} {fingerprint}")
+        lines.append(f"  refused      {told}")
+    content = {"file": str(file), "groups": [asdict(group) for group in groups]}
+    show(content, lines, as_json=as_json)
 
 
 def _printable(name: str) -> str:
@@ -62,32 +52,30 @@ def _size(n_bytes: int) -> str:
 
 
 def verify(
-    files: Annotated[list[Path], typer.Argument(help="Store files.")], as_json: JsonOption = False
+    files: Annotated[list[Path], Argument(help="Store files.")], as_json: JsonOption = False
 ) -> None:
     """Reads every value and compares the checksums; exit code 1 if anything is damaged."""
     from mmgenre.disk.store import verify_stores
 
     with progress_bars() as progress:
         verdicts = verify_stores(files, progress=progress)
-    damaged = [verdict for verdict in verdicts if verdict.damage is not None]
-    if as_json:
-        print_json([asdict(verdict) for verdict in verdicts])
-    else:
-        for verdict in verdicts:
-            state = "whole" if verdict.damage is None else "damaged"
-            group = "" if verdict.group is None else f" /{_printable(verdict.group)}"
-            typer.echo(f"{state:<8} {verdict.path}{group}")
-            if verdict.damage is not None:
-                typer.echo(f"         {_printable(verdict.damage)}")
-        typer.echo(f"{len(verdicts) - len(damaged)} whole, {len(damaged)} damaged")
+    damaged, lines = 0, []
+    for verdict in verdicts:
+        group = "" if verdict.group is None else f" /{_printable(verdict.group)}"
+        lines.append(f"{'damaged' if verdict.damage else 'whole':<8} {verdict.path}{group}")
+        if verdict.damage:
+            damaged += 1
+            lines.append(f"         {_printable(verdict.damage)}")
+    lines.append(f"{len(verdicts) - damaged} whole, {damaged} damaged")
+    show([asdict(verdict) for verdict in verdicts], lines, as_json=as_json)
     finish((), failed=bool(damaged))
 
 
 def merge(
-    out: Annotated[Path, typer.Argument(help="The store file to write.")],
-    parts: Annotated[list[Path], typer.Argument(help="Store files made with equal settings.")],
+    out: Annotated[Path, Argument(help="The store file to write.")],
+    parts: Annotated[list[Path], Argument(help="Store files made with equal settings.")],
     group: Annotated[
-        str | None, typer.Option(help="Which group; needed if the parts hold several.")
+        str | None, Option(help="Which group; needed if the parts hold several.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -95,9 +83,7 @@ def merge(
     from mmgenre.disk.store import merge_files
 
     merged = merge_files(parts, out, group)
-    if as_json:
-        print_json({"file": str(out), **asdict(merged)})
-        return
-    typer.echo(f"{out}: /{merged.name}: {merged.rows:,} rows from {len(parts)} files")
-    if merged.refused:
-        typer.echo(f"refused when they were made: {len(merged.refused)}; see mmgenre store info")
+    lines = [f"{out}: /{merged.name}: {merged.rows:,} rows from {len(parts)} files"]
+    if n := len(merged.refused):
+        lines.append(f"refused when they were made: {n}; see mmgenre store info")
+    show({"file": str(out), **asdict(merged)}, lines, as_json=as_json)

@@ -1,1 +1,1 @@
-"""Published datasets' layouts, and the built-in catalogue, as manifests."""
+"""Datasets as manifests: readers of the layouts people have, and the built-in catalogue."""

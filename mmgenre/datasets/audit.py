@@ -1,9 +1,7 @@
-"""What names do not show: files and covers that stand in two splits, or under two genres."""
+"""Files and covers that are in two splits or under two genres, whatever the names of the items."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +11,38 @@ from PIL import Image
 
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.errors import InputError, ManifestError, Refusal
-from mmgenre.image.decoding import ImageInput, load_image
-from mmgenre.items.manifest import MODALITIES, Item, Manifest, Modality
+from mmgenre.image.decoding import load_image
+from mmgenre.image.settings import ImageInput
+from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.items.splits import Leak, find_leaks, leaks_among
 from mmgenre.progress import Progress, silent
 
 HASH_SIDE = 8  # difference hash of 8 x 8 bits
-# The same picture: few bits differ, and thumbnails correlate. The hash alone takes small logos on
-# white for one another: of 11 175 pairs of different ones 1 354 are within 3 bits, but only 1 is
-# within 10 and correlates. Of real covers saved at quality 30, 88 % are within 3 bits, all in 10.
+# Two covers are the same picture if few bits differ and their thumbnails correlate. The hash alone
+# confuses small logos on white: of 11 175 pairs of different ones 1 354 are within 3 bits, but only
+# 1 is within 10 and correlates. Of real covers saved at quality 30, 88 % are within 3 bits, all
+# within 10.
 NEAR_BITS = 10
 THUMBNAIL_SIDE = 32
 NEAR_CORRELATION = 0.95
 # Below this spread of grey values a cover is plain, and its hash says nothing.
 PLAIN_GREY_STD = 4.0
 BLOCK = 256  # hashes compared with all others at a time
+SAME_IMAGE = "identical image"
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What of a cover survives scaling and recompression."""
+    """The properties of a cover that survive scaling and recompression."""
 
-    bits: int  # for 8 x 8 places, whether the right neighbour is brighter
+    bits: int  # one per place of an 8 x 8 grid: whether the right neighbour is brighter
     thumbnail: NDArray[np.uint8]  # (32, 32, 3), RGB
 
 
 @dataclass(frozen=True)
 class SameCover:
-    """Items that show one cover; `kept` is the one of them that stays, if they share genres."""
+    """Items that show one cover; `kept` is the one of them that is kept, if they share genres."""
 
     ids: tuple[str, ...]
     labels: tuple[tuple[str, ...], ...]  # of each item
@@ -48,8 +50,12 @@ class SameCover:
     kept: str | None
 
     @property
+    def dropped(self) -> list[str]:
+        return [i for i in self.ids if i != self.kept]
+
+    @property
     def genres(self) -> str:
-        """Under which the cover stands, as `Blues | Jazz, Old`."""
+        """The different genres of the items, for example `Blues | Jazz, Old`."""
         return " | ".join(sorted({", ".join(names) or "no genre" for names in self.labels}))
 
     def __str__(self) -> str:
@@ -58,22 +64,17 @@ class SameCover:
 
 @dataclass(frozen=True)
 class Audit:
-    """What `manifest check` found.
+    """What `manifest check` found."""
 
-    `leaks` reach over splits and spoil figures; `repeats` stay within one split or stand in a
-    manifest without splits: worth knowing, harmless. `missing` are files that cannot be read;
-    `mixed` covers stand under different genres, which no reader of covers can tell apart.
-    """
-
-    leaks: tuple[Leak, ...]
-    repeats: tuple[str, ...]
-    missing: tuple[Refusal, ...]
-    mixed: tuple[SameCover, ...] = ()
+    leaks: tuple[Leak, ...]  # in several splits: they falsify metrics
+    repeats: tuple[str, ...]  # within one split or in a manifest without splits: harmless
+    missing: tuple[Refusal, ...]  # files that cannot be read
+    mixed: tuple[SameCover, ...] = ()  # of several genres: no model of covers tells these apart
 
 
 @dataclass(frozen=True)
 class Deduped:
-    """A manifest that shows every cover once, and what it has lost."""
+    """A manifest with every cover only once, and the items that were dropped."""
 
     manifest: Manifest
     groups: tuple[SameCover, ...]
@@ -81,11 +82,10 @@ class Deduped:
 
     @property
     def dropped(self) -> tuple[str, ...]:
-        """Ids of the items left out, sorted."""
-        return tuple(sorted(i for group in self.groups for i in group.ids if i != group.kept))
+        return tuple(sorted(i for group in self.groups for i in group.dropped))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, the items as their number."""
+        """Plain data for JSON, with the number of items."""
         return {
             "items": len(self.manifest),
             "dropped": self.dropped,
@@ -94,122 +94,103 @@ class Deduped:
         }
 
     def summary(self) -> list[str]:
-        """A line a group for a person, with every id, and the counts."""
+        """One line per group with every id, and a line of counts."""
         lines = []
         for group in self.groups:
             what = "file" if group.identical else "picture"
             kept = f"kept {group.kept}, " if group.kept is not None else ""
-            gone = ", ".join(i for i in group.ids if i != group.kept)
-            lines.append(f"same {what}: {kept}dropped {gone} ({group.genres})")
+            lines.append(f"same {what}: {kept}dropped {', '.join(group.dropped)} ({group.genres})")
         mixed = sum(group.kept is None for group in self.groups)
-        counts = f"{len(self.manifest)} items; {len(self.dropped)} dropped, as several show"
-        return [*lines, f"{counts} {len(self.groups)} covers, {mixed} under different genres"]
+        return [
+            *lines,
+            f"{len(self.manifest)} items; {len(self.dropped)} dropped: several items show each of "
+            f"{len(self.groups)} covers, {mixed} under different genres",
+        ]
 
 
-@dataclass
 class _Media:
-    """Items by the kind and hash of each of their files, and a fingerprint of each cover."""
+    """Items by kind and hash of each file; of each cover and its copies one fingerprint."""
 
-    files: dict[tuple[str, str], list[Item]] = field(default_factory=dict)
-    covers: dict[str, Fingerprint | None] = field(default_factory=dict)
-    missing: list[Refusal] = field(default_factory=list)
-
-    def showing(self, cover: str) -> list[Item]:
-        return self.files[("identical image", cover)]
-
-
-def audit(manifest: Manifest, *, progress: Progress = silent) -> Audit:
-    """Looks for anything that stands in two splits (artists, albums, files, covers) or genres."""
-    media = _read(manifest, MODALITIES, progress)
-    near = near_pairs(media.covers)
-    similar: dict[tuple[str, str], list[Item]] = {}
-    for pair in near:
-        first, second = sorted((media.showing(cover) for cover in pair), key=lambda s: s[0].id)
-        items = sorted((*first, *second), key=lambda item: item.id)
-        similar["similar cover", f"{first[0].id} ~ {second[0].id}"] = items
-    places = media.files | similar
-    leaks = (*find_leaks(manifest), *leaks_among(places))
-    repeats = tuple(
-        f"{kind} {', '.join(item.id for item in items)}"
-        for (kind, _), items in sorted(places.items())
-        if len(items) > 1 and len({item.split for item in items if item.split}) <= 1
-    )
-    mixed = tuple(group for group in _same_covers(media, near) if group.kept is None)
-    return Audit(leaks, repeats, tuple(media.missing), mixed)
-
-
-def dedupe(manifest: Manifest, *, near: bool = False, progress: Progress = silent) -> Deduped:
-    """Leaves every cover once; items without one stay, as do those whose cover cannot be read.
-
-    Of items that show the same cover and have the same genres, the first by id stays. Where their
-    genres differ none does: nobody can say which of them the cover stands for, and any choice
-    would teach, or ask for, what the others contradict.
-
-    Args:
-        manifest: what to clean. An item goes whole, whatever else it has: for covers' sake only.
-        near: whether a scaled or recompressed copy is the same cover, too (of those cropped by
-            1 % on each side most are found, by 2 % a third); without it only the same bytes are.
-        progress: told of the items read.
-
-    Raises:
-        ManifestError: no item is left.
-    """
-    media = _read(manifest, ("image",), progress)
-    groups = _same_covers(media, near_pairs(media.covers) if near else ())
-    gone = {i for group in groups for i in group.ids if i != group.kept}
-    if len(gone) == len(manifest):
-        raise ManifestError(manifest.where, ["every cover stands under different genres"])
-    kept = Manifest((item for item in manifest if item.id not in gone), where=manifest.where)
-    return Deduped(kept, groups, tuple(media.missing))
-
-
-def _read(manifest: Manifest, modalities: Sequence[Modality], progress: Progress) -> _Media:
-    """Opens every file; one that several items name, or its copy, is fingerprinted once."""
-    media = _Media()
-    for number, item in enumerate(manifest):
-        progress("checking media", number, len(manifest))
-        for modality in modalities:
-            for path in item.media.get(modality, ()):
+    def __init__(self, manifest: Manifest, kinds: Iterable[Modality], progress: Progress) -> None:
+        self.files: dict[tuple[str, str], list[Item]] = {}
+        self.covers: dict[str, Fingerprint | None] = {}
+        self.missing: list[Refusal] = []
+        for number, item in enumerate(manifest):
+            progress("checking media", number, len(manifest))
+            for modality, path in ((m, p) for m in kinds for p in item.media.get(m, ())):
                 if not isinstance(path, Path):
                     continue
                 try:
                     digest = sha256_file(path)[:16]
-                    if modality == "image" and digest not in media.covers:
-                        media.covers[digest] = fingerprint(path)
-                    media.files.setdefault((f"identical {modality}", digest), []).append(item)
+                    if modality == "image" and digest not in self.covers:
+                        self.covers[digest] = fingerprint(path)
+                    self.files.setdefault((f"identical {modality}", digest), []).append(item)
                 except OSError as error:
                     detail = f"{path}: {error.strerror}"
-                    media.missing.append(Refusal(item.id, modality, "missing", detail))
+                    self.missing.append(Refusal(item.id, modality, "missing", detail))
                 except InputError as error:
-                    media.missing.append(Refusal(item.id, "image", error.code, str(error)))
-    progress("checking media", len(manifest), len(manifest))
-    return media
+                    self.missing.append(Refusal(item.id, "image", error.code, str(error)))
+        progress("checking media", len(manifest), len(manifest))
+
+    def same_covers(self, near: Iterable[tuple[str, str]]) -> tuple[SameCover, ...]:
+        """Groups of items with one cover, also through pairs of pairs; sorted by first id."""
+        joined = {cover: {cover} for kind, cover in self.files if kind == SAME_IMAGE}
+        for a, b in near:
+            if joined[a] is not joined[b]:
+                joined[a] |= joined[b]
+                joined.update(dict.fromkeys(joined[b], joined[a]))
+        groups = []
+        for covers in {id(covers): covers for covers in joined.values()}.values():
+            items = {item.id: item for cover in covers for item in self.files[SAME_IMAGE, cover]}
+            ids = tuple(sorted(items))
+            labels = tuple(items[i].labels for i in ids)
+            kept = ids[0] if len({frozenset(names) for names in labels}) == 1 else None
+            if len(ids) > 1:
+                groups.append(SameCover(ids, labels, len(covers) == 1, kept))
+        return tuple(sorted(groups, key=lambda group: group.ids))
 
 
-def _same_covers(media: _Media, near: Iterable[tuple[str, str]]) -> tuple[SameCover, ...]:
-    """Items that show the same cover, directly or by way of others; by their first ids."""
-    joined = {cover: {cover} for kind, cover in media.files if kind == "identical image"}
-    for a, b in near:
-        if joined[a] is not joined[b]:
-            joined[a] |= joined[b]
-            joined.update(dict.fromkeys(joined[b], joined[a]))
-    groups = []
-    for covers in {id(covers): covers for covers in joined.values()}.values():
-        items = {item.id: item for cover in covers for item in media.showing(cover)}
-        ids = tuple(sorted(items))
-        labels = tuple(items[i].labels for i in ids)
-        kept = ids[0] if len({frozenset(names) for names in labels}) == 1 else None
-        if len(ids) > 1:
-            groups.append(SameCover(ids, labels, len(covers) == 1, kept))
-    return tuple(sorted(groups, key=lambda group: group.ids))
+def audit(manifest: Manifest, *, progress: Progress = silent) -> Audit:
+    """Finds artists, albums, files and covers in two splits, and covers with different genres."""
+    media = _Media(manifest, MODALITIES, progress)
+    near = near_pairs(media.covers)
+    places = dict(media.files)
+    for pair in near:
+        first, second = sorted((media.files[SAME_IMAGE, c] for c in pair), key=lambda s: s[0].id)
+        items = sorted((*first, *second), key=lambda item: item.id)
+        places["similar cover", f"{first[0].id} ~ {second[0].id}"] = items
+    ids = {key: [item.id for item in items] for key, items in places.items()}
+    leaks = (*find_leaks(manifest), *leaks_among(ids, manifest.splits))
+    repeats = tuple(
+        f"{kind} {', '.join(ids[kind, value])}"
+        for (kind, value), items in sorted(places.items())
+        if len(items) > 1 and len({item.split for item in items if item.split}) <= 1
+    )
+    mixed = tuple(group for group in media.same_covers(near) if group.kept is None)
+    return Audit(leaks, repeats, tuple(media.missing), mixed)
+
+
+def dedupe(manifest: Manifest, *, near: bool = False, progress: Progress = silent) -> Deduped:
+    """Keeps every cover once; items without a cover, or with one that cannot be read, are kept.
+
+    Of items with the same cover and the same genres, the first by id is kept. If their genres
+    differ, none is kept: it is unknown which genre the cover belongs to, and keeping one item
+    would train or test against the labels of the others. An item is dropped whole, with its other
+    modalities. With `near`, scaled or recompressed copies count as the same cover, too (most of
+    those cropped by 1 % on each side are found, a third of those by 2 %); otherwise the bytes must
+    be the same. A ManifestError if no item is left.
+    """
+    media = _Media(manifest, ("image",), progress)
+    groups = media.same_covers(near_pairs(media.covers) if near else ())
+    gone = {i for group in groups for i in group.dropped}
+    if len(gone) == len(manifest):
+        raise ManifestError(manifest.where, ["every cover has several genres: no item is left"])
+    kept = Manifest((item for item in manifest if item.id not in gone), where=manifest.where)
+    return Deduped(kept, groups, tuple(media.missing))
 
 
 def fingerprint(path: Path) -> Fingerprint | None:
-    """The fingerprint of a cover; None for a plain one, which looks like any other plain one.
-
-    Raises:
-        InputError: the cover cannot be read.
-    """
+    """A cover's fingerprint, or an InputError; None for a plain one, as all of these look alike."""
     picture = Image.fromarray(load_image(path, ImageInput(size_px=64)))
     grey = picture.convert("L")
     if float(np.asarray(grey, dtype=float).std()) < PLAIN_GREY_STD:
@@ -221,17 +202,19 @@ def fingerprint(path: Path) -> Fingerprint | None:
 
 
 def near_pairs(covers: Mapping[str, Fingerprint | None]) -> list[tuple[str, str]]:
-    """Pairs of names, each sorted, whose covers are the same picture; plain covers are in none.
-
-    20 000 covers are 2e8 pairs: all their hashes are compared in about 1.5 s.
-    """
+    """Sorted pairs of names whose covers are the same picture; plain covers are in no pair."""
     prints = {name: cover for name, cover in sorted(covers.items()) if cover is not None}
     if not prints:
         return []
     names = list(prints)
     bits = np.array([cover.bits for cover in prints.values()], dtype=np.uint64)  # (n,)
-    unit = np.stack([_unit(cover.thumbnail) for cover in prints.values()])  # (n, 3072)
+    # Minus the mean of each channel, as a brighter copy is the same.
+    thumbnails = (x.thumbnail - x.thumbnail.mean(axis=(0, 1)) for x in prints.values())
+    # Of length 1, so that products are correlations: (n, 3072).
+    vectors = (np.ravel(x / max(np.linalg.norm(x), 1.0)) for x in thumbnails)
+    unit = np.stack([x.astype(np.float16) for x in vectors])
     found: list[tuple[str, str]] = []
+    # 20 000 covers are 2e8 pairs: all their hashes are compared in about 1.5 s.
     for start in range(0, len(names), BLOCK):
         distance = np.bitwise_count(bits[start : start + BLOCK, None] ^ bits[None, start:])
         candidates = np.argwhere(np.triu(distance <= NEAR_BITS, k=1)) + start  # (n_pairs, 2)
@@ -241,10 +224,3 @@ def near_pairs(covers: Mapping[str, Fingerprint | None]) -> list[tuple[str, str]
             near = pairs[correlation >= NEAR_CORRELATION]
             found += [(names[a], names[b]) for a, b in near]
     return found
-
-
-def _unit(thumbnail: NDArray[np.uint8]) -> NDArray[np.float16]:
-    """A thumbnail less the mean of each channel, of length 1: products are correlations."""
-    x = thumbnail - thumbnail.mean(axis=(0, 1))  # a brighter copy is the same
-    length = max(float(np.linalg.norm(x)), 1.0)
-    return np.ravel(x / length).astype(np.float16)

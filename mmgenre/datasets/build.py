@@ -1,45 +1,36 @@
-"""Published datasets -> a manifest, and the vectors published with it -> a feature store."""
+"""A published dataset -> a manifest, and a feature store of the vectors published with it."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from pkgutil import resolve_name
+from typing import Any
 
-from mmgenre.datasets.cover_table import Field, read_cover_table
-from mmgenre.datasets.covers20k import read_covers20k
+from mmgenre.datasets.cover_table import Field
 from mmgenre.datasets.features import write_features
-from mmgenre.datasets.folders import read_folders
-from mmgenre.datasets.layout import Published
-from mmgenre.datasets.media import attach_media
-from mmgenre.datasets.msd_genre import read_cls
-from mmgenre.datasets.msdi import read_msdi
-from mmgenre.datasets.mumu import read_mumu
-from mmgenre.datasets.selection import keep_frequent, keep_having
-from mmgenre.datasets.tartarus import read_tartarus
+from mmgenre.datasets.folders import SUFFIXES
+from mmgenre.datasets.layouts import LAYOUTS
+from mmgenre.datasets.sources import Published, check_folder, found_note, refuse
 from mmgenre.disk.store import group_names
 from mmgenre.errors import ManifestError
-from mmgenre.items.manifest import Manifest, Modality
+from mmgenre.items.labels import ancestors, closure
+from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.modalities import Modality
 from mmgenre.progress import Progress, silent
 
-Layout = Literal["mumu", "msdi", "cls", "tartarus", "folders", "csv", "covers20k"]
-LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 FEATURES = "features.h5"  # beside the manifest
 
 
 @dataclass(frozen=True)
 class Built:
-    """What was written: the manifest, the feature store if vectors were published, and counts.
-
-    `features` counts rows by group; `notes` say what the dataset or the user's folders lack.
-    """
+    """What was written: the manifest, and a feature store if vectors were published."""
 
     manifest: Path
     store: Path | None
     info: dict[str, int | dict[str, int]]
-    features: dict[str, int]
-    notes: tuple[str, ...]
+    features: dict[str, int]  # rows of each group
+    notes: tuple[str, ...]  # what the dataset or the user's folders lack
 
     def summary(self) -> list[str]:
         """Lines for a person: counts of items, splits, modalities and vectors, then the notes."""
@@ -64,7 +55,7 @@ class Built:
 
 
 def build_manifest(
-    layout: Layout,
+    layout: str,
     folder: Path,
     out: Path,
     *,
@@ -78,64 +69,145 @@ def build_manifest(
 ) -> Built:
     """Reads a dataset and writes its manifest, with the media that the user has.
 
-    Args:
-        layout: mumu, msdi, cls (genres of the Million Song Dataset), tartarus (arrays), folders
-            (of covers, one a genre), csv (a table of covers) or covers20k.
-        folder: where the published files lie; for cls and csv also the file itself.
-        out: the CSV to write. Published vectors go into `features.h5` beside it.
-        audio: folder of audio files named by track id.
-        images: folder of covers named by item id; for csv, by the table.
-        dataset: tartarus only: which of several datasets in the folder.
-        columns: csv only: the column of each field.
-        only_with: leaves out items that lack one of these.
-        min_share: leaves out genres that a smaller share of the items (those left) has.
-        progress: told of the records read.
+    `folder` has the published files; for cls and csv it can be the file itself. Published vectors
+    go into `features.h5` beside the CSV `out`. Audio files are named by track id, images by item
+    id; for csv, as the table names them. `dataset` (tartarus only) says which of several in the
+    folder, `columns` (csv only) the column of each field. Items that lack a modality of `only_with`
+    are left out, then genres that a smaller share than `min_share` of the other items has.
 
-    Raises:
-        ManifestError: lists every fault of the files, and for those that are not there where to
-            get them and where to put them.
-        StoreError: a published vector is not finite.
+    A ManifestError if the layout is none of `LAYOUTS` or does not have an option that is given; or
+    lists every fault of the files and, for missing files, where to get them and where to put them.
+    A StoreError if a published vector is not finite.
     """
-    readers: dict[Layout, Callable[[], Published]] = {
-        "mumu": lambda: read_mumu(folder, progress=progress),
-        "msdi": lambda: read_msdi(folder),
-        "cls": lambda: read_cls(folder),
-        "tartarus": lambda: read_tartarus(folder, dataset),
-        "folders": lambda: read_folders(folder),
-        "csv": lambda: read_cover_table(folder, columns=columns, images=images),
-        "covers20k": lambda: read_covers20k(folder),
-    }
-    if dataset is not None and layout != "tartarus":
-        raise ManifestError(layout, [f"dataset {dataset!r}: only tartarus has several in a folder"])
-    if columns is not None and layout != "csv":
-        raise ManifestError(layout, [f"columns {dict(columns)}: only csv has columns to choose"])
-    if images is not None and layout in ("folders", "covers20k"):
-        raise ManifestError(layout, [f"images {images}: the covers lie in {folder} itself"])
-    published = readers[layout]()
-    covers = None if layout == "csv" else images  # csv has found its own
+    if layout not in LAYOUTS:
+        refuse(folder, [f"unknown layout {layout!r}; layouts are {', '.join(LAYOUTS)}"])
+    chosen = LAYOUTS[layout]
+    if images is not None and chosen.has_covers:
+        raise ManifestError(layout, [f"images {images}: the covers are in {folder} itself"])
+    given = {"dataset": dataset, "columns": columns, "images": images, "progress": progress}
+    for name in ("dataset", "columns"):
+        if given[name] is not None and name not in chosen.options:
+            having = ", ".join(n for n in LAYOUTS if name in LAYOUTS[n].options)
+            fault = f"{name} {given[name]!r}: only the layout {having} has this option"
+            raise ManifestError(layout, [fault])
+    read = resolve_name(f"mmgenre.datasets.{chosen.reader}")
+    published: Published = read(folder, **{name: given[name] for name in chosen.options})
+    covers = None if "images" in chosen.options else images  # else the reader has used them
     published = attach_media(published, audio=audio, images=covers)
     if only_with:
         published = keep_having(published, only_with)
     if min_share is not None:
         published = keep_frequent(published, min_share)
     manifest = Manifest(published.items, where=str(out))
-    store = _write_store(published, out.parent / FEATURES)
+    store = out.parent / FEATURES if published.features else None
+    if store is not None:
+        others = sorted(set(group_names(store)) - published.features.keys())
+        if others:
+            fault = f"has groups of another dataset: {', '.join(others)}; write to another folder"
+            raise ManifestError(str(store), [fault])
+        write_features(published.features, store)
     manifest.write(out)
-    return Built(
-        out,
-        store,
-        manifest.info(),
-        {name: sum(len(p.ids) for p in parts) for name, parts in published.features.items()},
-        published.notes,
-    )
+    rows = {name: sum(len(p.ids) for p in parts) for name, parts in published.features.items()}
+    return Built(out, store, manifest.info(), rows, published.notes)
 
 
-def _write_store(published: Published, target: Path) -> Path | None:
-    """Writes the published vectors, if there are any."""
-    if not published.features:
-        return None
-    others = sorted(set(group_names(target)) - published.features.keys())
-    if others:
-        fault = f"holds {', '.join(others)}, which are not of this dataset; write to another folder"
-        raise ManifestError(str(target), [fault])
-    return write_features(published.features, target)
+def keep_having(published: Published, modalities: Sequence[Modality]) -> Published:
+    """The items with all of these modalities; the others are counted in the notes."""
+    kept = tuple(item for item in published.items if all(m in item.media for m in modalities))
+    return _only(published, kept, f"without {' and '.join(modalities)}")
+
+
+def keep_frequent(published: Published, min_share: float) -> Published:
+    """The items with those of their genres that at least `min_share` (0 to 1) of all items have.
+
+    An item of `Jazz/Vocal Jazz` counts for both; where only Jazz is frequent, Jazz is its genre.
+    Genres are counted over all splits: the set of genres defines the task and is not learnt.
+    The notes count the genres and the items that are left out because no genre is left.
+    """
+    if not 0 < min_share < 1:
+        raise ManifestError(published.where, [f"share {min_share}: must be between 0 and 1"])
+    counts = Counter(name for item in published.items for name in closure(item.labels))
+    least = min_share * len(published.items)
+    frequent = frozenset(name for name, n in counts.items() if n >= least)
+    items = (replace(item, labels=_frequent_labels(item, frequent)) for item in published.items)
+    kept = tuple(item for item in items if item.labels)
+    published = _only(published, kept, f"of no genre that {min_share:.2%} of them have")
+    note = f"{len(frequent)} of {len(counts)} genres are kept: those of {least:.6g} items or more"
+    rare = [(n, name) for name, n in counts.items() if name not in frequent]
+    if rare:
+        note += f"; the most frequent of the others is {max(rare)[1]!r} with {max(rare)[0]}"
+    return replace(published, notes=(*published.notes, note))
+
+
+def _frequent_labels(item: Item, frequent: frozenset[str]) -> tuple[str, ...]:
+    """Each label cut to the frequent part of its path, without labels that are above another."""
+    cut = [[name for name in ancestors(label) if name in frequent] for label in item.labels]
+    labels = dict.fromkeys(names[-1] for names in cut if names)
+    above = {name for label in labels for name in ancestors(label)[:-1]}
+    return tuple(label for label in labels if label not in above)
+
+
+def _only(published: Published, kept: tuple[Item, ...], what: str) -> Published:
+    """The items that are kept; a ManifestError if there are none."""
+    n, ids = len(published.items), {item.id for item in kept}
+    if not kept:
+        refuse(published.where, [f"all {n} items are {what}: nothing is left for a manifest"])
+    left_out = [item.id for item in published.items if item.id not in ids]
+    notes = found_note(left_out, f"of {n} items are left out, {what}")
+    return replace(published, items=kept, notes=(*published.notes, *notes))
+
+
+def attach_media(
+    published: Published, *, audio: Path | None = None, images: Path | None = None
+) -> Published:
+    """The same items with the files that two folders, and their subfolders, have for them.
+
+    A file belongs to the id in its name before the first dot: an audio file to a track
+    (`TRYDUXK12903CE0C37.mp3`), a cover to an item (`B0018ZB6ZO.jpg`). The notes count the ids
+    without a file.
+    """
+    if audio is not None:
+        published = _attach(published, "audio", "track", audio)
+    return published if images is None else _attach(published, "image", "cover", images)
+
+
+def _attach(published: Published, modality: Modality, what: str, folder: Path) -> Published:
+    check_folder(folder)
+    files: dict[str, Path] = {}
+    faults: list[str] = []
+    n_others = 0
+    for path in sorted(folder.rglob("[!.]*")):
+        if path.is_file() and path.suffix.lower() in SUFFIXES[modality]:
+            name = path.name.split(".")[0]
+            if name in files:
+                faults.append(f"two files for {name!r}: {files[name]} and {path}; keep one")
+            files[name] = path
+        else:
+            n_others += path.is_file()
+    refuse(folder, faults)
+    names = published.tracks if modality == "audio" else {}
+    items = []
+    wanted: list[str] = []
+    for item in published.items:
+        own = names.get(item.id, (item.id,))
+        wanted += own
+        found = tuple(files[name] for name in own if name in files)
+        items.append(replace(item, media={**item.media, modality: found}) if found else item)
+    missing = [name for name in wanted if name not in files]
+    if len(missing) == len(wanted):
+        here = f"the first of {len(files)} is {min(files)!r}" if files else "there are none"
+        fault = (
+            f"none of {len(wanted)} {what}s has a file here; files must be named by id and suffix "
+            f"(first id: {wanted[0]!r}); files here: {here}"
+        )
+        raise ManifestError(str(folder), [fault])
+    without = sum(modality not in item.media for item in items)
+    advice = f"; {without} of {len(items)} items are without {modality}"
+    notes = found_note(missing, f"of {len(wanted)} {what}s have no file in {folder}", advice)
+    surplus = len(files.keys() - set(wanted))
+    if surplus or n_others:
+        notes.append(
+            f"{folder}: {surplus} file(s) with ids that are not in the dataset, and {n_others} "
+            f"without the suffix of a {what}, are left out"
+        )
+    return replace(published, items=tuple(items), notes=(*published.notes, *notes))

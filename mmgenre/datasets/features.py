@@ -1,116 +1,123 @@
-"""Vectors made elsewhere (CLAP, MERT, Essentia, the authors' own) -> groups of a feature store."""
+"""Vectors made elsewhere (CLAP, MERT, Essentia, published ones) -> groups of a feature store.
 
-from __future__ import annotations
+They lie in NumPy files, dense or sparse, which are read without ever unpickling.
+"""
 
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from mmgenre.datasets.arrays import (
-    Array,
-    float_rows,
-    is_matrix,
-    open_npy,
-    read_npz,
-    row_faults,
-    sparse_array,
-)
 from mmgenre.disk.provenance import Provenance, sha256_file
 from mmgenre.disk.store import FeatureStore, group_names, write_store
-from mmgenre.errors import StoreError
+from mmgenre.errors import StoreError, fault_list
 from mmgenre.items.manifest import TRACK_SEPARATOR
 
 STAGE, STAGE_VERSION = "features", 1
 IDS = "ids"
 VECTORS = ("x", "features", "embeddings")
 ID_FILES = ("{}.ids.txt", "{}.ids.tsv", "{}_ids.txt")  # beside {}.npy or {}.npz
+SPARSE = frozenset({"data", "indices", "indptr", "shape"})
+NUMBERS = "fiub"  # dtype kinds: float, int, unsigned, bool
+BLOCK_ROWS = 1024
+NPY_MAGIC = b"\x93NUMPY"
+# What NumPy raises for damaged files and for pickled objects.
+BAD_FILE = (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error)
 
-Block = tuple[Sequence[str], NDArray[np.float32]]
+Array = NDArray[Any] | sparse.csr_array[Any]
+IdRows = tuple[Sequence[str], NDArray[np.float32]]  # n ids, (n, width)
 
 
 @dataclass(frozen=True)
 class Features:
-    """Vectors by id: `x` is (n, width), dense (perhaps still on disk) or sparse."""
+    """Vectors by id; a StoreError lists the faults of ids, shape, type and counts."""
 
     source: Path
     ids: tuple[str, ...]
-    x: Array
+    x: Array  # (n, width), dense (perhaps still on disk) or sparse
 
-    def blocks(self) -> Iterator[Block]:
-        """(ids, float32 rows), some at a time.
+    def __post_init__(self) -> None:
+        faults = row_faults(self.x)
+        if not faults and self.x.shape[0] != len(self.ids):
+            faults.append(f"{self.x.shape[0]} rows for {len(self.ids)} ids")
+        first: dict[str, int] = {}
+        for row, item_id in enumerate(self.ids):
+            item, mark, track = item_id.partition(TRACK_SEPARATOR)
+            if not item or item_id != item_id.strip() or (mark and not track):
+                faults.append(f"row {row}: {item_id!r} is no id; expected ID, or ID#0 for a track")
+            elif first.setdefault(item_id, row) != row:
+                faults.append(f"row {row}: id {item_id!r} is already in row {first[item_id]}")
+        if faults:
+            raise StoreError(fault_list(str(self.source), faults))
 
-        Raises:
-            StoreError: a row holds NaN, infinity, or what float32 cannot hold.
-        """
-        for start, rows in float_rows(self.x, self.ids, str(self.source)):
-            yield self.ids[start : start + len(rows)], rows
+    def blocks(self) -> Iterator[IdRows]:
+        """Blocks of ids and float32 rows; a StoreError names the first row that is not finite."""
+        for start in range(0, len(self.ids), BLOCK_ROWS):
+            at = slice(start, start + BLOCK_ROWS)
+            block, ids = self.x[at], self.ids[at]
+            with np.errstate(over="ignore"):  # becomes infinite, and is refused below
+                rows = np.asarray(dense(block), dtype=np.float32)
+            bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+            if bad.size:
+                fault = "has NaN, infinity, or a number too large for float32"
+                row = f"row {start + bad[0]} ({ids[bad[0]]!r})"
+                raise StoreError(f"{self.source}: {row} {fault}")
+            yield ids, rows
+
+
+def row_faults(x: Array) -> list[str]:
+    """Why an array is not (n, width) numbers; none if it is."""
+    faults = []
+    if len(x.shape) != 2:
+        advice = "; pool it to one vector per id first" if len(x.shape) > 2 else ""
+        faults.append(f"an array of shape {x.shape}; expected (n, width){advice}")
+    elif 0 in x.shape:
+        faults.append(f"an array of shape {x.shape} is empty")
+    if x.dtype.kind not in NUMBERS:
+        faults.append(f"values of type {x.dtype}; expected numbers")
+    return faults
+
+
+def dense(x: Array) -> NDArray[Any]:
+    """The array, no longer sparse."""
+    return x if isinstance(x, np.ndarray) else x.toarray()
 
 
 def read_features(path: Path, ids: Path | None = None) -> Features:
-    """Reads vectors of any width and their ids; nothing is ever unpickled.
+    """Reads vectors of any width and their ids; a StoreError names the file and the first bad row.
 
-    Args:
-        path: `.npz` with arrays `ids` and `x`, `features` or `embeddings`, or with exactly two
-            arrays, one of them ids; a sparse `.npz` as scipy writes it; or `.npy`.
-        ids: file with one id a line, for arrays without ids of their own. Without it X.npy is
-            read with X.ids.txt, X.ids.tsv or X_ids.txt beside it.
-
-    Raises:
-        StoreError: names the file and the first bad row.
+    The file is `.npz` with arrays `ids` and `x`, `features` or `embeddings`, or with exactly two
+    arrays, one of them ids; a sparse `.npz` as scipy writes it; or `.npy`. For arrays without ids,
+    the file `ids` has one id per line; if it is None, X.npy is read with X.ids.txt, X.ids.tsv or
+    X_ids.txt beside it.
     """
     if path.suffix not in (".npy", ".npz"):
         raise StoreError(f"{path}: not .npy, .npz or a feature store (.h5)")
-    x: Array
-    if path.suffix == ".npy":
-        x, own = open_npy(path), None
-    else:
-        x, own = _from_npz(path)
-    if own is not None and ids is not None:
-        raise StoreError(f"{path}: holds ids of its own; leave out {ids}")
-    return make_features(path, own if own is not None else _read_id_file(path, ids), x)
-
-
-def make_features(source: Path, ids: Sequence[str], x: Array) -> Features:
-    """Checks that ids and vectors belong together.
-
-    Raises:
-        StoreError: lists what is wrong with ids, shape, type and counts.
-    """
-    faults = row_faults(x)
-    if not faults and x.shape[0] != len(ids):
-        faults.append(f"{x.shape[0]} rows for {len(ids)} ids")
-    first: dict[str, int] = {}
-    for row, item_id in enumerate(ids):
-        item, mark, track = item_id.partition(TRACK_SEPARATOR)
-        if not item or item_id != item_id.strip() or (mark and not track):
-            faults.append(f"row {row}: {item_id!r} is no id; it reads ID, or ID#0 for a track")
-        elif item_id in first:
-            faults.append(f"row {row}: id {item_id!r} stands in row {first[item_id]} already")
-        first.setdefault(item_id, row)
-    if faults:
-        raise StoreError(_listed(str(source), faults))
-    return Features(source, tuple(ids), x)
+    held = read_npy(path) if path.suffix == ".npy" else read_npz(path)
+    if not isinstance(held, dict):
+        return Features(path, _read_id_file(path, ids), held)
+    features = _from_arrays(path, held)
+    if ids is not None:
+        raise StoreError(f"{path}: it has its own ids; leave out {ids}")
+    return features
 
 
 def import_features(
     sources: Mapping[str, Path], target: Path, *, ids: Mapping[str, Path] | None = None
 ) -> Path:
-    """Puts vectors made elsewhere into a feature store, a group a name; other groups stay.
+    """Puts vectors made elsewhere into a feature store, one group per name; other groups stay.
 
-    Rows of tracks (`ID#0`, `ID#1`) become their mean by item. A feature store passes its groups on:
-    its only one under the name given, several as `NAME-GROUP`, or as they are called if the name
-    is empty.
-
-    Args:
-        sources: name of the group -> file that `read_features` or `FeatureStore` reads.
-        target: the store; made if it is not there.
-        ids: name of the group -> file of ids, where they do not lie beside the vectors.
-
-    Raises:
-        StoreError: lists every source that cannot be read.
+    Rows of tracks (`ID#0`, `ID#1`) are replaced by their mean for the item. From a feature store,
+    a single group gets the name given; several are called `NAME-GROUP`, or keep their own names
+    if the name given is empty. `ids` are files of ids, by name of the group, where they do not lie
+    beside the vectors. A StoreError lists every source that cannot be read.
     """
     ids = ids or {}
     faults = [f"ids are given for {name!r}, which is no source" for name in ids.keys() - sources]
@@ -118,109 +125,145 @@ def import_features(
     for name, path in sources.items():
         try:
             if path.suffix in (".h5", ".hdf5"):
-                read = {key: (part,) for key, part in _from_store(name, path).items()}
+                read = _from_store(name, path)
             else:
-                read = {name: (read_features(path, ids.get(name)),)}
+                read = {name: read_features(path, ids.get(name))}
         except StoreError as error:
             faults.append(str(error))
         else:
             faults += [f"{path}: group {key!r} is given twice" for key in read if key in groups]
-            groups |= read
+            groups |= {key: (part,) for key, part in read.items()}
     if not sources:
         faults.append("no sources")
-    unfit = [key for key in groups if not key or "." in key or "/" in key]
     faults += [
-        f"group {key!r}: is no name for an input: empty, or with '.' or '/'" for key in unfit
+        f"group {key!r} cannot name an input: it is empty or contains '.' or '/'"
+        for key in groups
+        if not key or "." in key or "/" in key
     ]
     if faults:
-        raise StoreError(_listed(str(target), faults))
+        raise StoreError(fault_list(str(target), faults))
     return write_features(groups, target)
 
 
 def write_features(groups: Mapping[str, Sequence[Features]], target: Path) -> Path:
-    """Writes groups, each of several parts with distinct ids, as the mean of each item's rows.
-
-    Raises:
-        StoreError: ids repeat, widths differ, or a row is not finite.
-    """
+    """Writes groups of parts with distinct ids and one width, as the mean of each item's rows."""
     for name, parts in groups.items():
         sources = {part.source.name: sha256_file(part.source) for part in parts}
-        provenance = Provenance(STAGE, STAGE_VERSION, {"sources": sources})
-        write_store(target, name, _item_blocks(parts), provenance)
+        if any(TRACK_SEPARATOR in row_id for part in parts for row_id in part.ids):
+            rows = iter([_mean_by_item(parts)])
+        else:
+            rows = (block for part in parts for block in part.blocks())
+        write_store(target, name, rows, Provenance(STAGE, STAGE_VERSION, {"sources": sources}))
     return target
 
 
-def _item_blocks(parts: Sequence[Features]) -> Iterator[Block]:
-    if any(TRACK_SEPARATOR in row_id for part in parts for row_id in part.ids):
-        yield _mean_by_item(parts)
-    else:
-        for part in parts:
-            yield from part.blocks()
-
-
-def _mean_by_item(parts: Sequence[Features]) -> Block:
-    """Rows of tracks -> (item ids, the mean over each item's tracks)."""
-    row_ids = [row_id for part in parts for row_id in part.ids]
-    whole = {row_id for row_id in row_ids if TRACK_SEPARATOR not in row_id}
-    both = [i for i in row_ids if i not in whole and _item_of(i) in whole]
+def _mean_by_item(parts: Sequence[Features]) -> IdRows:
+    """Rows of tracks -> (item ids, the mean over the tracks of each)."""
+    item_of = {i: i.split(TRACK_SEPARATOR)[0] for part in parts for i in part.ids}
+    both = [i for i, item in item_of.items() if i != item and item in item_of]
     if both:
-        raise StoreError(
-            f"{parts[0].source}: {len(both)} items have a row of their own and rows of tracks "
-            f"(first: {both[0]!r}); keep one kind"
-        )
-    place = {item: k for k, item in enumerate(dict.fromkeys(map(_item_of, row_ids)))}
+        several = f"{len(both)} items have a row of their own and rows of tracks"
+        raise StoreError(f"{parts[0].source}: {several} (first: {both[0]!r}); keep one kind")
+    place = {item: k for k, item in enumerate(dict.fromkeys(item_of.values()))}
     sums = np.zeros((len(place), parts[0].x.shape[1]), np.float64)
     counts = np.zeros(len(place))
-    for part in parts:
-        for ids, rows in part.blocks():
-            at = [place[_item_of(i)] for i in ids]
-            np.add.at(sums, at, rows)
-            np.add.at(counts, at, 1.0)
+    for ids, rows in (block for part in parts for block in part.blocks()):
+        at = [place[item_of[i]] for i in ids]
+        np.add.at(sums, at, rows)
+        np.add.at(counts, at, 1.0)
     return tuple(place), (sums / counts[:, None]).astype(np.float32)
 
 
-def _item_of(row_id: str) -> str:
-    return row_id.split(TRACK_SEPARATOR)[0]
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A file for NumPy, which would not close it if it is damaged; a StoreError says so."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except FileNotFoundError:
+        raise StoreError(f"{path}: no such file") from None
+    except BAD_FILE as error:
+        fault = f"cannot be read without unpickling, or is damaged ({error})"
+        raise StoreError(f"{path}: {fault}") from None
 
 
-def _from_npz(path: Path) -> tuple[Array, tuple[str, ...] | None]:
-    """The vectors of an archive, and its ids unless it is a sparse array, which has none."""
-    arrays = read_npz(path)
-    sparse = sparse_array(arrays, str(path))
-    if sparse is not None:
-        return sparse, None
-    named = [arrays[name] for name in VECTORS if name in arrays]
+def read_npy(path: Path) -> NDArray[Any]:
+    """An array that stays on disk until it is used; StoreError if not a `.npy` of plain values."""
+    with _opened(path) as file:
+        if file.read(len(NPY_MAGIC)) != NPY_MAGIC:
+            raise StoreError(f"{path}: not an array in NumPy's format")
+        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def read_npz(path: Path) -> sparse.csr_array[Any] | dict[str, NDArray[Any]]:
+    """The sparse array that an archive holds in parts, otherwise all its arrays.
+
+    The code of Oramas 2018 writes data, indices, indptr and shape; scipy adds the format. Raises a
+    StoreError if these contradict each other or have another format than csr, or if the file is
+    not an archive of plain values.
+    """
+    with _opened(path) as file:
+        archive = np.load(file, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise StoreError(f"{path}: one array, not an archive; rename it to .npy")
+        arrays = {name: archive[name] for name in archive.files}
+    if not arrays.keys() >= SPARSE:
+        return arrays
+    form = arrays["format"].item() if "format" in arrays else b"csr"
+    if form not in (b"csr", "csr"):
+        raise StoreError(f"{path}: a sparse array in format {form!r}; expected csr")
+    try:
+        parts = (arrays["data"], arrays["indices"], arrays["indptr"])
+        array = sparse.csr_array(parts, shape=tuple(arrays["shape"].tolist()))
+        # An index out of range would read memory outside the array.
+        array.check_format(full_check=True)
+    except (ValueError, TypeError, IndexError) as error:
+        raise StoreError(f"{path}: not a sparse array: {error}") from None
+    return array
+
+
+def read_array(path: Path) -> Array:
+    """The one array of a file, sparse or dense; a StoreError if it contains something else."""
+    held = read_npy(path) if path.suffix == ".npy" else read_npz(path)
+    if isinstance(held, dict) and len(held) != 1:
+        raise StoreError(f"{path}: expected one array, got {', '.join(held) or 'none'}")
+    return next(iter(held.values())) if isinstance(held, dict) else held
+
+
+def _from_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> Features:
+    named = [name for name in VECTORS if name in arrays]
+    matrices = [name for name, a in arrays.items() if a.ndim == 2 and a.dtype.kind in NUMBERS]
     if IDS in arrays and len(named) == 1:
-        names, x = arrays[IDS], named[0]
-    elif len(arrays) == 2 and sum(map(is_matrix, arrays.values())) == 1:
-        x, names = sorted(arrays.values(), key=lambda array: not is_matrix(array))
+        names, x = arrays[IDS], arrays[named[0]]
+    elif len(arrays) == 2 and len(matrices) == 1:
+        x = arrays.pop(matrices[0])
+        (names,) = arrays.values()
     else:
         held = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise StoreError(
-            f"{path}: wants ids and one of {', '.join(VECTORS)}, or exactly two arrays, ids and "
-            f"vectors; holds {held or 'nothing'}"
-        )
+        allowed = f"ids and one of {', '.join(VECTORS)}, or exactly two arrays, ids and vectors"
+        raise StoreError(f"{path}: expected {allowed}; got {held or 'nothing'}")
     if names.ndim != 1 or names.dtype.kind not in "USiu":
-        raise StoreError(f"{path}: ids must be one row of text, got {names.dtype} {names.shape}")
+        got = f"{names.dtype} {names.shape}"
+        raise StoreError(f"{path}: ids must be a one-dimensional array of text, got {got}")
     try:
         texts = names.astype(np.str_) if names.dtype.kind != "S" else np.char.decode(names, "utf-8")
     except UnicodeDecodeError as error:
         raise StoreError(f"{path}: ids are not UTF-8: {error}") from None
-    return x, tuple(texts.tolist())
+    return Features(path, tuple(texts.tolist()), x)
 
 
-def _read_id_file(path: Path, ids: Path | None) -> list[str]:
-    beside = [path.with_name(pattern.format(path.stem)) for pattern in ID_FILES]
-    found = [ids] if ids is not None else [file for file in beside if file.is_file()]
-    if len(found) != 1 or not found[0].is_file():
-        wanted = str(ids) if ids is not None else " or ".join(file.name for file in beside)
-        state = "several files of ids" if len(found) > 1 else "no ids"
-        raise StoreError(f"{path}: {state}; wants {wanted}, with one id a line")
+def _read_id_file(path: Path, ids: Path | None) -> tuple[str, ...]:
+    expected = [ids] if ids else [path.with_name(name.format(path.stem)) for name in ID_FILES]
+    found = [file for file in expected if file.is_file()]
+    if len(found) != 1:
+        allowed = str(ids) if ids else " or ".join(file.name for file in expected)
+        state = "several files of ids" if found else "no ids"
+        raise StoreError(f"{path}: {state}; expected {allowed}, with one id per line")
     try:
         text = found[0].read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise StoreError(f"{found[0]}: not UTF-8: {error}") from None
-    return [line.split("\t")[0].strip() for line in text.removesuffix("\n").split("\n")]
+    return tuple(line.split("\t")[0].strip() for line in text.removesuffix("\n").split("\n"))
 
 
 def _from_store(name: str, path: Path) -> dict[str, Features]:
@@ -231,11 +274,5 @@ def _from_store(name: str, path: Path) -> dict[str, Features]:
     for group in groups:
         with FeatureStore(path, group) as store:
             key = name or group if len(groups) == 1 or not name else f"{name}-{group}"
-            read[key] = make_features(path, store.ids, store.take(store.ids))
+            read[key] = Features(path, store.ids, store.take(store.ids))
     return read
-
-
-def _listed(where: str, faults: Sequence[str]) -> str:
-    shown = "\n".join(f"  {fault}" for fault in faults[:50])
-    more = f"\n  ... and {len(faults) - 50} more" if len(faults) > 50 else ""
-    return f"{where}: {len(faults)} fault(s)\n{shown}{more}"

@@ -1,111 +1,186 @@
-"""Covers in a folder a genre, perhaps below folders that name the splits, as a manifest."""
+"""Covers in one folder per genre, perhaps inside folders named after the splits, as a manifest."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from mmgenre.datasets.layout import SPLIT_NAMES, Published, id_of_path
-from mmgenre.datasets.media import IMAGES, find_images
+from mmgenre.datasets import sources
+from mmgenre.datasets.sources import SPLIT_NAMES, Published, refuse
 from mmgenre.errors import ManifestError
 from mmgenre.items.labels import SEPARATOR
 from mmgenre.items.manifest import LIST_SEPARATOR, Item, Split
+from mmgenre.items.modalities import Modality
 from mmgenre.items.splits import fold
 
-LAYOUT = "FOLDER/GENRE/*.jpg, or FOLDER/train/GENRE/*.jpg"
+# The suffixes that every reader looks for; a file that no decoder accepts is refused when read.
+SUFFIXES: Mapping[Modality, frozenset[str]] = {
+    "audio": frozenset({".mp3", ".flac", ".ogg", ".opus", ".wav", ".m4a", ".aac", ".wma", ".aiff"}),
+    "image": frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}),
+}
+UNWRITABLE = re.compile(rf"[\x00-\x1f{LIST_SEPARATOR}\ud800-\udfff]")  # not in a manifest's cells
+HIDDEN = re.compile(r"\.|__MACOSX\Z")  # the latter is a folder that macOS adds to archives
+EXPECTED = "FOLDER/GENRE/*.jpg, or FOLDER/train/GENRE/*.jpg"
+ARCHIVE_FOLDER = "GAID"
+LEFT_OUT = ("DeathMetal", "DoomMetal")
+GENRES = (
+    *("Blues", "Classical", "Country", "DrumNBass", "Electronic", "Folk", "Grime", "HeavyMetal"),
+    *("HipHop", "Jazz", "LoFi", "Pop", "PsychedelicRock", "Punk", "Reggae", "Rock", "Soul"),
+    "Techno",
+)
+COVERS_PER_GENRE = 1000
+
+
+def find_images(folder: Path) -> tuple[list[Path], list[str]]:
+    """The images of a folder and all its subfolders, also linked ones; and notes on other files."""
+    sources.check_folder(folder)
+
+    def unreadable(error: OSError) -> None:
+        raise ManifestError(str(folder), [f"{error.filename}: {error.strerror}"]) from None
+
+    images: list[Path] = []
+    n_hidden = 0
+    unwritable: list[str] = []
+    again: list[str] = []
+    others: Counter[str] = Counter()
+    seen: set[Path] = set()
+    for place, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
+        here = Path(place)
+        if here.resolve() in seen:  # a link to a folder above would never end
+            again.append(str(here.relative_to(folder)))
+            folders.clear()
+            continue
+        seen.add(here.resolve())
+        n_hidden += sum(bool(HIDDEN.match(name)) for name in names + folders)
+        folders[:] = sorted(name for name in folders if not HIDDEN.match(name))
+        for path in (here / name for name in sorted(names) if not HIDDEN.match(name)):
+            if path.suffix.lower() not in SUFFIXES["image"]:
+                others[path.suffix.lower() or "no suffix"] += 1
+            elif UNWRITABLE.search(str(path.relative_to(folder))):
+                unwritable.append(path.name)
+            else:
+                images.append(path)
+    notes = [f"{n_hidden} hidden file(s) or folder(s) are left out"] if n_hidden else []
+    if others:
+        counts = ", ".join(f"{n} {suffix}" for suffix, n in others.most_common())
+        notes.append(f"{others.total()} file(s) do not have the suffix of an image: {counts}")
+    if unwritable:
+        notes.append(
+            f"{len(unwritable)} image(s) are left out, because a manifest cannot contain names "
+            f"with {LIST_SEPARATOR!r}, control characters or bytes that are not UTF-8 "
+            f"(first: {unwritable[0]!a}); rename them"
+        )
+    notes += sources.found_note(again, "link(s) to folders that are already read are left out")
+    return sorted(images), notes
 
 
 def read_folders(folder: Path) -> Published:
-    """Reads `FOLDER/GENRE/*.jpg`: an item is a cover, its label the folder where it lies.
+    """Reads `FOLDER/GENRE/*.jpg`: an item is a cover, its label the folder that contains it.
 
     Folders in a genre's folder are its sub-genres: `Rock/Punk/1.jpg` has the label `Rock/Punk`.
     Where every folder at the top is called train, val or test (or valid, validation, dev,
-    training, testing), these are the splits and the genres lie in them. An item's id is the path.
-
-    Raises:
-        ManifestError: no cover lies in a genre's folder, split names stand beside genres, or a
-            genre's name is none that a manifest can hold; lists every fault.
+    training, testing), these are the splits, and they contain the genres. An item's id is its path.
     """
-    found = find_images(folder)
-    paths = {path: path.relative_to(folder).parts for path in found.images}
+    images, notes = find_images(folder)
+    paths = {path: path.relative_to(folder).parts for path in images}
     tops = sorted({parts[0] for parts in paths.values() if len(parts) > 1})
     faults, splits = _splits(tops)
     depth = 1 if splits else 0  # where the genre begins
-    loose = [path for path, parts in paths.items() if len(parts) < depth + 2]
-    items = [
+    loose = ["/".join(parts) for parts in paths.values() if len(parts) < depth + 2]
+    items = tuple(
         Item(
-            id_of_path("/".join(parts)),
+            sources.id_of_path("/".join(parts)),
             split=splits.get(parts[0]),
             labels=(SEPARATOR.join(parts[depth:-1]),),
             media={"image": (path,)},
         )
         for path, parts in paths.items()
         if len(parts) >= depth + 2
+    )
+    labels = {item.labels[0] for item in items}
+    faults += [
+        f"folder {name!r}: a genre must not begin or end with a space or contain "
+        f"{LIST_SEPARATOR!r}; rename it"
+        for name in sorted({part for label in labels for part in label.split(SEPARATOR)})
+        if name != name.strip() or LIST_SEPARATOR in name
     ]
-    faults += _genre_faults(part for item in items for part in item.labels[0].split(SEPARATOR))
     if not items:
-        held = f"{len(loose)} image(s) lie in no folder of a genre" if loose else "no image at all"
-        suffixes = ", ".join(sorted(IMAGES))
-        faults.append(f"{held}; wants {LAYOUT}, suffixes {suffixes}")
-    if faults:
-        raise ManifestError(str(folder), faults)
-    notes = list(found.notes)
-    if loose:
-        notes.append(
-            f"{len(loose)} image(s) that lie in no folder of a genre are left out "
-            f"(first: {loose[0].relative_to(folder).as_posix()!r})"
-        )
-    notes += _genre_notes({item.labels[0] for item in items}, _empty(folder, tops))
-    notes.append("no artists or albums: no check sees whether the splits share them")
-    return Published(str(folder), tuple(items), tuple(notes))
+        held = f"{len(loose)} image(s) are in no folder of a genre" if loose else "no image at all"
+        suffixes = ", ".join(sorted(SUFFIXES["image"]))
+        faults.append(f"{held}; expected {EXPECTED}, with suffixes {suffixes}")
+    refuse(folder, faults)
+    notes += sources.found_note(loose, "image(s) that are in no folder of a genre are left out")
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    empty = [name for name in names if name not in tops and not name.startswith((".", "__"))]
+    if empty:
+        notes.append(f"{len(empty)} folder(s) contain no image: {', '.join(empty)}")
+    alike: dict[str, list[str]] = {}
+    for label in sorted(labels):
+        alike.setdefault(fold(label), []).append(label)
+    notes += [
+        f"genres {' and '.join(same)} differ only in case, accents or spaces; are they the same?"
+        for same in alike.values()
+        if len(same) > 1
+    ]
+    top, *others = {label.split(SEPARATOR)[0] for label in labels}
+    if not others:
+        notes.append(f"every genre is below {top!r}; if that is no genre, give its folder instead")
+    return Published(str(folder), items, (*notes, sources.NO_ARTISTS_NOTE))
 
 
 def _splits(tops: Sequence[str]) -> tuple[list[str], Mapping[str, Split]]:
-    """Faults, and the split of each folder at the top if that is what they name."""
+    """Faults, and the split of each folder at the top if their names are those of splits."""
     splits = {top: SPLIT_NAMES[top.lower()] for top in tops if top.lower() in SPLIT_NAMES}
     beside = [top for top in tops if top not in splits]
     if splits and beside:
         return [
-            f"folders {', '.join(splits)} name splits, but {', '.join(beside)} beside them do not; "
-            f"put every genre into a split, or none: {LAYOUT}"
+            f"folders {', '.join(splits)} are named after splits, but {', '.join(beside)} beside "
+            f"them are not; put every genre into a split, or none: {EXPECTED}"
         ], {}
     faults = []
     for split in dict.fromkeys(splits.values()):
         same = [top for top in splits if splits[top] == split]
         if len(same) > 1:
-            faults.append(f"folders {', '.join(same)} all name the split {split}; keep one")
+            faults.append(f"folders {', '.join(same)} all mean the split {split}; keep one")
     return faults, splits
 
 
-def _genre_faults(names: Iterable[str]) -> list[str]:
-    return [
-        f"folder {name!r}: a genre may not begin or end with a space or hold "
-        f"{LIST_SEPARATOR!r}; rename it"
-        for name in sorted(set(names))
-        if name != name.strip() or LIST_SEPARATOR in name
+def read_covers20k(folder: Path) -> Published:
+    """Reads 20k album covers within 20 genres, as Greenfield & Paintsil use it: 18 genres.
+
+    One folder per genre with 1000 covers of 300 x 300 pixels; the archive unpacks to
+    `GAID/GENRE/*.jpg`. The two metal sub-genres are left out; to keep all 20, read the folder of
+    the genres with the layout `folders`. METHOD section 9; card `covers20k`.
+    """
+    genre_folders = [f"{split}/{genre}" for split in (".", *SPLIT_NAMES) for genre in GENRES]
+    places = (folder, folder / ARCHIVE_FOLDER)
+    roots = [p for p in places if any((p / name).is_dir() for name in genre_folders)]
+    card = sources.load_card("covers20k")
+    fault = (
+        f"no folders of the genres {', '.join(GENRES[:3])}, ..., here or in {ARCHIVE_FOLDER}; "
+        f"get {card.title} from {card.urls[0]} and unpack it into {folder}"
+    )
+    refuse(folder, [] if roots else [fault])
+    published = read_folders(roots[0])
+    counts = Counter(item.labels[0] for item in published.items)
+    faults = [f"no cover of the genre {name!r}" for name in GENRES if name not in counts]
+    faults += [
+        f"folder {name!r} is none of the 20 genres: {', '.join(sorted((*GENRES, *LEFT_OUT)))}; "
+        "move it away, or read all of them with the layout folders"
+        for name in counts
+        if name not in (*GENRES, *LEFT_OUT)
     ]
-
-
-def _empty(folder: Path, tops: Sequence[str]) -> list[str]:
-    """Folders at the top that hold no image, however deep."""
-    names = (path.name for path in folder.iterdir() if path.is_dir())
-    return sorted(name for name in names if name not in tops and not name.startswith((".", "__")))
-
-
-def _genre_notes(labels: set[str], empty: Sequence[str]) -> list[str]:
-    notes = []
-    if empty:
-        notes.append(f"{len(empty)} folder(s) hold no image: {', '.join(empty)}")
-    alike: dict[str, list[str]] = {}
-    for label in sorted(labels):
-        alike.setdefault(fold(label), []).append(label)
-    notes += [
-        f"genres {' and '.join(same)} differ only in case, accents or spaces; are they one?"
-        for same in alike.values()
-        if len(same) > 1
+    refuse(roots[0], faults)
+    items = tuple(item for item in published.items if item.labels[0] in GENRES)
+    notes = [
+        f"{len(published.items) - len(items)} covers of {' and '.join(LEFT_OUT)} are left out, as "
+        "Greenfield & Paintsil did; the layout folders keeps them"
     ]
-    top = {label.split(SEPARATOR)[0] for label in labels}
-    if len(top) == 1:
-        (name,) = top
-        notes.append(f"every genre lies below {name!r}; if that is none, name its folder instead")
-    return notes
+    others = [f"{n} {name}" for name, n in counts.items() if n != COVERS_PER_GENRE]
+    if others:
+        notes.append(f"not {COVERS_PER_GENRE} covers, as published, but {', '.join(others)}")
+    if not any(item.split for item in items):
+        notes.append("no split is published; theirs was 80/10/10, drawn at random in each genre")
+    return replace(published, items=items, notes=(*published.notes, *notes))

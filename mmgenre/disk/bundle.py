@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from mmgenre.disk.files import sync, temporary_name
+from mmgenre.disk.files import swap, sync, temporary_name, write_json
+from mmgenre.disk.locks import claimed
 from mmgenre.disk.provenance import Provenance, sha256_file
 from mmgenre.errors import BundleError
 
+if TYPE_CHECKING:  # torch takes seconds to import, and whether a folder is there needs none
+    import torch
+
 CONFIG, WEIGHTS, SUMS = "config.json", "model.safetensors", "sha256.json"
-# What a file raises that is not what it claims to be.
-DAMAGE = (OSError, LookupError, ValueError, TypeError, AttributeError, SafetensorError)
 
 
 @dataclass(frozen=True)
 class Bundle:
     """A model folder in memory."""
 
+    folder: Path
     kind: str
     config: dict[str, Any]
     weights: dict[str, torch.Tensor]
@@ -42,41 +44,33 @@ def write_bundle(
     *,
     files: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes a model folder whole or not at all, replacing an older one; returns it.
+    """Writes a model folder whole or not at all, replacing an older one in one step; returns it.
 
-    Raises:
-        BundleError: the folder holds something else, or a further file has no name of its own.
-        OSError: the disk is full, or may not be written.
+    BundleError if the folder holds something else, or a further file has no name of its own;
+    ClaimedError if another process writes the same folder now.
     """
     for name in files or {}:
         if Path(name).name != name or not name.endswith(".json") or name in (CONFIG, SUMS):
             raise BundleError(f"{folder}: {name!r} is no name for a further JSON file")
-    if folder.exists() and not (folder.is_dir() and ((folder / SUMS).is_file() or _empty(folder))):
+    holds = any(folder.iterdir()) if folder.is_dir() else folder.exists()
+    if holds and not (folder / SUMS).is_file():
         raise BundleError(f"{folder}: not a model folder, so it is not replaced; move it away")
     temporary = temporary_name(folder)
-    old = folder.with_name(f".{folder.name}.old")
-    temporary.mkdir(parents=True)
-    try:
-        described = {"kind": kind, "config": dict(config), "provenance": provenance.as_dict()}
-        _write_json(temporary / CONFIG, described)
-        plain = {name: t.detach().cpu().contiguous().clone() for name, t in weights.items()}
-        save_tensors(plain, temporary / WEIGHTS, folder / WEIGHTS)
-        for name, content in (files or {}).items():
-            _write_json(temporary / name, content)
-        sums = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
-        _write_json(temporary / SUMS, sums)
-        for path in (*temporary.iterdir(), temporary):
-            sync(path)
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            folder.replace(old)
-        temporary.replace(folder)
-        sync(folder.parent)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if old.exists() and not folder.exists():
-            old.replace(folder)
+    with claimed(folder):
+        temporary.mkdir()
+        try:
+            described = {"kind": kind, "config": dict(config), "provenance": provenance.as_dict()}
+            for name, content in {CONFIG: described, **(files or {})}.items():
+                write_json(temporary / name, content)
+            plain = {name: t.detach().cpu().contiguous().clone() for name, t in weights.items()}
+            save_tensors(plain, temporary / WEIGHTS, folder / WEIGHTS)
+            sums = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
+            write_json(temporary / SUMS, sums)
+            for path in (*temporary.iterdir(), temporary):
+                sync(path)
+            swap(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
@@ -86,11 +80,9 @@ def save_tensors(
     target: Path,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes a safetensors file under the name `temporary`; errors call it `target`.
+    """Writes a safetensors file under the name `temporary`; an OSError calls it `target`."""
+    from safetensors.torch import save_file
 
-    Raises:
-        OSError: the disk is full, or may not be written.
-    """
     try:
         save_file(dict(tensors), temporary, metadata=dict(metadata) if metadata else None)
     except SafetensorError as error:  # no OSError, whatever the disk says
@@ -102,51 +94,54 @@ def save_tensors(
 def read_bundle(folder: Path, kind: str) -> Bundle:
     """Reads a model folder after checking every file against the list.
 
-    Raises:
-        BundleError: the folder is missing, of another kind, unfinished or damaged.
+    BundleError if the folder is missing, of another kind, unfinished or damaged.
     """
+    from safetensors.torch import load_file
+
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such model folder")
-    try:
-        sums = _read_json(folder / SUMS)
-        for name in (CONFIG, WEIGHTS):
-            if name not in sums:
-                raise BundleError(f"{folder}: {name} is not in the list of files, {SUMS}")
+    with _damage_as_error(folder):
+        sums = json.loads((folder / SUMS).read_bytes())
+        if lacking := {CONFIG, WEIGHTS} - sums.keys():
+            raise BundleError(f"{folder}: {min(lacking)} is not in the list of files, {SUMS}")
         for name, expected in sums.items():
             if Path(name).name != name or sha256_file(folder / name) != expected:
                 raise BundleError(f"{folder / name}: not the file that was written (sha256)")
-        described = _read_json(folder / CONFIG)
+        described = json.loads((folder / CONFIG).read_bytes())
         if described["kind"] != kind:
             raise BundleError(f"{folder}: holds a {described['kind']!r}, not a {kind!r}")
-        weights = load_file(folder / WEIGHTS)
-        files = {n: _read_json(folder / n) for n in sums if n not in (CONFIG, WEIGHTS)}
+        further = [name for name in sums if name not in (CONFIG, WEIGHTS)]
+        files = {name: json.loads((folder / name).read_bytes()) for name in further}
         fingerprint = str(described["provenance"]["fingerprint"])
-        return Bundle(kind, described["config"], weights, files, fingerprint)
-    except DAMAGE as error:
-        raise BundleError(
-            f"{folder}: damaged or unfinished model folder: {type(error).__name__}: {error}"
-        ) from None
+        weights = load_file(folder / WEIGHTS)
+        return Bundle(folder, kind, described["config"], weights, files, fingerprint)
+
+
+def bundle_provenance(folder: Path) -> dict[str, Any] | None:
+    """How a model folder was made, as `Provenance.as_dict` gives it; None if there is no folder.
+
+    Raises BundleError if it is damaged where it describes itself; weights are not read.
+    """
+    if not (folder / SUMS).is_file():
+        return None
+    with _damage_as_error(folder):
+        provenance: dict[str, Any] = json.loads((folder / CONFIG).read_bytes())["provenance"]
+        provenance["fingerprint"]  # every provenance has one
+        return provenance
 
 
 def bundle_fingerprint(folder: Path) -> str | None:
     """Fingerprint of a complete model folder; None if there is none."""
-    if not (folder / SUMS).is_file():
-        return None
+    provenance = bundle_provenance(folder)
+    return None if provenance is None else str(provenance["fingerprint"])
+
+
+@contextmanager
+def _damage_as_error(folder: Path) -> Iterator[None]:
+    """For what JSON and safetensors raise for files that are not what they claim to be."""
     try:
-        return str(_read_json(folder / CONFIG)["provenance"]["fingerprint"])
-    except DAMAGE as error:
+        yield
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, SafetensorError) as error:
         raise BundleError(
             f"{folder}: damaged or unfinished model folder: {type(error).__name__}: {error}"
         ) from None
-
-
-def _empty(folder: Path) -> bool:
-    return next(folder.iterdir(), None) is None
-
-
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")

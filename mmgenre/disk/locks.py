@@ -1,111 +1,103 @@
-"""Locks and claims: who is at a path just now; both end with their process, however that ends."""
+"""Locks and claims: which process works at a path now. Both end with their process."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
+import json
 import os
-import threading
+import shlex
+import socket
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import cache
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import partial
 from pathlib import Path
-from time import monotonic, sleep
+from threading import get_ident
+
+from filelock import FileLock, Timeout
 
 from mmgenre.disk.files import sweep
-from mmgenre.disk.owners import owner_of, write_name
 from mmgenre.errors import StoreError
 
-NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # what flock says where it cannot work
-PATIENCE_S = 1.0  # of one who would share a claim
-NAMING_S = 0.05  # until one who has just locked has written its name, or is done already
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # from file systems without locks
+MOMENT_S = 0.05  # until a process that has just locked a file has written its name into it
+PATIENCE_S = 1.0  # of a process that joins or leaves a shared claim: others do so one by one
 
 
 class ClaimedError(StoreError):
-    """Somebody else writes a path just now."""
+    """Another process or thread writes the path now."""
 
 
 @contextmanager
 def locked(path: Path, waiting: Callable[[str], object] | None = None) -> Iterator[None]:
     """Only one process at a time is inside; the others wait. A lock ends with its process.
 
-    Args:
-        path: a file of its own; it names who is inside.
-        waiting: told once, before a wait that is more than a moment, who is inside since when.
-
-    Raises:
-        StoreError: the file system has no locks.
+    While the lock is held, the file `path` names the process that holds it; then it is removed.
+    `waiting` is called once, before a wait of more than a moment, with the name of that process.
+    StoreError if the file system has no locks.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        descriptor, at_once = file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB
-        if waiting is not None and not _flock(descriptor, at_once, path):
-            sleep(NAMING_S)
-            if not _flock(descriptor, at_once, path):
-                owner = owner_of(path)
-                waiting(f"{owner}, at it since {owner.since}" if owner else "another process")
-        _flock(descriptor, fcntl.LOCK_EX, path)
-        os.ftruncate(descriptor, 0)  # whoever was killed inside
-        with suppress(OSError):  # the disk is full: it is for others to read, and no more
-            write_name(descriptor)
-        try:
-            yield
-        finally:
-            os.ftruncate(descriptor, 0)
-
-
-@dataclass
-class _Claim:
-    descriptor: int
-    shared: bool
-    depth: int = 1
-
-
-# Who claims what in this process, by (path, thread): flock would have us wait for ourselves.
-_CLAIMS: dict[tuple[Path, int], _Claim] = {}
+    with _holding(_lock(path), path, MOMENT_S, waiting or (lambda _: None)):
+        yield
 
 
 @contextmanager
 def claimed(path: Path, shared: bool = False) -> Iterator[None]:
-    """Says that this thread writes `path`; anybody else who does is refused at once.
+    """Lets this thread alone write `path`; other processes and threads are refused at once.
 
-    Shared claims stand beside each other and exclude one that is not. A claim may be claimed again
-    inside itself. It ends with its process, however that ends, and names its owner in the hidden
-    file `.NAME.lock`, which is removed by the last to leave; after a kill it stays until the next
-    claim, which it does not block, and which sweeps away what the killed one left.
+    Shared claims exclude one that is not shared, but not each other; none of their holders writes
+    `path` itself. A thread may claim a path again inside its own claim. A claim ends with its
+    process, even after SIGKILL. While it lasts, the hidden file `.NAME.lock` names its process
+    (shared: one file for each, in the folder `.NAME.shared`). What a killed process leaves does
+    not block the next claim, which removes it together with temporary files of `path`.
 
-    Raises:
-        ClaimedError: somebody else claims the path: who, since when, and what to do.
-        StoreError: the file system has no locks.
+    ClaimedError says by which process, since when, and what to do; StoreError: there are no locks.
     """
     path = path.parent.resolve() / path.name
-    key = path, threading.get_ident()
-    claim = _CLAIMS.get(key)
-    if claim is None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _CLAIMS[key] = claim = _Claim(_acquire(path, shared), shared)
-    elif claim.shared and not shared:
+    lock = _lock(path.with_name(f".{path.name}.lock"))
+    sharers = path.with_name(f".{path.name}.shared")
+    own = _lock(sharers / f"{socket.gethostname()}-{os.getpid()}-{get_ident()}")
+    if own.is_locked and not shared:
         raise StoreError(
             f"{path}: this process claims it together with others and cannot write it alone; "
             "leave the shared claim first"
         )
-    else:
-        claim.depth += 1
-    try:
+    with ExitStack() as held:
+        if lock.is_locked or own.is_locked:  # by this thread
+            held.enter_context(lock if lock.is_locked else own)
+        elif shared:
+            held.callback(_remove_if_empty, sharers, lock, path)
+            with _holding(lock, path, PATIENCE_S):
+                held.enter_context(_holding(own, path, MOMENT_S))
+        else:
+            held.enter_context(_holding(lock, path, MOMENT_S))
+            if sharers.is_dir():
+                for file in sharers.iterdir():
+                    with _holding(_lock(file), path, MOMENT_S):  # refused unless its process ended
+                        pass
+                sharers.rmdir()
         yield
-    finally:
-        claim.depth -= 1
-        # A forked child owns nothing, and comes here too.
-        if not claim.depth and _CLAIMS.pop(key, None) is claim:
-            _release(path, claim)
 
 
-def _flock(descriptor: int, how: int, path: Path) -> bool:
-    """Whether it is locked now; with LOCK_NB another may have it."""
+def _remove_if_empty(sharers: Path, lock: FileLock, path: Path) -> None:
+    # Under the lock: a process that joins meanwhile has made the folder and relies on it.
+    with suppress(ClaimedError, OSError), _holding(lock, path, PATIENCE_S):
+        sharers.rmdir()
+
+
+# The same object for a path each time, which counts entries per thread. filelock does not open a
+# symbolic link, does not accept a lock on a file that its holder has removed meanwhile, and closes
+# the descriptor in forked children.
+_lock = partial(FileLock, poll_interval=0.01, is_singleton=True, fallback_to_soft=False)
+
+
+def _acquire(lock: FileLock, path: Path, timeout_s: float) -> bool:
+    """Whether the lock is held now; a negative timeout waits as long as it takes."""
     try:
-        fcntl.flock(descriptor, how)
-    except BlockingIOError:
+        lock.acquire(timeout=timeout_s)
+    except Timeout:
         return False
     except OSError as error:
         if error.errno not in NO_LOCKS:
@@ -117,91 +109,65 @@ def _flock(descriptor: int, how: int, path: Path) -> bool:
     return True
 
 
-def _lock_file(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
+@contextmanager
+def _holding(
+    lock: FileLock, path: Path, timeout_s: float, waiting: Callable[[str], object] | None = None
+) -> Iterator[None]:
+    """Holds a lock file of `path` with this process's name in it, then removes the file.
 
-
-def _acquire(path: Path, shared: bool) -> int:
-    """A descriptor of the lock file, locked, with our name in it."""
-    lock, how = _lock_file(path), fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    _on_fork()
-    until = monotonic() + PATIENCE_S
-    while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            is_locked = _flock(descriptor, how | fcntl.LOCK_NB, path)
-            if is_locked and _is_at(descriptor, lock):
-                _sign(descriptor, path, shared)
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        if is_locked:  # its owner removed the file before we had it: take the new one
-            continue
-        if not shared or monotonic() > until:
-            raise ClaimedError(_refusal(path, lock))
-        sleep(0.01)  # who leaves a shared claim is alone for a moment
-
-
-def _sign(descriptor: int, path: Path, shared: bool) -> None:
-    # Names of those who were killed go. Asked first: to list a folder at each claim is quadratic
-    # in its files, and ext4 takes 3 ms to cut even an empty file.
-    if not shared and os.fstat(descriptor).st_size:
-        sweep(path)
-        os.ftruncate(descriptor, 0)
+    If it is still locked after `timeout_s`, tells `waiting` and waits, or raises ClaimedError.
+    """
+    file = Path(lock.lock_file)
+    if not _acquire(lock, path, timeout_s):
+        owner = None
+        # It may be removed meanwhile, or cut short by a full disk.
+        with suppress(OSError, ValueError, TypeError):
+            owner = _Owner(**json.loads(file.read_text(encoding="utf-8")))
+        if waiting is None:
+            raise ClaimedError(_refusal(path, owner))
+        waiting(f"{owner}, at it since {owner.since}" if owner else "another process")
+        _acquire(lock, path, -1)
     try:
-        write_name(descriptor)
-    except OSError:  # the disk is full
-        if not shared:  # others may hold it
-            _lock_file(path).unlink()
-        raise
-
-
-def _release(path: Path, claim: _Claim) -> None:
-    """Removes the lock file while nobody else can hold it, and lets go."""
-    lock, at_once = _lock_file(path), fcntl.LOCK_EX | fcntl.LOCK_NB
-    try:
-        # Others may share the claim: the last of them removes the file. From shared to alone is
-        # two steps: another may have come between, and removed it.
-        is_alone = not claim.shared or _flock(claim.descriptor, at_once, path)
-        if is_alone and _is_at(claim.descriptor, lock):
-            if claim.shared:  # its name may be that of one killed while alone
-                sweep(path)
-            lock.unlink(missing_ok=True)
+        # A name in it is that of a killed process. To list the folder at every claim would be
+        # quadratic in the number of its files.
+        if file.stat().st_size:
+            sweep(path)
+        since = datetime.now().astimezone().isoformat(" ", "seconds")
+        command = textwrap.shorten(shlex.join(sys.orig_argv), 120, placeholder=" ...")
+        own = _Owner(socket.gethostname(), os.getpid(), since, command)
+        # A full disk does not matter: the name only serves messages of other processes. Truncated
+        # last, as ext4 syncs a file on closing it (4 ms) if it was cut to nothing and then written.
+        with suppress(OSError), file.open("r+", encoding="utf-8") as opened:
+            opened.write(json.dumps(asdict(own)))
+            opened.truncate()
+        yield
     finally:
-        # By hand: a child forked by a library that skips Python's hooks keeps the descriptor.
-        fcntl.flock(claim.descriptor, fcntl.LOCK_UN)
-        os.close(claim.descriptor)
+        if lock.is_locked:  # not in a forked child, which has no part in the lock
+            if lock.lock_counter == 1:  # the outermost of this thread's entries
+                file.unlink(missing_ok=True)
+            lock.release()
 
 
-@cache
-def _on_fork() -> None:
-    """From now on forked children let go of what they inherit: a claim ends with its owner."""
+@dataclass(frozen=True)
+class _Owner:
+    """The process that holds a lock, as it wrote itself into the lock file."""
 
-    def forget() -> None:
-        for claim in _CLAIMS.values():
-            os.close(claim.descriptor)
-        _CLAIMS.clear()
+    host: str
+    pid: int
+    since: str
+    command: str
 
-    os.register_at_fork(after_in_child=forget)
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
 
 
-def _refusal(path: Path, lock: Path) -> str:
-    """Who claims the path, and what to do."""
-    owner = owner_of(lock)
+def _refusal(path: Path, owner: _Owner | None) -> str:
+    """Which process claims the path, and what to do."""
     if owner is None:
         return f"{path}: another process is just writing it; wait a moment, then run this again"
-    end_it = f"stop it (kill {owner.pid}{'' if owner.is_here else f' on {owner.host}'})"
-    if owner.is_here and owner.pid == os.getpid():
-        end_it = "leave it to that thread"
+    there = "" if owner.host == socket.gethostname() else f" on {owner.host}"
+    own = not there and owner.pid == os.getpid()
+    end_it = "leave it to that thread" if own else f"stop it (kill {owner.pid}{there})"
     return (
         f"{path}: {owner} has been writing it since {owner.since}: {owner.command}\n"
         f"Wait for it to end, or {end_it}, then run this again"

@@ -13,20 +13,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Provenance:
-    """How an artefact came to be. The fingerprint covers the first four fields.
-
-    `stage_version` rises whenever the code of a stage changes what it writes.
-    """
+    """How an artefact was made. The fingerprint covers the first four fields."""
 
     stage: str
-    stage_version: int
+    stage_version: int  # increased whenever the code of a stage changes what it writes
     parameters: Mapping[str, Any]
     parents: Mapping[str, str] = field(default_factory=dict)  # name -> fingerprint
     made_by: str = field(default_factory=lambda: f"mmgenre {version('mmgenre')}")
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits; equal exactly if stage, version, parameters and parents are equal."""
+        """16 hex digits; equal if and only if stage, version, parameters and parents are equal."""
         parts = [self.stage, self.stage_version, self.parameters, self.parents]
         text = json.dumps(parts, sort_keys=True, default=_plain)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -47,3 +44,16 @@ def sha256_file(path: Path) -> str:
     """Hash of a file's bytes, as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_folder(folder: Path) -> str:
+    """One hash over the names and bytes of a folder's files, as 64 hex digits.
+
+    Hidden files do not count: downloaders and file managers keep their own notes there.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder)
+        if not any(part.startswith(".") for part in name.parts):
+            digest.update(f"{name.as_posix()}\0{sha256_file(path)}\n".encode())
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Why a model says what it says: words, places on a cover, neighbours, a human beside it.
+"""Why a model names a genre: words, places on a cover, neighbours, and a human annotator beside it.
 
-Oramas 2018, sec. 6. Pure functions; `stages.describing` feeds them from a run's artefacts.
+Oramas 2018, sec. 6. Pure functions; `pipeline.qualitative` applies them to the artefacts of a run.
 """

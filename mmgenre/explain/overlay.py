@@ -15,32 +15,26 @@ from mmgenre.disk.files import replacing
 from mmgenre.errors import MmgenreError
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-COLOURS = "inferno"  # perceptually even, and told apart without red and green
+COLOURS = "inferno"  # perceptually even, and readable without telling red from green
 OPACITY = 0.65  # of the hottest place
-QUALITY = 85  # of JPEG
+QUALITY = 85  # of JPEG; PNG ignores it
 
 
 def overlay(cover: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """A cover in pale grey with its heat in colour, RGB bytes (side, side, 3).
+    """A cover in pale grey with its heat in colour, RGB bytes (side, side, 3) like the cover.
 
-    Cold places stay as they are, in grey, so that the only colours are those of the heat.
-
-    Args:
-        cover: RGB bytes, (side, side, 3).
-        heat: (side, side), from 0 to 1.
-
-    Raises:
-        ValueError: other shapes, or heat out of range.
+    Cold places stay grey, so that the only colours are those of the heat, (side, side). Raises
+    ValueError for other shapes, or heat outside of [0, 1].
     """
     if cover.ndim != 3 or cover.shape != (*heat.shape, 3):
         raise ValueError(
-            f"cover {cover.shape} and heat {heat.shape}: (side, side, 3), (side, side)"
+            f"cover {cover.shape} and heat {heat.shape}: must be (side, side, 3) and (side, side)"
         )
     if not ((heat >= 0) & (heat <= 1)).all():
         raise ValueError(f"heat from {heat.min()} to {heat.max()}: must be within 0 and 1")
     grey = cover @ np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
     ground = (0.25 * 255 + 0.75 * grey)[:, :, None]
-    # From the map's middle up: its dark end would look like a shadow on the cover.
+    # From the middle of the colour map: its dark end would look like a shadow on the cover.
     colour = colormaps[COLOURS](0.35 + 0.6 * heat)[:, :, :3] * 255
     opacity = (OPACITY * heat)[:, :, None]
     return np.asarray((ground * (1 - opacity) + colour * opacity).round(), dtype=np.uint8)
@@ -55,22 +49,16 @@ def jpeg_base64(picture: NDArray[np.uint8], side: int) -> str:
 
 
 def save_heat(path: Path | str, cover: NDArray[np.uint8], heat: NDArray[np.floating]) -> Path:
-    """Writes one cover with its heat over it, whole or not at all; returns the path.
+    """Writes `overlay(cover, heat)` as .png, .jpg or .jpeg, whole or not at all; returns the path.
 
-    Args:
-        path: ends in .png, .jpg or .jpeg.
-        cover: RGB bytes, (side, side, 3).
-        heat: (side, side), from 0 to 1, as `explain_covers` gives it.
-
-    Raises:
-        MmgenreError: another ending.
-        ValueError: other shapes, or heat out of range.
+    Raises MmgenreError for another ending, and ValueError as `overlay` does.
     """
     target = Path(path)
-    kind = FORMATS.get(target.suffix.lower())
-    if kind is None:
-        raise MmgenreError(f"{target}: no format of pictures; end it in {', '.join(FORMATS)}")
+    if target.suffix.lower() not in FORMATS:
+        raise MmgenreError(
+            f"{target}: unknown picture format; the name must end in {', '.join(FORMATS)}"
+        )
     picture = Image.fromarray(overlay(cover, heat))
     with replacing(target) as temporary:
-        picture.save(temporary, format=kind, **({"quality": QUALITY} if kind == "JPEG" else {}))
+        picture.save(temporary, format=FORMATS[target.suffix.lower()], quality=QUALITY)
     return target

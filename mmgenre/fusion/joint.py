@@ -10,30 +10,18 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmgenre.config import Settings
 from mmgenre.disk.bundle import read_bundle, write_bundle
 from mmgenre.disk.provenance import Provenance
 from mmgenre.errors import TrainingError
+from mmgenre.fusion.settings import JointConfig
 from mmgenre.fusion.table import FeatureTable
-from mmgenre.items.manifest import Modality
-from mmgenre.learning.optimisation import TrainingConfig
-from mmgenre.learning.training import Batch, FitLog, fit, seeded
+from mmgenre.learning.training import Batch, FitLog, fit, seeded, to_device
 from mmgenre.progress import Progress, silent
 
 KIND = "joint space"
-
-
-class JointConfig(Settings):
-    """METHOD section 6: 200 dimensions, margin 0.5. `modalities` None: all that are fused."""
-
-    modalities: tuple[Modality, ...] | None = Field(None, strict=False, min_length=2)
-    dim: int = Field(200, ge=1)
-    margin: float = Field(0.5, ge=-1, le=1)
-    training: TrainingConfig = TrainingConfig()
 
 
 class JointSpace(nn.Module):
@@ -41,14 +29,11 @@ class JointSpace(nn.Module):
 
     def __init__(self, widths: Mapping[str, int], dim: int) -> None:
         super().__init__()
-        self.e = nn.ModuleDict(
-            {
-                name: nn.Sequential(
-                    nn.Linear(width, dim, bias=False), nn.Tanh(), nn.Linear(dim, dim, bias=False)
-                )
-                for name, width in widths.items()
-            }
-        )
+        self.widths, self.dim = dict(widths), dim
+        self.e = nn.ModuleDict()
+        for name, width in widths.items():
+            w1, w2 = nn.Linear(width, dim, bias=False), nn.Linear(dim, dim, bias=False)
+            self.e[name] = nn.Sequential(w1, nn.Tanh(), w2)
 
     def forward(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{modality: (batch, width)} -> {modality: (batch, dim)}; any of the modalities."""
@@ -60,21 +45,16 @@ def margin_loss(
 ) -> Tensor:
     """The loss summed over the pairs of modalities, each averaged over the items that have both.
 
-    Args:
-        e: {modality: (batch, dim)} of the items.
-        e_r: the same of each item's random negatives.
-        present: {modality: (batch,) bool}.
-        m: margin.
+    `e`: {modality: (batch, dim)} of the items, `e_r` of their random negatives; `present`:
+    {modality: (batch,) bool}; `m`: margin.
     """
     cos = functional.cosine_similarity
     total = torch.zeros((), device=next(iter(e.values())).device)
     for a, v in combinations(e, 2):
         both = present[a] & present[v]
-        pair = (
-            (1 - cos(e[a], e[v]))
-            + (cos(e_r[a], e[v]) - m).clamp(min=0)
-            + (cos(e[a], e_r[v]) - m).clamp(min=0)
-        )
+        pair = 1 - cos(e[a], e[v])
+        pair = pair + (cos(e_r[a], e[v]) - m).clamp(min=0)
+        pair = pair + (cos(e[a], e_r[v]) - m).clamp(min=0)
         total = total + (pair * both).sum() / both.sum().clamp(min=1)
     return total
 
@@ -93,7 +73,6 @@ class JointExamples:
                 )
 
     def __len__(self) -> int:
-        """The number of items."""
         return len(self.table)
 
     def batch(self, rows: NDArray[np.intp], rng: np.random.Generator | None) -> Batch:
@@ -104,10 +83,10 @@ class JointExamples:
             drawn = rng.integers(len(having), size=len(rows))
             # Where an item drew itself, the next one is its negative.
             drawn = np.where(having[drawn] == rows, (drawn + 1) % len(having), drawn)
-            x = self.table.x[name]
+            x, present = self.table.x[name], self.table.present[name]
             result[f"x.{name}"] = torch.from_numpy(x[rows])
             result[f"negative.{name}"] = torch.from_numpy(x[having[drawn]])
-            result[f"present.{name}"] = torch.from_numpy(self.table.present[name][rows])
+            result[f"present.{name}"] = torch.from_numpy(present[rows])
         return result
 
 
@@ -123,28 +102,21 @@ def train_joint(
 
     Items with fewer than two modalities teach nothing here and are left out.
     """
-    names = tuple(train.x)
 
-    def pairs(table: FeatureTable) -> FeatureTable:
-        return table.select(np.sum([table.present[name] for name in names], axis=0) >= 2)
+    def pairs(table: FeatureTable) -> JointExamples:
+        return JointExamples(table.select(np.sum(list(table.present.values()), axis=0) >= 2))
 
     def loss(module: nn.Module, batch: Batch) -> Tensor:
-        e = module({name: batch[f"x.{name}"] for name in names})
-        e_r = module({name: batch[f"negative.{name}"] for name in names})
-        present = {name: batch[f"present.{name}"] for name in names}
-        return margin_loss(e, e_r, present, config.margin)
+        x, negative, present = (
+            {name: batch[f"{part}.{name}"] for name in train.x}
+            for part in ("x", "negative", "present")
+        )
+        return margin_loss(module(x), module(negative), present, config.margin)
 
     space = cast(JointSpace, seeded(seed, lambda: JointSpace(train.widths, config.dim)))
-    examples = [JointExamples(pairs(table)) for table in (train, val)]
+    of_train, of_val = pairs(train), pairs(val)
     log = fit(
-        space,
-        loss,
-        examples[0],
-        examples[1],
-        config.training,
-        seed=seed,
-        task="joint space",
-        progress=progress,
+        space, loss, of_train, of_val, config.training, seed=seed, task=KIND, progress=progress
     )
     return space, log
 
@@ -152,23 +124,13 @@ def train_joint(
 @torch.inference_mode()
 def project(space: JointSpace, table: FeatureTable) -> dict[str, NDArray[np.float32]]:
     """Joint vectors of the rows that are present, {modality: (n present, dim)}."""
-    device = next(space.parameters()).device
-    x = {
-        name: torch.from_numpy(rows[table.present[name]]).to(device)
-        for name, rows in table.x.items()
-    }
-    return {name: e.float().cpu().numpy() for name, e in space(x).items()}
+    x = {name: torch.from_numpy(rows[table.present[name]]) for name, rows in table.x.items()}
+    return {name: e.float().cpu().numpy() for name, e in space(to_device(x, space)).items()}
 
 
 def save_joint(folder: Path, space: JointSpace, log: FitLog, provenance: Provenance) -> Path:
     """Writes the folder of a joint space."""
-    layers = {name: cast(nn.Sequential, e) for name, e in space.e.items()}
-    firsts = {name: cast(nn.Linear, e[0]) for name, e in layers.items()}
-    config = {
-        "widths": {name: layer.in_features for name, layer in firsts.items()},
-        "dim": next(iter(firsts.values())).out_features,
-    }
-    files = {"curve.json": log.curve()}
+    config, files = {"widths": space.widths, "dim": space.dim}, {"curve.json": log.curve()}
     return write_bundle(folder, KIND, config, space.state_dict(), provenance, files=files)
 
 

@@ -14,48 +14,38 @@ from mmgenre.disk.store import FeatureStore
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """n items by named inputs.
-
-    Attributes:
-        ids: n item ids.
-        x: {input: (n, width)}; rows of absent inputs are zero and must never be read as data.
-        present: {input: (n,) bool}.
-    """
+    """n items by named inputs; rows of absent inputs are zero and must never be read as data."""
 
     ids: tuple[str, ...]
-    x: Mapping[str, NDArray[np.float32]]
-    present: Mapping[str, NDArray[np.bool_]]
+    x: Mapping[str, NDArray[np.float32]]  # {input: (n, width)}
+    present: Mapping[str, NDArray[np.bool_]]  # {input: (n,)}
 
     def __len__(self) -> int:
-        """The number of items."""
         return len(self.ids)
 
     @property
     def widths(self) -> dict[str, int]:
-        """{input: width}."""
         return {name: rows.shape[1] for name, rows in self.x.items()}
 
     def select(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> FeatureTable:
         """Some of the items."""
         positions = np.flatnonzero(rows) if rows.dtype == bool else rows
-        return FeatureTable(
-            tuple(self.ids[i] for i in positions),
-            {name: x[positions] for name, x in self.x.items()},
-            {name: p[positions] for name, p in self.present.items()},
-        )
+        present = {name: here[positions] for name, here in self.present.items()}
+        x = {name: vectors[positions] for name, vectors in self.x.items()}
+        return FeatureTable(tuple(self.ids[i] for i in positions), x, present)
 
     def only(self, names: Sequence[str]) -> FeatureTable:
         """Some of the inputs, in the given order."""
-        return FeatureTable(
-            self.ids, {n: self.x[n] for n in names}, {n: self.present[n] for n in names}
-        )
+        x, present = {n: self.x[n] for n in names}, {n: self.present[n] for n in names}
+        return FeatureTable(self.ids, x, present)
 
     def unit(self) -> FeatureTable:
         """The table with L2-normalised vectors; a vector of zeros stays one."""
 
         def scaled(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-            lengths = np.sqrt(np.einsum("nw,nw->n", rows, rows))
-            # As torch's normalize has it.
+            lengths = np.sqrt(
+                np.einsum("nw,nw->n", rows, rows)
+            )  # and 1e-12 as in torch's normalize
             return np.asarray(rows / np.maximum(lengths, np.float32(1e-12))[:, None])
 
         return FeatureTable(self.ids, {n: scaled(x) for n, x in self.x.items()}, self.present)

@@ -13,16 +13,26 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mmgenre.config import Settings
 from mmgenre.disk.bundle import CONFIG, bundle_fingerprint
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import BundleError, InputError, Refusal
 from mmgenre.fusion.head import FusionModel, predict
 from mmgenre.fusion.joint import JointSpace, load_joint, project
 from mmgenre.fusion.table import FeatureTable
-from mmgenre.items.manifest import MODALITIES, Item, Manifest, Modality
+from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.modalities import MODALITIES, Modality
+from mmgenre.kinds import kind_of
+from mmgenre.learning.encoder import Encoder, embed, item_of, load_encoder, mean_by_item
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.extraction import extract_inputs
-from mmgenre.reading.network import Encoder, embed, item_of, load_encoder, mean_by_item
+
+JOINT = "joint."  # before an input's name: its vector in the joint space
+
+
+def modality_of(view: str) -> Modality:
+    """The modality of an input that was embedded: "audio" of "audio.statistics"."""
+    return view.partition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -35,38 +45,37 @@ class Genre:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The genres of an item, likeliest first.
-
-    `kind`: "probability" from a logistic head, "cosine" (-1 to 1) from a cosine head. `named`:
-    the genres that the model would give the item. `used`: the modalities it was judged by.
-    """
+    """The genres of an item, likeliest first."""
 
     id: str
-    kind: Literal["probability", "cosine"]
+    kind: Literal["probability", "cosine"]  # from a logistic head, or (-1 to 1) a cosine head
     genres: tuple[Genre, ...]
-    named: tuple[str, ...]
-    used: tuple[Modality, ...]
+    named: tuple[str, ...]  # the genres that the model would give the item
+    used: tuple[Modality, ...]  # the modalities it was judged by
 
 
+@dataclass(frozen=True, eq=False)
 class GenreTagger:
-    """Encoders, joint space and fusion head of a run, loaded once.
+    """Encoders, joint space and fusion head of a run, loaded once."""
 
-    Covers are embedded in float32, also where the run embedded its own in 8-bit integers.
-    """
+    encoders: Mapping[str, Encoder]  # by view: "audio", "audio.statistics"
+    reads: Mapping[str, Settings]  # of the inputs of each encoder
+    joint: JointSpace | None
+    fusion: FusionModel
+    name: str  # of the fusion
 
-    def __init__(
-        self, encoders: dict[Modality, Encoder], joint: JointSpace | None, fusion: FusionModel
-    ) -> None:
-        self.encoders, self.joint, self.fusion = encoders, joint, fusion
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """The modalities that it can name genres from."""
+        own = {modality_of(view) for view in self.encoders}
+        return tuple(m for m in MODALITIES if m in own)
 
     @classmethod
     def from_pretrained(cls, run: Path | str, fusion: str | None = None) -> GenreTagger:
-        """Loads a run's models.
+        """Loads the models of the folder of a run.
 
-        Args:
-            run: the run's folder.
-            fusion: the name of one of its fusions; default: the only one, or the one whose task
-                and head are the run's own.
+        `fusion` is the name of one of its fusions; default: the only one, or the one whose task and
+        head are the run's own.
 
         Raises:
             BundleError: the run has no such fusion, or several of which none is its own, or the
@@ -79,30 +88,40 @@ class GenreTagger:
         chosen = fusion or _own_fusion(folder, names)
         if chosen not in names:
             raise BundleError(f"{folder}: no fusion {chosen!r}; has {', '.join(names)}")
-        model = FusionModel.load(folder / "fusion" / chosen / "model")
-        inputs = tuple(model.head.widths)
-        parents = parents_of(folder / "fusion" / chosen / "model")
-        given = [n for n in inputs if n.removeprefix("joint.") not in MODALITIES]
-        given += [n for n in inputs if n in MODALITIES and f"encoder.{n}" not in parents]
-        if given:
+        path = folder / "fusion" / chosen / "model"
+        model = FusionModel.load(path)
+        described = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        parents: dict[str, str] = described["provenance"]["parents"]  # fingerprints by name
+        plain = dict.fromkeys(name.removeprefix(JOINT) for name in model.head.widths)
+        if given := sorted(name for name in plain if f"encoder.{name}" not in parents):
             raise BundleError(
                 f"{folder}: the fusion {chosen} reads vectors that were given to the run "
                 f"({', '.join(given)}), and nothing here can make them from media"
             )
-        needed = [m for m in MODALITIES if m in inputs or f"joint.{m}" in inputs]
-        joint_used = any(name.startswith("joint.") for name in inputs)
-        wanted = {folder / "encoders" / m: parents[f"encoder.{m}"] for m in needed}
+
+        def trained_on(parent: str, paths: Sequence[Path], among: Path) -> Path:
+            for path in paths:
+                if bundle_fingerprint(path) == parents[parent]:
+                    return path
+            raise BundleError(
+                f"{among}: not the one that the fusion {chosen} was trained on, so its scores "
+                f"would mean nothing; train the head again: mmgenre fuse --run {folder}"
+            )
+
         joint = None
-        if joint_used:
-            joint = _joint_folder(folder, chosen, parents)
-        for path, fingerprint in wanted.items():
-            if bundle_fingerprint(path) != fingerprint:
-                raise BundleError(
-                    f"{path}: not the one that the fusion {chosen} was trained on, so their "
-                    f"scores would mean nothing; train the head again: mmgenre fuse --run {folder}"
-                )
-        encoders = {m: load_encoder(folder / "encoders" / m, m)[0] for m in needed}
-        return cls(encoders, load_joint(joint) if joint else None, model)
+        if any(name.startswith(JOINT) for name in model.head.widths):
+            spaces = sorted(
+                p for p in folder.glob("joint/*/") if p.is_dir()
+            )  # by set of modalities
+            joint = load_joint(trained_on(f"{JOINT}space", spaces, folder / "joint"))
+        encoders, reads = {}, {}
+        for view in plain:
+            modality, path = modality_of(view), folder / "encoders" / view
+            kind = kind_of(modality)
+            trained_on(f"encoder.{view}", [path], path)
+            encoders[view], bundle = load_encoder(path, modality, kind)
+            reads[view] = kind.inputs.model_validate(bundle.config["reads"])
+        return cls(encoders, reads, joint, model, chosen)
 
     def predict(
         self,
@@ -112,28 +131,23 @@ class GenreTagger:
     ) -> Prediction:
         """Genres of one item from whichever modalities are given.
 
-        Args:
-            audio: one file, or the tracks of an album.
-            text: a file if a Path, else the text itself.
-            image: a file.
+        `audio`: a file, or the tracks of an album; `text`: a file if a Path, else the text itself.
 
         Raises:
             ValueError: nothing is given, or a modality that the model was not trained on.
             InputError: a file is damaged.
         """
-        tracks = [audio] if isinstance(audio, str | Path) else list(audio or [])
-        given: dict[Modality, tuple[Path | str, ...]] = {}
-        if tracks:
-            given["audio"] = tuple(Path(track) for track in tracks)
-        if text is not None:
-            given["text"] = (text,)
-        if image is not None:
-            given["image"] = (Path(image),)
+        tracks = [audio] if isinstance(audio, str | Path) else audio or []
+        media: dict[Modality, tuple[Path | str, ...]] = {
+            "audio": tuple(Path(track) for track in tracks),
+            "text": () if text is None else (text,),
+            "image": () if image is None else (Path(image),),
+        }
+        given = {modality: files for modality, files in media.items() if files}
         if not given:
             raise ValueError("give at least one of audio, text, image")
-        unknown = sorted(set(given) - set(self.encoders))
-        if unknown:
-            raise ValueError(f"{', '.join(unknown)}: this model knows {', '.join(self.encoders)}")
+        if unknown := sorted(given.keys() - set(self.modalities)):
+            raise ValueError(f"{', '.join(unknown)}: this model knows {', '.join(self.modalities)}")
         predictions, refused = self.predict_manifest(Manifest([Item("item", media=given)]))
         if refused:  # its detail reads "file: what is wrong [code]"
             code, text = refused[0].code, refused[0].detail
@@ -151,27 +165,26 @@ class GenreTagger:
         vectors: dict[str, dict[str, NDArray[np.float32]]] = {}
         refused: list[Refusal] = []
         with TemporaryDirectory(prefix="mmgenre-") as folder:
-            for modality, encoder in self.encoders.items():
-                path = extract_inputs(
-                    manifest,
-                    modality,
-                    encoder.config.input,
-                    Path(folder) / f"{modality}.h5",
-                    workers=workers,
-                    progress=progress,
-                )
-                with FeatureStore(path, modality) as store:
-                    refused += store.refused
-                    source = encoder.source(store)
-                    task = f"embedding {modality}"
+            read: dict[tuple[str, str], Path] = {}
+            for view, encoder in self.encoders.items():
+                modality, reads = modality_of(view), self.reads[view]
+                key = modality, reads.model_dump_json()
+                if is_new := key not in read:
+                    target = Path(folder) / f"{view}.h5"
+                    read[key] = extract_inputs(
+                        manifest, modality, reads, target, workers=workers, progress=progress
+                    )
+                with FeatureStore(read[key], modality) as store:
+                    refused += store.refused if is_new else ()
+                    source, task = encoder.source(store), f"embedding {view}"
                     rows = embed(encoder, source, store.ids, task=task, progress=progress)
                     ids, means = mean_by_item(store.ids, rows)
-                    vectors[modality] = dict(zip(ids, means, strict=True))
+                    vectors[view] = dict(zip(ids, means, strict=True))
         table = self._table(manifest.ids(), vectors)
         has_input = np.any(list(table.present.values()), axis=0)
-        listed = {item_of(r.id) for r in refused}
+        listed, why = {item_of(r.id) for r in refused}, f"has none of {', '.join(self.modalities)}"
         refused += [
-            Refusal(item_id, "all", "missing", f"{item_id}: has none of {', '.join(self.encoders)}")
+            Refusal(item_id, "all", "missing", f"{item_id}: {why}")
             for item_id, any_input in zip(table.ids, has_input, strict=True)
             if not any_input and item_id not in listed
         ]
@@ -181,62 +194,35 @@ class GenreTagger:
         self, ids: tuple[str, ...], vectors: dict[str, dict[str, NDArray[np.float32]]]
     ) -> FeatureTable:
         x, present = {}, {}
-        for modality, encoder in self.encoders.items():
-            rows = vectors[modality]
-            present[str(modality)] = np.array([i in rows for i in ids], dtype=bool)
-            absent = np.zeros(encoder.embedding_dim, np.float32)
-            x[str(modality)] = np.array([rows.get(i, absent) for i in ids], np.float32)
+        for view, encoder in self.encoders.items():
+            rows, absent = vectors[view], np.zeros(encoder.embedding_dim, np.float32)
+            x[view] = np.array([rows.get(i, absent) for i in ids], np.float32)
+            present[view] = np.array([i in rows for i in ids], dtype=bool)
         if self.joint is not None:
-            table = FeatureTable(ids, dict(x), dict(present))
-            for name, joint_rows in project(self.joint, table).items():
-                here = present[name]
-                x[f"joint.{name}"] = np.zeros((len(ids), joint_rows.shape[1]), np.float32)
-                x[f"joint.{name}"][here] = joint_rows
-                present[f"joint.{name}"] = here
+            for name, e in project(self.joint, FeatureTable(ids, dict(x), dict(present))).items():
+                here = present[f"{JOINT}{name}"] = present[name]
+                x[f"{JOINT}{name}"] = np.zeros((len(ids), e.shape[1]), np.float32)
+                x[f"{JOINT}{name}"][here] = e
         return FeatureTable(ids, x, present).only(tuple(self.fusion.head.widths))
 
     def _rank(self, table: FeatureTable) -> list[Prediction]:
         if not len(table):
             return []
         names, threshold = self.fusion.labels.names, self.fusion.threshold
+        kind: Literal["probability", "cosine"] = (
+            "probability" if self.fusion.target_name == "logistic" else "cosine"
+        )
         predictions = []
         for i, scores in enumerate(predict(self.fusion.head, self.fusion.target, table)):
             order = np.argsort(-scores, kind="stable")
             genres = tuple(Genre(names[j], float(scores[j])) for j in order)
             named = genres[:1] if threshold is None else [g for g in genres if g.score >= threshold]
-            used = tuple(
-                m
-                for m in self.encoders
-                if any(table.present[n][i] for n in table.present if n.removeprefix("joint.") == m)
-            )
+            here = {modality_of(n.removeprefix(JOINT)) for n, p in table.present.items() if p[i]}
+            used = tuple(m for m in self.modalities if m in here)
             predictions.append(
-                Prediction(
-                    table.ids[i],
-                    "probability" if self.fusion.target_name == "logistic" else "cosine",
-                    genres,
-                    tuple(g.name for g in named),
-                    used,
-                )
+                Prediction(table.ids[i], kind, genres, tuple(g.name for g in named), used)
             )
         return predictions
-
-
-def _joint_folder(folder: Path, fusion: str, parents: Mapping[str, str]) -> Path:
-    """The joint space that a fusion was trained on: a run has one a set of modalities."""
-    wanted = next(parents[name] for name in sorted(parents) if name.startswith("joint."))
-    for path in sorted((folder / "joint").glob("*/")):
-        if bundle_fingerprint(path) == wanted:
-            return path
-    raise BundleError(
-        f"{folder / 'joint'}: not the one that the fusion {fusion} was trained on, so its "
-        f"scores would mean nothing; train the head again: mmgenre fuse --run {folder}"
-    )
-
-
-def parents_of(model: Path) -> dict[str, str]:
-    """Fingerprints of what a model was made from, by name."""
-    described = json.loads((model / CONFIG).read_text(encoding="utf-8"))
-    return dict(described["provenance"]["parents"])
 
 
 def _own_fusion(folder: Path, names: Sequence[str]) -> str:
@@ -244,14 +230,12 @@ def _own_fusion(folder: Path, names: Sequence[str]) -> str:
     if len(names) == 1:
         return names[0]
     state = folder / "run.json"
-    recipe = json.loads(state.read_text(encoding="utf-8"))["recipe"] if state.is_file() else None
-    own = f"{recipe['labels']['task']}-{recipe['fusion']['head']}-" if recipe else None
-    candidates = {
-        "".join(letters): f"{own}{'+'.join(letters)}"
-        for k in range(1, len(MODALITIES) + 1)
-        for letters in combinations([m[0] for m in MODALITIES], k)
-        if own and f"{own}{'+'.join(letters)}" in names
-    }
-    if not candidates:
-        raise BundleError(f"{folder}: has {', '.join(names)}; name one with --fusion")
-    return candidates[max(candidates, key=len)]
+    if state.is_file():
+        recipe = json.loads(state.read_text(encoding="utf-8"))["recipe"]
+        own = f"{recipe['labels']['task']}-{recipe['fusion']['head']}-"
+        shorts = [m.short for m in MODALITIES.values()]
+        for k in range(len(shorts), 0, -1):
+            for letters in combinations(shorts, k):
+                if (name := f"{own}{'+'.join(letters)}") in names:
+                    return name
+    raise BundleError(f"{folder}: has {', '.join(names)}; name one with --fusion")

@@ -1,221 +1,178 @@
-"""The networks that covers can be read with: how each is built, cut into stages, fed and loaded."""
+"""The networks for covers: how each is built, divided into stages, and what input it expects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from torch import nn
-from torchvision import models
+if TYPE_CHECKING:
+    from torch import nn
 
-from mmgenre.image.cover_cnns import plain_cnn, six_blocks
-
-# In the order of their cost.
-ImageNetwork = Literal[
-    "cnn-5x5",
-    "alexnet",
-    "cnn-6-blocks",
-    "resnet-18",
-    "cnn-10x10",
-    "densenet-169",
-    "resnet-50",
-    "densenet-201",
-    "convnext-tiny",
-    "swin-t",
-    "inception-v3",
-    "resnet-101",
-    "vgg-16",
-    "vit-b-16",
-]
+# By increasing cost.
+Light = Literal["cnn-5x5", "alexnet", "cnn-6-blocks", "resnet-18", "cnn-10x10", "densenet-169"]
+Medium = Literal["resnet-50", "densenet-201", "convnext-tiny", "swin-t"]
+ImageNetwork = Literal[Light, Medium, "inception-v3", "resnet-101", "vgg-16", "vit-b-16"]
 Stages = tuple[tuple[str, tuple[str, ...]], ...]
 RGB = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network and what it was made for.
+    """A network and the input that it expects; sides are in pixels."""
 
-    Attributes:
-        make: builds it with random weights, with its classifier.
-        classifier: path of the classifier's linear layer; None: it has none.
-        width: of what the classifier gets, and so of the native embedding.
-        imagenet: torchvision's entry of its weights; None: none are published.
-        stages: from the pixels on, (name, beginnings of the names of its weights).
-        crop_px: side of what it sees, unless a recipe says otherwise.
-        stored_px: side of the stored square that this is cut from, unless a recipe does.
-        least_px: the smallest crop that it can take.
-        patch_px: side of its patches, of which a cover must hold whole ones; None: has none.
-        mean: of the colours in [0, 1] that it was trained with; subtracted.
-        std: of the same; divided by.
-        int8: whether it embeds in 8-bit integers at least twice as fast, and about as well.
-    """
-
-    make: Callable[..., nn.Module]
-    classifier: str | None
-    width: int
-    imagenet: Any
-    stages: Stages
-    crop_px: int = 224
-    stored_px: int = 256
-    least_px: int = 8
-    patch_px: int | None = None
-    mean: RGB = (0.485, 0.456, 0.406)
-    std: RGB = (0.229, 0.224, 0.225)
-    int8: bool = True
+    make: str  # function that builds it, of `torchvision.models` or `cover_cnns`
+    classifier: str | None  # path of its linear layer; None: it has none
+    width: int  # of the classifier's input, which is the native embedding
+    imagenet: str | None  # version of torchvision's weights; None: none are published
+    stages: Stages  # from input to output, (name, prefixes of the names of its weights)
+    crop_px: int = 224  # default side of its input
+    stored_px: int = 256  # default side of the stored square from which the input is cropped
+    least_px: int = 8  # the smallest input
+    patch_px: int | None = None  # the input is a multiple of its patches; None: no patches
+    mean: RGB = (0.485, 0.456, 0.406)  # inputs are scaled by those that colours in [0, 1] had in
+    std: RGB = (0.229, 0.224, 0.225)  # its training
 
     def build(self, crop_px: int) -> nn.Module:
-        """The network with random weights and its classifier, for covers of that size."""
-        return self.make() if self.patch_px is None else self.make(image_size=crop_px)
+        """The network with random weights and its classifier, for inputs of that size."""
+        from torchvision import models  # here, since it takes seconds to import
+
+        from mmgenre.image import cover_cnns
+
+        options: dict[str, Any] = {} if self.patch_px is None else {"image_size": crop_px}
+        if self.make == "inception_v3":
+            options = {"init_weights": True}
+        make = getattr(cover_cnns if self.imagenet is None else models, self.make)
+        return cast("nn.Module", make(**options))
+
+    def published_weights(self) -> Any:
+        """Torchvision's entry of its ImageNet weights; None: none are published."""
+        from torchvision import models
+
+        name = f"IMAGENET1K_{self.imagenet}"
+        return None if self.imagenet is None else models.get_model_weights(self.make)[name]
 
 
-def _layers(*stages: tuple[str, str]) -> Stages:
-    """("block1", "features.0 features.2") -> ("block1", ("features.0", "features.2"))."""
-    return tuple((name, tuple(prefixes.split())) for name, prefixes in stages)
+def _stages(text: str) -> Stages:
+    """`stem: conv1 bn1, layer1` -> (("stem", ("conv1", "bn1")), ("layer1", ("layer1",)))."""
+    pairs = [stage.partition(":")[::2] for stage in text.split(", ")]
+    return tuple((name, tuple((prefixes or name).split())) for name, prefixes in pairs)
 
 
-_RESIDUAL = _layers(
-    ("stem", "conv1 bn1"),
-    *((f"layer{k}", f"layer{k}") for k in (1, 2, 3, 4)),
+_ALEXNET = _stages(
+    "conv1: features.0, conv2: features.3, conv3: features.6, conv4: features.8, "
+    "conv5: features.10, dense: classifier"
 )
-_DENSE = _layers(
-    ("stem", "features.conv0 features.norm0"),
-    *((f"denseblock{k}", f"features.denseblock{k} features.transition{k}") for k in (1, 2, 3)),
-    ("denseblock4", "features.denseblock4 features.norm5"),
+_RESIDUAL = _stages("stem: conv1 bn1, layer1, layer2, layer3, layer4")
+_DENSE = _stages(
+    "stem: features.conv0 features.norm0, "
+    "denseblock1: features.denseblock1 features.transition1, "
+    "denseblock2: features.denseblock2 features.transition2, "
+    "denseblock3: features.denseblock3 features.transition3, "
+    "denseblock4: features.denseblock4 features.norm5"
 )
-_PLAIN = _layers(*((f"block{k}", f"block{k}") for k in (1, 2, 3, 4)))
+# Of ConvNeXt and Swin; a norm follows.
+_FEATURES = (
+    "stem: features.0, stage1: features.1, stage2: features.2 features.3, "
+    "stage3: features.4 features.5, stage4: features.6 features.7"
+)
+_CONVNEXT, _SWIN = _stages(f"{_FEATURES} classifier.0"), _stages(f"{_FEATURES} norm")
+_INCEPTION = _stages(
+    "stem: Conv2d_1a_3x3 Conv2d_2a_3x3 Conv2d_2b_3x3 Conv2d_3b_1x1 Conv2d_4a_3x3, "
+    "mixed5: Mixed_5b Mixed_5c Mixed_5d, "
+    "mixed6: Mixed_6a Mixed_6b Mixed_6c Mixed_6d Mixed_6e, mixed7: Mixed_7a Mixed_7b Mixed_7c"
+)
+_VGG = _stages(
+    "block1: features.0 features.2, block2: features.5 features.7, "
+    "block3: features.10 features.12 features.14, block4: features.17 features.19 features.21, "
+    "block5: features.24 features.26 features.28, dense: classifier"
+)
+_TRANSFORMER = _stages(
+    "embedding: class_token conv_proj encoder.pos_embedding, "
+    + "".join(f"layer{k}: encoder.layers.encoder_layer_{k - 1}, " for k in range(1, 12))
+    + "layer12: encoder.layers.encoder_layer_11 encoder.ln"
+)
+_PLAIN = _stages("block1, block2, block3, block4")
+_BLOCKS = _stages("block1, block2, block3, block4, block5, block6, dense")
+_ours = partial(Backbone, classifier=None, width=2048, imagenet=None, crop_px=256)
+_cover_cnn = partial(_ours, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+_large = partial(Backbone, crop_px=299, stored_px=342)
+# Inception's weights were trained with it; torchvision converts ImageNet's colours to it.
+_HALF = (0.5, 0.5, 0.5)
 
 BACKBONES: Mapping[ImageNetwork, Backbone] = {
-    "alexnet": Backbone(
-        models.alexnet,
-        "classifier.6",
-        4096,
-        models.AlexNet_Weights.IMAGENET1K_V1,
-        _layers(
-            *((f"conv{k}", f"features.{i}") for k, i in enumerate((0, 3, 6, 8, 10), start=1)),
-            ("dense", "classifier"),
-        ),
-        least_px=63,
+    "alexnet": Backbone("alexnet", "classifier.6", 4096, "V1", _ALEXNET, least_px=63),
+    "cnn-5x5": _cover_cnn("cnn_5x5", stages=_PLAIN, least_px=16),
+    "cnn-6-blocks": _cover_cnn("six_blocks", stages=_BLOCKS, least_px=64),
+    "resnet-18": Backbone("resnet18", "fc", 512, "V1", _RESIDUAL),
+    "cnn-10x10": _cover_cnn("cnn_10x10", stages=_PLAIN, least_px=16),
+    "densenet-169": Backbone("densenet169", "classifier", 1664, "V1", _DENSE, least_px=32),
+    "resnet-50": Backbone("resnet50", "fc", 2048, "V2", _RESIDUAL),
+    "densenet-201": Backbone("densenet201", "classifier", 1920, "V1", _DENSE, least_px=32),
+    "convnext-tiny": Backbone("convnext_tiny", "classifier.2", 768, "V1", _CONVNEXT, least_px=32),
+    "swin-t": Backbone("swin_t", "head", 768, "V1", _SWIN, least_px=32),
+    "inception-v3": _large(
+        "inception_v3", "fc", 2048, "V1", _INCEPTION, least_px=75, mean=_HALF, std=_HALF
     ),
-    "cnn-5x5": Backbone(
-        partial(plain_cnn, 5), None, 2048, None, _PLAIN,
-        crop_px=256, least_px=16, mean=(0, 0, 0), std=(1, 1, 1),
-    ),
-    "cnn-6-blocks": Backbone(
-        six_blocks, None, 2048, None,
-        _layers(*((f"block{k}", f"block{k}") for k in range(1, 7)), ("dense", "dense")),
-        crop_px=256, least_px=64, mean=(0, 0, 0), std=(1, 1, 1),
-    ),
-    "resnet-18": Backbone(
-        models.resnet18, "fc", 512, models.ResNet18_Weights.IMAGENET1K_V1, _RESIDUAL
-    ),
-    "cnn-10x10": Backbone(
-        partial(plain_cnn, 10), None, 2048, None, _PLAIN,
-        crop_px=256, least_px=16, mean=(0, 0, 0), std=(1, 1, 1),
-    ),
-    "densenet-169": Backbone(
-        models.densenet169, "classifier", 1664, models.DenseNet169_Weights.IMAGENET1K_V1, _DENSE,
-        least_px=32,
-    ),
-    "resnet-50": Backbone(
-        models.resnet50, "fc", 2048, models.ResNet50_Weights.IMAGENET1K_V2, _RESIDUAL
-    ),
-    "densenet-201": Backbone(
-        models.densenet201, "classifier", 1920, models.DenseNet201_Weights.IMAGENET1K_V1, _DENSE,
-        least_px=32,
-    ),
-    "convnext-tiny": Backbone(
-        models.convnext_tiny, "classifier.2", 768, models.ConvNeXt_Tiny_Weights.IMAGENET1K_V1,
-        _layers(
-            ("stem", "features.0"),
-            ("stage1", "features.1"),
-            ("stage2", "features.2 features.3"),
-            ("stage3", "features.4 features.5"),
-            ("stage4", "features.6 features.7 classifier.0"),
-        ),
-        least_px=32, int8=False,
-    ),
-    "swin-t": Backbone(
-        models.swin_t, "head", 768, models.Swin_T_Weights.IMAGENET1K_V1,
-        _layers(
-            ("stem", "features.0"),
-            ("stage1", "features.1"),
-            ("stage2", "features.2 features.3"),
-            ("stage3", "features.4 features.5"),
-            ("stage4", "features.6 features.7 norm"),
-        ),
-        least_px=32, int8=False,
-    ),
-    "inception-v3": Backbone(
-        partial(models.inception_v3, init_weights=True),
-        "fc", 2048, models.Inception_V3_Weights.IMAGENET1K_V1,
-        _layers(
-            ("stem", "Conv2d_1a_3x3 Conv2d_2a_3x3 Conv2d_2b_3x3 Conv2d_3b_1x1 Conv2d_4a_3x3"),
-            ("mixed5", "Mixed_5b Mixed_5c Mixed_5d"),
-            ("mixed6", "Mixed_6a Mixed_6b Mixed_6c Mixed_6d Mixed_6e"),
-            ("mixed7", "Mixed_7a Mixed_7b Mixed_7c"),
-        ),
-        # torchvision brings ImageNet's scale back to these, with which the weights were trained.
-        crop_px=299, stored_px=342, least_px=75, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5),
-        int8=False,
-    ),
-    "resnet-101": Backbone(
-        models.resnet101, "fc", 2048, models.ResNet101_Weights.IMAGENET1K_V2, _RESIDUAL
-    ),
-    "vgg-16": Backbone(
-        models.vgg16, "classifier.6", 4096, models.VGG16_Weights.IMAGENET1K_V1,
-        _layers(
-            ("block1", "features.0 features.2"),
-            ("block2", "features.5 features.7"),
-            ("block3", "features.10 features.12 features.14"),
-            ("block4", "features.17 features.19 features.21"),
-            ("block5", "features.24 features.26 features.28"),
-            ("dense", "classifier"),
-        ),
-        least_px=32,
-    ),
+    "resnet-101": Backbone("resnet101", "fc", 2048, "V2", _RESIDUAL),
+    "vgg-16": Backbone("vgg16", "classifier.6", 4096, "V1", _VGG, least_px=32),
     "vit-b-16": Backbone(
-        models.vit_b_16, "heads.head", 768, models.ViT_B_16_Weights.IMAGENET1K_V1,
-        _layers(
-            ("embedding", "class_token conv_proj encoder.pos_embedding"),
-            *((f"layer{k}", f"encoder.layers.encoder_layer_{k - 1}") for k in range(1, 12)),
-            ("layer12", "encoder.layers.encoder_layer_11 encoder.ln"),
-        ),
-        least_px=16, patch_px=16, int8=False,
+        "vit_b_16", "heads.head", 768, "V1", _TRANSFORMER, least_px=16, patch_px=16
     ),
-}  # fmt: skip
-# The others gain too little, as layer norms, GELUs and attention stay in float32; or, as Inception,
-# join branches that torch scales differently, and come out far off (mean cosine .7 to .8).
-INT8_NETWORKS = tuple(name for name, backbone in BACKBONES.items() if backbone.int8)
-
-
-def check_size(network: ImageNetwork, crop_px: int, *, published: bool) -> None:
-    """Refuses covers that a network cannot take, with its published weights or without.
-
-    Raises:
-        ValueError: says which it takes.
-    """
-    backbone = BACKBONES[network]
-    patch = backbone.patch_px or 1
-    if crop_px < backbone.least_px or crop_px % patch:
-        steps = f", in steps of {patch}" if patch > 1 else ""
-        raise ValueError(f"crop_px {crop_px}: {network} takes {backbone.least_px} or more{steps}")
-    if published and patch > 1 and crop_px != backbone.crop_px:
-        raise ValueError(
-            f"crop_px {crop_px}: {network} from ImageNet weights has position embeddings for "
-            f"{backbone.crop_px}; give that, or weights none"
-        )
+}
 
 
 def headless(backbone: Backbone, whole: nn.Module) -> nn.Module:
-    """The network without its classifier: what it gave the classifier comes out.
+    """The network without its classifier; its output is what the classifier's input was.
 
-    Inception's auxiliary classifier goes too, so that training and evaluation have the same one
-    output: Szegedy et al. 2016 (sec. 4) take it for a regulariser, and no loss of ours weighs it.
+    Inception's auxiliary classifier is removed, too, so that training and evaluation have the same
+    output: Szegedy et al. 2016 (sec. 4) consider it a regulariser, and no loss here uses it.
     """
+    from torch import nn
+    from torchvision.models import Inception3
+
     if backbone.classifier is not None:
         whole.set_submodule(backbone.classifier, nn.Identity())
-    if isinstance(whole, models.Inception3):
+    if isinstance(whole, Inception3):
         whole.aux_logits, whole.AuxLogits = False, None
     return whole
+
+
+def stage_of(network: ImageNetwork, name: str) -> str | None:
+    """The stage of a weight or a module of the backbone; None: it contains several stages.
+
+    >>> stage_of("vit-b-16", "encoder.layers.encoder_layer_10.ln_1.weight")
+    'layer11'
+    """
+    for stage, prefixes in BACKBONES[network].stages:
+        if any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes):
+            return stage
+    return None
+
+
+def frozen_stages(network: ImageNetwork, freeze: tuple[str, ...] | str) -> tuple[str, ...]:
+    """The stages that are not trained, from input to output.
+
+    ValueError: no such stage, or another form of text; names the known stages.
+
+    >>> frozen_stages("resnet-18", "all but the last 2 stages")
+    ('stem', 'layer1', 'layer2')
+    """
+    known = tuple(name for name, _ in BACKBONES[network].stages)
+    names = ", ".join(known)
+    if isinstance(freeze, tuple):
+        for name in freeze:
+            if name not in known:
+                raise ValueError(f"freeze: {network} has no stage {name!r}; known: {names}")
+        return tuple(name for name in known if name in freeze)
+    if freeze == "none":
+        return ()
+    match = re.fullmatch(r"all but the last (\d+) stages?", freeze)
+    if match is None or int(match[1]) >= len(known):
+        raise ValueError(
+            f"freeze {freeze!r}: write 'none', 'all but the last N stages' with N from 0 to "
+            f"{len(known) - 1}, or a list of stages; {network} has {names}"
+        )
+    return known[: len(known) - int(match[1])]

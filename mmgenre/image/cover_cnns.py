@@ -3,46 +3,45 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
 
 from torch import nn
 
-GRID = 4  # positions a side that the dense layers see, whatever the size of the cover
+GRID = 4  # positions per side after the convolutions, whatever the size of the cover
+
+
+def _blocks(filters: Sequence[int], kernel: int, *, batch_norm: bool) -> dict[str, nn.Module]:
+    """Convolutions, each with a ReLU and a 2x2 pool, averaged over 4 x 4 positions."""
+    blocks: dict[str, nn.Module] = {}
+    for k, (channels, n) in enumerate(pairwise((3, *filters)), start=1):
+        convolution = nn.Conv2d(channels, n, kernel, padding=kernel // 2, bias=not batch_norm)
+        norm = [nn.BatchNorm2d(n)] if batch_norm else []
+        blocks[f"block{k}"] = nn.Sequential(convolution, *norm, nn.ReLU(), nn.MaxPool2d(2))
+    blocks["grid"] = nn.Sequential(nn.AdaptiveAvgPool2d(GRID), nn.Flatten())
+    return blocks
 
 
 def plain_cnn(kernel: int) -> nn.Module:
-    """Four convolutions of `kernel` x `kernel`, each with a ReLU and a 2x2 pool; 2048 wide.
+    """Four convolutions of `kernel` x `kernel`; 2048 wide.
 
-    Morrison et al. took kernels of 5 and of 10 and pools of 2x2 on covers of 256 px. How many
-    layers and filters they have here (16, 32, 64, 128, averaged over 4 x 4 positions) is ours.
+    Morrison et al. used kernels of 5 and of 10 and pools of 2x2 on covers of 256 px. The numbers
+    of layers and filters are our choice.
     """
-    blocks = OrderedDict[str, nn.Module]()
-    channels = 3
-    for k, filters in enumerate((16, 32, 64, 128), start=1):
-        convolution = nn.Conv2d(channels, filters, kernel, padding=kernel // 2)
-        blocks[f"block{k}"] = nn.Sequential(convolution, nn.ReLU(), nn.MaxPool2d(2))
-        channels = filters
-    blocks["grid"] = nn.Sequential(nn.AdaptiveAvgPool2d(GRID), nn.Flatten())
-    return nn.Sequential(blocks)
+    return nn.Sequential(OrderedDict(_blocks((16, 32, 64, 128), kernel, batch_norm=False)))
+
+
+cnn_5x5, cnn_10x10 = partial(plain_cnn, 5), partial(plain_cnn, 10)
 
 
 def six_blocks() -> nn.Module:
-    """Six 3x3 convolutions with batch norm and 2x2 pools, two dense layers; 2048 wide.
+    """Six 3x3 convolutions with batch norm, two dense layers; 2048 wide.
 
     The baseline of Li et al. has six convolution blocks with batch norm and three dense layers;
-    the third is the output layer of the task. Filters and widths are ours.
+    the third is the output layer of the task. Filters and widths are our choice.
     """
-    blocks = OrderedDict[str, nn.Module]()
-    channels = 3
-    for k, filters in enumerate((32, 64, 128, 256, 256, 256), start=1):
-        blocks[f"block{k}"] = nn.Sequential(
-            nn.Conv2d(channels, filters, 3, padding=1, bias=False),
-            nn.BatchNorm2d(filters),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-        )
-        channels = filters
-    blocks["grid"] = nn.Sequential(nn.AdaptiveAvgPool2d(GRID), nn.Flatten())
-    blocks["dense"] = nn.Sequential(
-        nn.Linear(channels * GRID * GRID, 2048), nn.ReLU(), nn.Linear(2048, 2048), nn.ReLU()
-    )
-    return nn.Sequential(blocks)
+    blocks = _blocks((32, 64, 128, 256, 256, 256), 3, batch_norm=True)
+    first, second = nn.Linear(256 * GRID * GRID, 2048), nn.Linear(2048, 2048)
+    blocks["dense"] = nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
+    return nn.Sequential(OrderedDict(blocks))

@@ -8,28 +8,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
-from pydantic import Field
 
-from mmgenre.config import Settings
 from mmgenre.errors import InputError
+from mmgenre.image.settings import ImageInput
 
-MAX_PIXELS = 64_000_000  # 8000 x 8000; more is no cover but an accident or an attack
-
-
-class ImageInput(Settings):
-    """`size_px`: side of the stored square; networks crop theirs out of it."""
-
-    size_px: int = Field(256, ge=8)
+MAX_PIXELS = 64_000_000  # 8000 x 8000; larger files are mistakes or attacks
 
 
 def load_image(path: Path, config: ImageInput | None = None) -> NDArray[np.uint8]:
     """Decodes a cover into (size_px, size_px, 3) bytes, RGB.
 
-    EXIF orientation is applied, transparency laid over white, palette, grey, CMYK and 16-bit
-    images brought to 8-bit RGB; the shorter side is scaled to `size_px`, the middle kept.
-
-    Raises:
-        InputError: missing, unreadable, truncated or too_large.
+    EXIF orientation is applied; transparent images are composited over white; palette, grey, CMYK
+    and 16-bit images become 8-bit RGB; the shorter side is scaled to `size_px`, the middle kept.
+    InputError: missing, unreadable, truncated or too_large.
     """
     config = config or ImageInput()
     where = str(path)
@@ -47,14 +38,15 @@ def load_image(path: Path, config: ImageInput | None = None) -> NDArray[np.uint8
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError("too_large", where, str(error)) from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        # Pillow tells a cut file from other damage only by its words.
+        # Only the text of Pillow's error distinguishes a truncated file from other damage.
         truncated = "truncated" in str(error).lower()
         raise InputError("truncated" if truncated else "unreadable", where, str(error)) from None
-    return square(image, config.size_px)
+    fitted = ImageOps.fit(image, (config.size_px,) * 2, method=Image.Resampling.BICUBIC)
+    return np.asarray(fitted, dtype=np.uint8)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode to RGB."""
+    """Converts an image of any Pillow mode to RGB."""
     if image.mode.startswith("I;16") or image.mode == "I":
         # convert("RGB") would clip 16-bit values at 255.
         values = np.asarray(image, dtype=np.int64).clip(0, 65_535)
@@ -67,9 +59,3 @@ def to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", layered.size, "white")
         return Image.alpha_composite(white, layered).convert("RGB")
     return image.convert("RGB")
-
-
-def square(image: Image.Image, size_px: int) -> NDArray[np.uint8]:
-    """Scales the shorter side to `size_px` and keeps the middle, (size_px, size_px, 3)."""
-    fitted = ImageOps.fit(image, (size_px, size_px), method=Image.Resampling.BICUBIC)
-    return np.asarray(fitted, dtype=np.uint8)

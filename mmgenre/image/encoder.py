@@ -2,143 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 
-from mmgenre.config import Settings
+from mmgenre.disk.bundle import Bundle
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import WeightsError
-from mmgenre.image.augmentation import jitter_colours, middle_crops, random_crops
-from mmgenre.image.backbones import (
-    BACKBONES,
-    INT8_NETWORKS,
-    Backbone,
-    ImageNetwork,
-    check_size,
-    headless,
-)
-from mmgenre.image.decoding import ImageInput
-from mmgenre.image.freezing import frozen_stages, rate_factor, stage_of
-from mmgenre.learning.dense import EmbeddingDim, to_embedding
-from mmgenre.learning.optimisation import TrainingConfig
+from mmgenre.image.augmentation import middle_crops, random_crops
+from mmgenre.image.backbones import headless, stage_of
+from mmgenre.image.settings import ImageConfig
+from mmgenre.learning.encoder import to_embedding
 from mmgenre.learning.weights import load_path, load_published
-
-DEFAULT: ImageNetwork = "resnet-50"
-
-
-class ImageConfig(Settings):
-    """`weights`: "imagenet", "none" (from scratch), or a path; then `weights_sha256` is checked.
-
-    Training crops `crop_px` squares at random out of the stored ones and mirrors half of them;
-    prediction takes the middle. Training may also turn them by at most `rotation_deg` either way,
-    scale windows with `min_scale`..1 of the stored area to `crop_px`, and multiply brightness,
-    contrast and saturation by 1 - `colour_jitter`..1 + `colour_jitter`.
-
-    `crop_px` and `input.size_px` follow from the network and need not be set: 224 out of 256, 299
-    out of 342 for Inception, 256 for the small ones. They are then not kept with the settings, so
-    that another network can be set later.
-
-    `freeze`: a list of stages, "none", or "all but the last N stages". The learning rate of a
-    stage is `stage_decay` times that of the next, the last one's is whole. `dropout`: before the
-    classifier; what AlexNet, VGG and Inception have inside (0.5) stays.
-
-    `embedding_precision`: bfloat16 moves embeddings of ResNet-101 by a cosine distance of 1e-5; it
-    pays on processors that multiply matrices of it (AMX, GPUs), and is slower elsewhere. int8 is
-    several times as fast on a CPU; see encoders/quantised.py. It is for runs: single covers of a
-    `GenreTagger` are embedded in float32.
-    """
-
-    network: ImageNetwork = DEFAULT
-    weights: str = "imagenet"
-    weights_sha256: str | None = None
-    freeze: Annotated[tuple[str, ...], Field(strict=False)] | str = "none"
-    stage_decay: float = Field(1.0, gt=0, le=1)
-    crop_px: int = Field(BACKBONES[DEFAULT].crop_px, ge=8)
-    random_crop: bool = True
-    random_flip: bool = True
-    rotation_deg: float = Field(0.0, ge=0, le=180)
-    min_scale: float | None = Field(None, gt=0, le=1)
-    colour_jitter: float = Field(0.0, ge=0, le=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    embedding_dim: EmbeddingDim = 2048
-    embedding_precision: Literal["float32", "bfloat16", "int8"] = "float32"
-    input: ImageInput = ImageInput(size_px=BACKBONES[DEFAULT].stored_px)
-    # The paper's batches of 50 and 90 epochs are in its recipes.
-    training: TrainingConfig = TrainingConfig(learning_rate=1e-4, max_epochs=30)
-
-    @property
-    def backbone(self) -> Backbone:
-        """How the network is built and fed."""
-        return BACKBONES[self.network]
-
-    @property
-    def frozen(self) -> tuple[str, ...]:
-        """Stages that do not learn."""
-        return frozen_stages(self.network, self.freeze)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _network_decides_sizes(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping) or values.get("network", DEFAULT) not in BACKBONES:
-            return values
-        backbone = BACKBONES[values.get("network", DEFAULT)]
-        given = values.get("input", {})
-        if isinstance(given, ImageInput):
-            given = given.model_dump(exclude_unset=True)
-        if isinstance(given, Mapping):
-            given = {"size_px": backbone.stored_px, **given}
-        return {"crop_px": backbone.crop_px, **values, "input": given}
-
-    @model_serializer(mode="wrap")
-    def _without_what_follows(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = plain(self)
-        if self.crop_px == self.backbone.crop_px:
-            values.pop("crop_px", None)
-        if self.input.size_px == self.backbone.stored_px and "input" in values:
-            values["input"].pop("size_px", None)
-        return values
-
-    @model_validator(mode="after")
-    def _fits_the_network(self) -> Self:
-        crop, stored = self.crop_px, self.input.size_px
-        if crop > stored:
-            raise ValueError(
-                f"crop_px {crop}: the stored squares have input.size_px {stored}; "
-                "give a smaller crop or store larger squares"
-            )
-        check_size(self.network, crop, published=self.weights == "imagenet")
-        if self.min_scale is not None and stored > 2 * crop:
-            # Bilinear interpolation looks at four pixels and would skip those between.
-            raise ValueError(
-                f"min_scale {self.min_scale:g}: crop_px {crop} is too small for windows out of "
-                f"{stored} px; store squares of {2 * crop} px at most"
-            )
-        frozen_stages(self.network, self.freeze)  # refuses what is no stage
-        if self.embedding_precision == "int8" and not self.backbone.int8:
-            raise ValueError(
-                f"embedding_precision int8: {self.network} is too slow or too inexact in it; give "
-                f"float32, bfloat16, or one of {', '.join(INT8_NETWORKS)}"
-            )
-        return self
 
 
 class ImageEncoder(nn.Module):
     """RGB bytes (batch, side, side, 3) -> embeddings (batch, embedding_dim).
 
-    Args:
-        config: its settings.
-        whole: the network with its classifier; None: a new one with random weights.
-
-    Attributes:
-        weights_from: name or path and sha256 of the weights it started from; empty: from scratch.
+    `whole`: the network with its classifier; None: a new one with random weights. `weights_from`:
+    name or path and sha256 of the initial weights; empty: from scratch.
     """
 
     mean: Tensor
@@ -149,26 +37,25 @@ class ImageEncoder(nn.Module):
         self.config = config
         self.output_dropout = config.dropout
         self.weights_from: dict[str, str] = {}
-        made = config.backbone
-        # Saved with the weights, so that a loaded encoder scales covers as it was trained to.
-        self.register_buffer("mean", torch.tensor(made.mean).view(3, 1, 1) * 255)
-        self.register_buffer("std", torch.tensor(made.std).view(3, 1, 1) * 255)
-        self.backbone: Any = headless(made, made.build(config.crop_px) if whole is None else whole)
-        self.embedding, self.embedding_dim = to_embedding(made.width, config.embedding_dim)
+        spec = config.backbone
+        # Saved with the weights, so that a loaded encoder scales covers as in its training.
+        self.register_buffer("mean", torch.tensor(spec.mean).view(3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(spec.std).view(3, 1, 1) * 255)
+        self.backbone: Any = headless(spec, spec.build(config.crop_px) if whole is None else whole)
+        self.embedding, self.embedding_dim = to_embedding(spec.width, config.embedding_dim)
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(self.rate_of(name) > 0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Embeds covers."""
         return self.embedding(self.backbone(self.scaled(x)))  # type: ignore[no-any-return]
 
     def scaled(self, x: Tensor) -> Tensor:
-        """What the backbone gets for covers: colours on its scale, (batch, 3, side, side)."""
-        # In memory still channels_last, which convolutions keep.
+        """The backbone's input: standardised colours, (batch, 3, side, side)."""
+        # The memory format stays channels_last, which convolutions keep.
         return (x.permute(0, 3, 1, 2).float() - self.mean) / self.std
 
     def train(self, mode: bool = True) -> Self:
-        """As every network, but for frozen stages: their batch statistics do not move."""
+        """Frozen stages stay in evaluation mode, so that their batch statistics do not change."""
         super().train(mode)
         for name, module in self.backbone.named_modules():
             if stage_of(self.config.network, name) in self.config.frozen:
@@ -176,45 +63,43 @@ class ImageEncoder(nn.Module):
         return self
 
     def rate_of(self, parameter_name: str) -> float:
-        """What the learning rate of a parameter is multiplied by: 0 where it is frozen.
+        """The factor of the learning rate of one of `named_parameters()`; 0: it is frozen.
 
-        1 for the dense layer behind the backbone; for the backbone see `rate_factor`.
-
-        Args:
-            parameter_name: as `named_parameters()` of the encoder has it.
-
-        Raises:
-            ValueError: a name that no parameter of the encoder has.
+        stage_decay ** (number of stages after its own), Howard and Ruder 2018, sec. 3.2; 1 for the
+        dense layer after the backbone. ValueError: no parameter of the encoder has this name.
         """
         if parameter_name.startswith("embedding."):
             return 1.0
-        config, name = self.config, parameter_name.removeprefix("backbone.")
-        return rate_factor(config.network, name, config.frozen, config.stage_decay)
+        network, name = self.config.network, parameter_name.removeprefix("backbone.")
+        stage = stage_of(network, name)
+        if stage is None:
+            raise ValueError(
+                f"{name}: in no stage of {network}; expected a name of `named_parameters()`"
+            )
+        if stage in self.config.frozen:
+            return 0.0
+        stages = [known for known, _ in self.config.backbone.stages]
+        return float(self.config.stage_decay ** (len(stages) - 1 - stages.index(stage)))
 
     def source(self, store: FeatureStore) -> ImageSource:
-        """Crops out of a store of covers."""
         return ImageSource(store, self.config)
 
     def state(self) -> dict[str, Any]:
-        """Plain data from which `ImageEncoder` is made again, weights apart.
-
-        Sizes are written out, so that the encoder keeps them whatever the table will say.
-        """
+        # Sizes are written even if they are defaults: the encoder keeps them if these change.
         sizes = {"crop_px": self.config.crop_px, "input": self.config.input.model_dump()}
         mean, std = ((v.flatten() / 255).tolist() for v in (self.mean, self.std))
-        preprocessing = {"interpolation": "bicubic", "mean": mean, "std": std, **sizes}
         return {
             "config": {**self.config.model_dump(mode="json"), **sizes},
             "weights_from": self.weights_from,
-            "preprocessing": preprocessing,
+            "preprocessing": {"interpolation": "bicubic", "mean": mean, "std": std, **sizes},
         }
 
 
-def make_image_encoder(config: ImageConfig) -> ImageEncoder:
-    """An encoder with the weights that the recipe names.
+def make_image_encoder(config: ImageConfig, *_: object) -> ImageEncoder:
+    """An encoder with the initial weights that its settings name.
 
-    Raises:
-        WeightsError: they cannot be had or do not fit; says what to do.
+    Other encoders are also made from a target's name, a store and the ids of training rows.
+    WeightsError: the weights are unavailable or do not fit; the text says what to do.
     """
     if config.weights == "none":
         return ImageEncoder(config)
@@ -228,10 +113,15 @@ def make_image_encoder(config: ImageConfig) -> ImageEncoder:
             "--set image.weights=none, or give a file with --set image.weights=PATH"
         )
     else:
-        weights_from = load_published(whole, config.backbone.imagenet)
+        weights_from = load_published(whole, config.backbone.published_weights())
     encoder = ImageEncoder(config, whole)
     encoder.weights_from = weights_from
     return encoder
+
+
+def load(bundle: Bundle) -> ImageEncoder:
+    """The encoder that a folder describes, without its weights."""
+    return ImageEncoder(ImageConfig.model_validate(bundle.config["config"]))
 
 
 @dataclass(frozen=True)
@@ -243,20 +133,8 @@ class ImageSource:
 
     def views(self, ids: Sequence[str], rng: np.random.Generator | None) -> NDArray[np.uint8]:
         """Crops, (n, 1, crop_px, crop_px, 3)."""
-        # Row by row: HDF5 picks scattered rows of this size 100 times more slowly in one call.
+        # One read per row: one call for scattered rows of this size is 100 times slower in HDF5.
         images = np.stack([self.store.read(i) for i in ids])  # (n, stored, stored, 3)
         if rng is None:
             return middle_crops(images, self.config.crop_px)[:, None]
-        crops = random_crops(
-            images,
-            self.config.crop_px,
-            rng,
-            anywhere=self.config.random_crop,
-            mirrored=self.config.random_flip,
-            rotation_deg=self.config.rotation_deg,
-            min_scale=self.config.min_scale,
-        )
-        if self.config.colour_jitter:
-            least, most = 1 - self.config.colour_jitter, 1 + self.config.colour_jitter
-            crops = jitter_colours(crops, rng.uniform(least, most, (3, len(crops))))
-        return crops[:, None]
+        return random_crops(images, self.config, rng)[:, None]

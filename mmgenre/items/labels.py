@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +21,7 @@ def ancestors(label: str) -> tuple[str, ...]:
     >>> ancestors("Jazz/Vocal Jazz")
     ('Jazz', 'Jazz/Vocal Jazz')
     """
-    parts = label.split(SEPARATOR)
-    return tuple(SEPARATOR.join(parts[: depth + 1]) for depth in range(len(parts)))
+    return tuple(accumulate(label.split(SEPARATOR), lambda a, b: f"{a}{SEPARATOR}{b}"))
 
 
 def closure(labels: Iterable[str]) -> frozenset[str]:
@@ -30,10 +31,10 @@ def closure(labels: Iterable[str]) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """The genres that a model tells apart.
+    """The genres that a model tells apart, sorted by name.
 
-    An exclusive space has one genre an item: the broadest genre of its first label. Otherwise an
-    item has every label it names and all their ancestors.
+    In an exclusive space an item has one genre: the broadest genre of its first label. Otherwise
+    it has all of its labels and all their ancestors.
     """
 
     names: tuple[str, ...]
@@ -41,47 +42,36 @@ class LabelSpace:
 
     @classmethod
     def of(cls, labels: Iterable[Sequence[str]], *, exclusive: bool) -> LabelSpace:
-        """The space of all labels met, sorted by name.
-
-        Raises:
-            LabelError: an item has no label, or fewer than two genres are left.
-        """
-        rows = list(labels)
-        unlabelled = sum(not row for row in rows)
-        if unlabelled:
-            raise LabelError(f"{unlabelled} of {len(rows)} items have no label")
-        if exclusive:
-            met = {ancestors(row[0])[0] for row in rows}
-        else:
-            met = {name for row in rows for name in closure(row)}
+        """All labels that occur; LabelError: an item has none, or fewer than two genres remain."""
+        counts = Counter(map(tuple, labels))  # a million items have few distinct rows
+        if counts[()]:
+            raise LabelError(f"{counts[()]} of {counts.total()} items have no label")
+        met = {ancestors(row[0])[0] for row in counts} if exclusive else closure(chain(*counts))
         if len(met) < 2:
             raise LabelError(f"a genre task needs two genres or more, got {sorted(met)}")
         return cls(tuple(sorted(met)), exclusive)
 
     def __len__(self) -> int:
-        """The number of genres."""
         return len(self.names)
 
     @property
     def parents(self) -> tuple[str | None, ...]:
         """For each genre the next broader one, None at the top."""
-        return tuple(
-            name.rsplit(SEPARATOR, 1)[0] if SEPARATOR in name else None for name in self.names
-        )
+        return tuple(name.rpartition(SEPARATOR)[0] or None for name in self.names)
 
     def encode(self, labels: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
-        """Label lists -> (n, n_labels) bool, closed under the taxonomy.
-
-        Raises:
-            LabelError: an item has no label or one that is not in the space.
-        """
+        """(n, n_labels) bool, closed under the taxonomy; LabelError: one is missing or unknown."""
         column = {name: j for j, name in enumerate(self.names)}
-        y = np.zeros((len(labels), len(self.names)), dtype=bool)
-        for i, row in enumerate(labels):
+        distinct: dict[tuple[str, ...], int] = {}  # in the order of their first items
+        index = [distinct.setdefault(tuple(row), len(distinct)) for row in labels]
+        y = np.zeros((len(distinct), len(self.names)), dtype=bool)
+        for row, k in distinct.items():
             if not row:
-                raise LabelError(f"item {i} has no label")
+                raise LabelError(f"item {index.index(k)} has no label")
             for name in ancestors(row[0])[:1] if self.exclusive else sorted(closure(row)):
                 if name not in column:
-                    raise LabelError(f"item {i}: unknown label {name!r}; known: {len(self)} genres")
-                y[i, column[name]] = True
-        return y
+                    raise LabelError(
+                        f"item {index.index(k)}: unknown label {name!r}; known: {len(self)} genres"
+                    )
+                y[k, column[name]] = True
+        return y[index]

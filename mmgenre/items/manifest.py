@@ -1,59 +1,47 @@
-"""A manifest: which items there are, their labels, and which media belong to each."""
+"""A manifest: which items there are, their labels, and which media belong to each.
+
+A manifest may have a million rows. Distinct cells are checked and parsed once each, and a fault is
+looked for row by row only where a check of a whole column has failed.
+"""
 
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
 import os
+import re
+from array import array
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, cached_property, partial
+from itertools import compress, islice
+from operator import itemgetter, le
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mmgenre.disk.files import replacing
 from mmgenre.errors import ManifestError
+from mmgenre.items.labels import SEPARATOR
+from mmgenre.items.modalities import MODALITIES, Modality
 
-Modality = Literal["audio", "text", "image"]
 Split = Literal["train", "val", "test"]
-MODALITIES: tuple[Modality, ...] = get_args(Modality)
 SPLITS: tuple[Split, ...] = get_args(Split)
-SHORT: Mapping[str, Modality] = {m[0]: m for m in MODALITIES}  # a, t, i
-
-COLUMNS = ("id", "artist", "album", "split", "labels", "audio", "image", "text_file", "text")
 LIST_SEPARATOR = ";"
 TRACK_SEPARATOR = "#"  # the second track of item X is X#1
+CHUNK_ROWS = 256  # few enough lists at a time that the garbage collector has nothing to do
 
-
-def parse_modalities(text: str) -> tuple[Modality, ...]:
-    """`a,t,i` or `audio,image` -> names, in the fixed order audio, text, image.
-
-    >>> parse_modalities("i,a")
-    ('audio', 'image')
-
-    Raises:
-        ValueError: a name is unknown or appears twice, or there is none.
-    """
-    wanted = [part.strip().lower() for part in text.split(",") if part.strip()]
-    names = [SHORT.get(part, part) for part in wanted]
-    unknown = [name for name in names if name not in MODALITIES]
-    if unknown or not names or len(set(names)) < len(names):
-        raise ValueError(
-            f"modalities {text!r}: give each of a (audio), t (text), i (image) at most once, "
-            "separated by commas, for instance a,t,i"
-        )
-    return tuple(m for m in MODALITIES if m in names)
-
-
-def short_name(name: str) -> str:
-    """`a` for audio, `t` for text, `i` for image; another input's name stays.
-
-    >>> short_name("audio"), short_name("clap")
-    ('a', 'clap')
-    """
-    return name[0] if name in MODALITIES else name
+Media = tuple[Path | str, ...]
+Faults = list[tuple[int, str]]  # (row, what is wrong with it)
+Cell = TypeVar("Cell", bound=Hashable)
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
@@ -69,267 +57,410 @@ class Item:
     album: str = ""
     split: Split | None = None
     labels: tuple[str, ...] = ()
-    media: Mapping[Modality, tuple[Path | str, ...]] = field(default_factory=dict)
+    media: Mapping[Modality, Media] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def tracks(self) -> tuple[str, ...]:
-        """The row ids of the item's audio: `ID#0`, `ID#1`, ..."""
-        return tuple(f"{self.id}{TRACK_SEPARATOR}{k}" for k in range(len(self.media["audio"])))
+
+@dataclass(frozen=True)
+class Columns:
+    """The rows of a manifest in the order of their ids; each list has one entry per item."""
+
+    ids: list[str]
+    artists: list[str]
+    albums: list[str]
+    splits: list[Split | None]
+    labels: list[tuple[str, ...]]
+    # A cell of the CSV, file names relative to `folder` joined by `;`, or the media of an `Item`.
+    files: Mapping[Modality, Sequence[str | Media]]
+    texts: Mapping[Modality, Sequence[str]]  # the inline texts of a CSV
+    extra: Mapping[str, Sequence[str | None]]  # None: the item has no such name
+    folder: Path = Path()
+
+    def having(self, modality: Modality) -> NDArray[np.bool_]:
+        """Which items have a modality, (n,)."""
+        found = np.zeros(len(self.ids), dtype=bool)
+        for columns in (self.files, self.texts):
+            if modality in columns:
+                found |= np.fromiter(map(bool, columns[modality]), bool, len(found))
+        return found
+
+    def media(self, modality: Modality, row: int) -> Media:
+        """The files of an item, then its inline text; () if it lacks the modality."""
+        files = self.files[modality][row] if modality in self.files else ()
+        text = self.texts[modality][row] if modality in self.texts else ""
+        if isinstance(files, str):
+            files = tuple(self.folder / name for name in _split_list(files))
+        return (*files, text) if text else files
 
 
 class Manifest:
-    """Items, sorted by id, no id twice."""
+    """Items, sorted by id, no id twice; kept as columns, an `Item` is made when asked for."""
 
-    def __init__(self, items: Iterable[Item], *, where: str = "manifest") -> None:
-        self.items: tuple[Item, ...] = tuple(sorted(items, key=lambda item: item.id))
+    def __init__(self, items: Iterable[Item] | Columns, *, where: str = "manifest") -> None:
+        self.columns = items if isinstance(items, Columns) else _columns_of(items, where)
         self.where = where
-        twice = [i for i, n in Counter(item.id for item in self.items).items() if n > 1]
-        if twice:
-            raise ManifestError(where, [f"id {i!r} appears more than once" for i in twice])
-        self._by_id = {item.id: item for item in self.items}
-
-    def __len__(self) -> int:
-        """The number of items."""
-        return len(self.items)
-
-    def __iter__(self) -> Iterator[Item]:
-        """Iterates over the items in the order of their ids."""
-        return iter(self.items)
-
-    def __getitem__(self, item_id: str) -> Item:
-        """The item of that id."""
-        return self._by_id[item_id]
-
-    def __contains__(self, item_id: str) -> bool:
-        """Whether there is an item of that id."""
-        return item_id in self._by_id
-
-    def ids(self, split: Split | None = None, having: Sequence[Modality] = ()) -> tuple[str, ...]:
-        """Ids of the items in a split (None: all) that have every modality of `having`."""
-        return tuple(
-            item.id
-            for item in self.items
-            if (split is None or item.split == split) and all(m in item.media for m in having)
-        )
-
-    def with_splits(self, splits: Mapping[str, Split]) -> Manifest:
-        """The same items in other splits.
-
-        Raises:
-            ManifestError: an item is given no split, or a split is given to no item.
-        """
-        faults = [f"id {i!r} is given no split" for i in self._by_id if i not in splits]
-        faults += [f"a split is given to {i!r}, which is no item" for i in splits if i not in self]
-        if faults:
-            raise ManifestError(self.where, faults)
-        return Manifest(
-            (replace(item, split=splits[item.id]) for item in self.items), where=self.where
-        )
+        self._ids: dict[tuple[Split | None, tuple[Modality, ...]], tuple[str, ...]] = {}
 
     @property
+    def items(self) -> tuple[Item, ...]:
+        """All items in the order of their ids."""
+        return tuple(self)
+
+    def __len__(self) -> int:
+        return len(self.columns.ids)
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self._item, range(len(self)))
+
+    def __getitem__(self, item_id: str) -> Item:
+        if item_id not in self:
+            raise KeyError(item_id)
+        return self._item(bisect_left(self.columns.ids, item_id))
+
+    def __contains__(self, item_id: str) -> bool:
+        row = bisect_left(self.columns.ids, item_id)
+        return self.columns.ids[row : row + 1] == [item_id]
+
+    def _item(self, row: int) -> Item:
+        c = self.columns
+        media = {m: found for m in c.files if (found := c.media(m, row))}
+        extra = {name: cell for name in c.extra if (cell := c.extra[name][row]) is not None}
+        own = (c.ids[row], c.artists[row], c.albums[row], c.splits[row], c.labels[row])
+        return Item(*own, media, extra)
+
+    def ids(self, split: Split | None = None, having: Iterable[Modality] = ()) -> tuple[str, ...]:
+        """Ids of the items in a split (None: all) that have every modality of `having`."""
+        key = (split, tuple(having))
+        if key not in self._ids:
+            self._ids[key] = tuple(compress(self.columns.ids, self._selected(*key)))
+        return self._ids[key]
+
+    def labels(self, split: Split | None = None) -> tuple[tuple[str, ...], ...]:
+        """The labels of each item in a split (None: all), in the order of `ids(split)`."""
+        return tuple(compress(self.columns.labels, self._selected(split)))
+
+    def count(self, split: Split | None = None, having: Iterable[Modality] = ()) -> int:
+        """The number of `ids(split, having)`."""
+        return int(self._selected(split, having).sum())
+
+    def _selected(self, split: Split | None, having: Iterable[Modality] = ()) -> NDArray[np.bool_]:
+        selected = np.ones(len(self), dtype=bool)
+        if split is not None:
+            selected = np.fromiter((s == split for s in self.columns.splits), bool, len(self))
+        for modality in having:
+            selected &= self.columns.having(modality)
+        return selected
+
+    def rows(self, modality: Modality) -> Iterator[tuple[str, Media]]:
+        """Row ids and their media, in the order of ids.
+
+        Audio has one row per track, `ID#0`, `ID#1`, ...; another medium one per item that has it.
+        """
+        for row in np.flatnonzero(self.columns.having(modality)).tolist():
+            item_id, media = self.columns.ids[row], self.columns.media(modality, row)
+            if MODALITIES[modality].medium != "audio":
+                yield item_id, media
+            else:
+                for k, file in enumerate(media):
+                    yield f"{item_id}{TRACK_SEPARATOR}{k}", (file,)
+
+    @cached_property
+    def splits(self) -> Mapping[str, Split | None]:
+        """{id: split}; None for an item without one."""
+        return dict(zip(self.columns.ids, self.columns.splits, strict=True))
+
+    def with_splits(self, splits: Mapping[str, Split]) -> Manifest:
+        """The same items in other splits; ManifestError unless exactly the items are given one."""
+        ids = self.columns.ids
+        faults = [f"id {i!r} is given no split" for i in ids if i not in splits]
+        others = (i for i in splits if i not in self.splits)
+        faults += [f"a split is given to {i!r}, which is no item" for i in others]
+        if faults:
+            raise ManifestError(self.where, faults)
+        return Manifest(replace(self.columns, splits=[splits[i] for i in ids]), where=self.where)
+
+    @cached_property
+    def task_digest(self) -> str:
+        """Hash of ids, splits and labels: what every trained artefact depends on."""
+        c = self.columns
+        content = json.dumps([c.ids, c.splits, c.labels], separators=(",", ":"))
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    @cached_property
     def sha256(self) -> str:
         """Hash of everything but where the files lie: ids, splits, labels, artists, media names."""
         digest = hashlib.sha256()
-        for item in self.items:
-            media = {m: [f.name for f in _files(item, m)] for m in sorted(item.media)}
-            text = _inline_text(item)
-            row = [item.id, item.artist, item.album, item.split, item.labels, media, text]
+        for item in self:
+            media = sorted(item.media.items())
+            names = {m: [f.name for f in files if isinstance(f, Path)] for m, files in media}
+            row: list[Any] = [item.id, item.artist, item.album, item.split, item.labels, names]
+            texts = {m: text for m, files in item.media.items() if (text := _inline_text(files))}
+            row += [texts.pop("text", ""), *([texts] if texts else [])]
             digest.update(json.dumps(row, ensure_ascii=True).encode() + b"\n")
         return digest.hexdigest()
 
     def info(self) -> dict[str, int | dict[str, int]]:
         """Counts of items, artists, splits, modalities, and items of each label."""
-        labels = Counter(label for item in self.items for label in item.labels)
+        labels = Counter(name for row in self.columns.labels for name in dict.fromkeys(row))
         return {
             "items": len(self),
-            "artists": len({item.artist for item in self.items if item.artist}),
-            "splits": dict(Counter(item.split or "none" for item in self.items)),
-            "modalities": {m: len(self.ids(having=[m])) for m in MODALITIES},
+            "artists": len(set(self.columns.artists) - {""}),
+            "splits": dict(Counter(split or "none" for split in self.columns.splits)),
+            "modalities": {m: self.count(having=[m]) for m in MODALITIES},
             "labels": dict(labels.most_common()),
         }
 
     @classmethod
     def read(cls, path: Path | str) -> Manifest:
-        """Reads a CSV with the columns of `COLUMNS`; only `id` must be there, others are kept.
+        """Reads a CSV file; only the column `id` is required, unknown columns are kept.
 
-        Raises:
-            ManifestError: lists every fault of the file with its line.
+        The ManifestError of a faulty file lists every fault with its line.
         """
         path = Path(path)
         try:
-            # Bytes: reading as text would turn the line ends inside quoted reviews into others.
-            text = path.read_bytes().decode("utf-8-sig")
-        except FileNotFoundError:
-            raise ManifestError(str(path), ["no such file"]) from None
-        except IsADirectoryError:
-            raise ManifestError(str(path), ["a folder, not a CSV file"]) from None
-        except OSError as error:
-            raise ManifestError(str(path), [f"cannot be read: {error.strerror}"]) from None
+            try:
+                return cls(_read(path), where=str(path))
+            except (ManifestError, UnicodeDecodeError):
+                path.read_bytes().decode("utf-8-sig")  # its error counts from the file's beginning
+                raise
         except UnicodeDecodeError as error:
-            raise ManifestError(str(path), [f"not UTF-8: {error}; save it as UTF-8"]) from None
-        # Inline reviews pass csv's default limit of 128 KiB a field.
-        csv.field_size_limit(max(csv.field_size_limit(), 1 << 24))
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        items: list[Item] = []
-        faults: list[str] = []
-        lines: dict[str, int] = {}
-        line = 1  # where the row begins: a quoted review may go on for many
-        try:
-            header = next(reader, [])
-            faults += _header_faults(header)
-            line = reader.line_num + 1
-            for cells in reader if not faults else ():
-                if cells:
-                    item, wrong = _parse_row(header, cells, path.parent)
-                    if item.id in lines and item.id:
-                        wrong.append(f"id {item.id!r} stands in line {lines[item.id]} already")
-                    lines.setdefault(item.id, line)
-                    faults += [f"line {line}: {fault}" for fault in wrong]
-                    items.append(item)
-                line = reader.line_num + 1
-        except csv.Error as error:
-            faults.append(f"line {line}: {error}")
-        if not faults and not items:
-            faults.append("no items below the header")
-        if faults:
-            raise ManifestError(str(path), faults)
-        return cls(items, where=str(path))
+            fault = f"not UTF-8: {error}; save it as UTF-8"
+        except OSError as error:
+            known = {errno.ENOENT: "no such file", errno.EISDIR: "a folder, not a CSV file"}
+            fault = known.get(error.errno or 0, f"cannot be read: {error.strerror}")
+        raise ManifestError(str(path), [fault])
 
     def write(self, path: Path | str) -> Path:
         """Writes the CSV, whole or not at all; media paths become relative to its folder.
 
-        Several inline texts of an item become one, an empty line between them. A file that holds
-        just that already stays as it is.
-
-        Raises:
-            ManifestError: an item holds what a CSV cell cannot, as a `;` in a file name.
+        Several inline texts of an item become one, an empty line between them. A file that already
+        has this content stays as it is. ManifestError if an item holds what a CSV cell cannot, such
+        as a `;` in a file name.
         """
         path = Path(path)
-        folder = path.parent.resolve()
-        rows = [_format_row(item, folder) for item in self.items]
-        faults = [fault for _, wrong in rows for fault in wrong]
-        if faults:
-            raise ManifestError(str(path), faults)
-        extra = sorted({name for item in self.items for name in item.extra})
-        # The csv module writes a carriage return unquoted, and reads it as the end of the row.
-        returns = any("\r" in cell for row, _ in rows for cell in row.values())
-        quoting: Literal[0, 1] = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
-        text = io.StringIO()
-        writer = csv.DictWriter(text, [*COLUMNS, *extra], lineterminator="\n", quoting=quoting)
-        writer.writeheader()
-        writer.writerows(row for row, _ in rows)
-        content = text.getvalue().encode()
+        content = _to_csv(self.columns, path)
         if not (path.is_file() and path.read_bytes() == content):
             with replacing(path) as temporary:  # cut short, it would read as a smaller manifest
                 temporary.write_bytes(content)
         return path
 
 
-def _header_faults(header: Sequence[str]) -> list[str]:
-    if "id" not in header:
-        return [f"line 1: no column 'id'; columns are {', '.join(COLUMNS)}; got {list(header)}"]
-    return [f"line 1: column {name!r} twice" for name, n in Counter(header).items() if n > 1]
+def column_names() -> tuple[str, ...]:
+    """The columns of a manifest: files of audio and images, then files and texts of text.
+
+    >>> column_names()
+    ('id', 'artist', 'album', 'split', 'labels', 'audio', 'image', 'text_file', 'text')
+    """
+    ordered = sorted(MODALITIES.values(), key=lambda info: info.medium == "text")
+    media = [name for m in ordered for name in (m.files_column, m.text_column) if name]
+    return ("id", "artist", "album", "split", "labels", *media)
 
 
-def _split_list(cell: str, column: str, faults: list[str]) -> tuple[str, ...]:
-    """`a; b` -> ("a", "b"); an empty cell is an empty list, an empty entry is a fault."""
-    if not cell.strip():
-        return ()
-    parts = tuple(part.strip() for part in cell.split(LIST_SEPARATOR))
-    if "" in parts:
-        faults.append(f"{column}: empty entry in {cell!r}")
+def _inline_text(media: Media) -> str:
+    """The texts among media that are not files, an empty line between them."""
+    return "\n\n".join(text for text in media if isinstance(text, str))
+
+
+def _split_list(cell: str) -> tuple[str, ...]:
+    """`a; b` -> ("a", "b"); an empty cell is an empty list."""
+    return tuple(part.strip() for part in cell.split(LIST_SEPARATOR)) if cell.strip() else ()
+
+
+def _columns_of(items: Iterable[Item], where: str) -> Columns:
+    rows = sorted(items, key=lambda item: item.id)
+    ids = [item.id for item in rows]
+    faults = [f"id {i!r} appears more than once" for i, n in Counter(ids).items() if n > 1]
+    unknown = [(item.id, m) for item in rows for m in item.media if m not in MODALITIES]
+    known = ", ".join(MODALITIES)
+    faults += [f"id {i!r}: {m!r} is no modality; those are {known}" for i, m in unknown]
+    if faults:
+        raise ManifestError(where, faults)
+    names = {name for item in rows for name in item.extra}
+    return Columns(
+        ids,
+        [item.artist for item in rows],
+        [item.album for item in rows],
+        [item.split for item in rows],
+        [item.labels for item in rows],
+        {m: [item.media.get(m, ()) for item in rows] for m in MODALITIES},
+        {},
+        {name: [item.extra.get(name) for item in rows] for name in sorted(names)},
+    )
+
+
+def _read(path: Path) -> Columns:
+    lines = array("q")  # where each row begins: a quoted text may have many lines
+    faults: Faults = []  # by line here
+    rows = _rows(path, lines, faults)
+    header = next(rows, [])
+    if faults or "id" not in header:
+        known = ", ".join(column_names())
+        faults = faults or [(1, f"no column 'id'; columns are {known}; got {header}")]
+    elif len(set(header)) < len(header):
+        faults = [(1, f"column {name!r} twice") for name, n in Counter(header).items() if n > 1]
+    if faults:
+        raise ManifestError(str(path), [f"line {line}: {fault}" for line, fault in faults])
+    cells: dict[str, list[str]] = {name: [] for name in header}
+    # Artists, splits, labels and the like repeat: equal cells share one string.
+    unshared = {"id", *(info.text_column for info in MODALITIES.values())}
+    pool: dict[str, str] = {}
+    while chunk := list(islice(rows, CHUNK_ROWS)):
+        for name, new in zip(header, zip(*chunk, strict=True), strict=True):
+            cells[name].extend(new if name in unshared else map(pool.setdefault, new, new))
+    malformed = {line for line, _ in faults}
+
+    ids = list(map(str.strip, cells["id"]))
+    if not all(map(le, ids, islice(ids, 1, None))):
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        ids, lines = [ids[k] for k in order], array("q", (lines[k] for k in order))
+        cells = {name: [column[k] for k in order] for name, column in cells.items()}
+    columns, found = _parse(ids, cells, path.parent)
+    again = "id {!r} stands in line {} already".format
+    twice = ((row, i) for row, i in enumerate(ids) if row and i and i == ids[row - 1])
+    found += [(row, again(i, lines[bisect_left(ids, i)])) for row, i in twice]
+    faults += [(lines[row], fault) for row, fault in found if lines[row] not in malformed]
+    if faults or not ids:
+        worded = [f"line {line}: {fault}" for line, fault in sorted(faults, key=itemgetter(0))]
+        raise ManifestError(str(path), worded or ["no items below the header"])
+    return columns
+
+
+def _rows(path: Path, lines: array[int], faults: Faults) -> Iterator[list[str]]:
+    """The header, then all rows but blank ones; malformed ones are faults, and have empty cells."""
+    # Inline reviews pass csv's default limit of 128 KiB a field.
+    csv.field_size_limit(max(csv.field_size_limit(), 1 << 24))
+    # With newline="" the line ends inside quoted reviews stay as they are.
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        line = 1
+        try:
+            yield (header := next(reader, []))
+            line = reader.line_num + 1
+            for row in reader:
+                if row:
+                    lines.append(line)
+                    if len(row) != len(header):
+                        found = f"{len(row)} fields, but the header has {len(header)}"
+                        faults.append((line, f"{found}; is a comma unquoted?"))
+                        row = [""] * len(header)
+                    yield row
+                line = reader.line_num + 1
+        except csv.Error as error:
+            faults.append((line, str(error)))
+
+
+def _parse(ids: list[str], cells: dict[str, list[str]], folder: Path) -> tuple[Columns, Faults]:
+    blank = [""] * len(ids)
+    given = {name: cells.pop(name, blank) for name in column_names()}  # the rest is extra
+    artists, albums, splits = (list(map(str.strip, given[n])) for n in ("artist", "album", "split"))
+    faults = _faulty_ids(ids)
+    no_split = "split {!r}: must be train, val, test or empty".format
+    faults += _faults(splits, lambda split: [] if split in ("", *SPLITS) else [no_split(split)])
+    faults += _faults(given["labels"], _labels_faults)
+    files, texts = {}, {}
+    for name, info in MODALITIES.items():
+        check = partial(_list_faults, info.files_column, info.medium == "image")
+        faults += _faults(given[info.files_column], check)
+        files[name] = list(map(str.strip, given[info.files_column]))
+        if info.text_column:
+            texts[name] = ["" if cell.isspace() else cell for cell in given[info.text_column]]
+    drawn = [cast(Split | None, split or None) for split in splits]
+    labels = _each(given["labels"], _split_list)
+    return Columns(ids, artists, albums, drawn, labels, files, texts, cells, folder), faults
+
+
+def _each(cells: Sequence[Cell], parse: Callable[[Cell], Parsed]) -> list[Parsed]:
+    """Parses each distinct cell once."""
+    parsed = {cell: parse(cell) for cell in set(cells)}
+    return [parsed[cell] for cell in cells]
+
+
+def _faults(cells: Sequence[Cell], check: Callable[[Cell], Sequence[str]]) -> Faults:
+    """Checks each distinct cell once; goes through the rows only if one has faults."""
+    wrong = {cell: faults for cell in set(cells) if (faults := check(cell))}
+    rows = enumerate(cells) if wrong else ()
+    return [(row, fault) for row, cell in rows for fault in wrong.get(cell, ())]
+
+
+def _faulty_ids(ids: list[str]) -> Faults:
+    # The store's fixed-width ids would lose trailing NULs; other control characters mislead.
+    is_sound = re.compile(rf"(?!\s)[^\x00-\x1f{TRACK_SEPARATOR}]+(?<!\s)").fullmatch
+    rule = "'#', spaces around it, line breaks and control characters are not allowed"
+    wrong = ((row, i) for row, i in enumerate(ids) if not is_sound(i))
+    return [(row, f"id {i!r}: {rule}" if i else "empty id") for row, i in wrong]
+
+
+def _list_faults(column: str, is_cover: bool, cell: str) -> list[str]:
+    if LIST_SEPARATOR not in cell:
+        return []
+    parts = _split_list(cell)
+    faults = [f"{column}: empty entry in {cell!r}"] if "" in parts else []
     if len(set(parts)) < len(parts):
         faults.append(f"{column}: an entry appears twice in {cell!r}")
-    return parts
+    if is_cover:
+        faults.append(f"{column}: one cover an item, got several")
+    return faults
 
 
-def _id_faults(item_id: str) -> list[str]:
-    if not item_id:
-        return ["empty id"]
-    # The store's fixed-width ids would lose trailing NULs; other control characters mislead.
-    if TRACK_SEPARATOR in item_id or item_id != item_id.strip() or any(c < " " for c in item_id):
-        return [
-            f"id {item_id!r}: '#', spaces around it, line breaks and control characters "
-            "are not allowed"
-        ]
-    return []
+def _labels_faults(cell: str) -> list[str]:
+    return _list_faults("labels", False, cell) + [
+        f"labels: {label!r} has an empty part or spaces around '/'; a path reads Jazz/Vocal Jazz"
+        for label in _split_list(cell)
+        if any(not part or part != part.strip() for part in label.split(SEPARATOR))
+    ]
 
 
-def _parse_row(header: Sequence[str], cells: Sequence[str], folder: Path) -> tuple[Item, list[str]]:
-    faults: list[str] = []
-    if len(cells) != len(header):
-        return Item(""), [
-            f"{len(cells)} fields, but the header has {len(header)}; is a comma unquoted?"
-        ]
-    row = dict(zip(header, cells, strict=True))
-    item_id = row["id"].strip()
-    faults += _id_faults(item_id)
-    split = row.get("split", "").strip()
-    if split and split not in SPLITS:
-        faults.append(f"split {split!r}: must be train, val, test or empty")
-    labels = _split_list(row.get("labels", ""), "labels", faults)
-    for label in labels:
-        if any(not part or part != part.strip() for part in label.split("/")):
-            faults.append(
-                f"labels: {label!r} has an empty part or spaces around '/'; "
-                "a path reads Jazz/Vocal Jazz"
-            )
-    media: dict[Modality, tuple[Path | str, ...]] = {}
-    columns: dict[str, Modality] = {"audio": "audio", "text_file": "text", "image": "image"}
-    for column, modality in columns.items():
-        files = _split_list(row.get(column, ""), column, faults)
-        if files:
-            media[modality] = tuple(folder / name for name in files)
-    if len(media.get("image", ())) > 1:
-        faults.append("image: one cover an item, got several")
-    if row.get("text", "").strip():
-        media["text"] = (*media.get("text", ()), row["text"])
-    extra = {name: cell for name, cell in row.items() if name not in COLUMNS}
-    artist, album = row.get("artist", "").strip(), row.get("album", "").strip()
-    return Item(item_id, artist, album, cast(Split, split) or None, labels, media, extra), faults
+def _to_csv(columns: Columns, path: Path) -> bytes:
+    """The content of the CSV file `path`."""
+    ids, folder = columns.ids, path.parent.resolve()
+    header = [*column_names(), *sorted(columns.extra)]
+    faults = _faulty_ids(ids)
+    for name in columns.extra.keys() & set(column_names()):
+        given = [row for row, cell in enumerate(columns.extra[name]) if cell is not None]
+        faults += [(row, f"extra column {name!r} is one of ours") for row in given]
+    faults += _faults(columns.labels, partial(_entry_faults, "labels"))
+    table: dict[str, Sequence[str | None]] = {**columns.extra, "id": ids, "split": columns.splits}
+    table |= {"artist": columns.artists, "album": columns.albums}
+    table["labels"] = _each(columns.labels, LIST_SEPARATOR.join)
 
-
-def _files(item: Item, modality: Modality) -> list[Path]:
-    return [f for f in item.media.get(modality, ()) if isinstance(f, Path)]
-
-
-def _inline_text(item: Item) -> str:
-    return "\n\n".join(t for t in item.media.get("text", ()) if isinstance(t, str))
-
-
-def _join_list(entries: Sequence[str], column: str, faults: list[str]) -> str:
-    """The inverse of `_split_list`; what it would read otherwise is a fault."""
-    for entry in entries:
-        if not entry or LIST_SEPARATOR in entry or entry != entry.strip():
-            faults.append(
-                f"{column}: {entry!r} cannot stand in a list: it is empty, holds "
-                f"{LIST_SEPARATOR!r}, or begins or ends with a space"
-            )
-    return LIST_SEPARATOR.join(entries)
-
-
-def _format_row(item: Item, folder: Path) -> tuple[dict[str, str], list[str]]:
-    faults = _id_faults(item.id)
-    faults += [f"extra column {name!r} is one of ours" for name in item.extra if name in COLUMNS]
-
-    def files(column: str, modality: Modality) -> str:
+    @cache
+    def prefix(parent: Path) -> str:
         # Resolved, since `..` behind a link (runs/ on another disk) leads elsewhere; the file's
         # own name stays, whatever it links to.
-        paths = (f.parent.resolve() / f.name for f in _files(item, modality))
-        relative = [Path(os.path.relpath(path, folder)).as_posix() for path in paths]
-        return _join_list(relative, column, faults)
+        relative = Path(os.path.relpath(parent.resolve(), folder)).as_posix()
+        return "" if relative == "." else f"{relative}/"
 
-    row = {
-        "id": item.id,
-        "artist": item.artist,
-        "album": item.album,
-        "split": item.split or "",
-        "labels": _join_list(item.labels, "labels", faults),
-        "audio": files("audio", "audio"),
-        "image": files("image", "image"),
-        "text_file": files("text_file", "text"),
-        "text": _inline_text(item),
-        **item.extra,
-    }
-    return row, [f"id {item.id!r}: {fault}" for fault in faults]
+    for info in MODALITIES.values():
+        files = [""] * len(ids)
+        texts = list(columns.texts.get(info.name, files))
+        for row, has_files in enumerate(columns.files.get(info.name, ())):
+            if has_files:
+                media = columns.media(info.name, row)
+                names = tuple(prefix(f.parent) + f.name for f in media if isinstance(f, Path))
+                faults += [(row, fault) for fault in _entry_faults(info.files_column, names)]
+                files[row], texts[row] = LIST_SEPARATOR.join(names), _inline_text(media)
+        table[info.files_column] = files
+        if info.text_column:
+            table[info.text_column] = texts
+    if faults:
+        by_row = sorted(faults, key=itemgetter(0))
+        raise ManifestError(str(path), [f"id {ids[row]!r}: {fault}" for row, fault in by_row])
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
+        with io.StringIO() as file:
+            writer = csv.writer(file, lineterminator="\n", quoting=quoting)
+            writer.writerow(header)
+            writer.writerows(zip(*(table[name] for name in header), strict=True))
+            text = file.getvalue()
+        if "\r" not in text:  # csv writes it unquoted, and reads it as the end of the row
+            break
+    return text.encode()
+
+
+def _entry_faults(column: str, entries: Sequence[str]) -> list[str]:
+    """Faults of the entries of a list that would be read otherwise than they were written."""
+    return [
+        f"{column}: {entry!r} cannot stand in a list: it is empty, holds "
+        f"{LIST_SEPARATOR!r}, or begins or ends with a space"
+        for entry in entries
+        if not entry or LIST_SEPARATOR in entry or entry != entry.strip()
+    ]

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from unicodedata import category, combining, normalize
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.errors import SplitError
 from mmgenre.items.labels import closure
-from mmgenre.items.manifest import MODALITIES, SPLITS, Item, Manifest, Split
+from mmgenre.items.manifest import SPLITS, Manifest, Split
+from mmgenre.items.modalities import MODALITIES
 
 RATIOS: Mapping[str, tuple[float, float, float]] = {
     "single": (0.70, 0.15, 0.15),  # Oramas 2018, sec. 6.1
     "multi": (0.80, 0.10, 0.10),  # sec. 5.1
 }
-
-
 MAX_DRAFTS = 16
 
 
 @dataclass(frozen=True)
 class Leak:
-    """Something that stands in two splits or more."""
+    """Something that is in two splits or more."""
 
     kind: str
     value: str
@@ -37,46 +37,48 @@ class Leak:
 
 
 def fold(name: str) -> str:
-    """A name as compared: no difference of case, accents, width, spaces, invisible characters.
+    """A name for comparison, without case, accents, width, extra spaces, invisible characters.
 
     >>> fold("  Beyoncé ") == fold("BEYONCE")
     True
     """
-    decomposed = unicodedata.normalize("NFKD", name.casefold())
-    letters = "".join(
-        c for c in decomposed if not unicodedata.combining(c) and unicodedata.category(c) != "Cf"
-    )
+    decomposed = normalize("NFKD", name.casefold())
+    letters = (c for c in decomposed if not combining(c) and category(c) != "Cf")
     # Turkish: SILA is the upper case of both Sıla and Sila.
-    plain = unicodedata.normalize("NFKC", letters).casefold().replace("ı", "i")
+    plain = normalize("NFKC", "".join(letters)).casefold().replace("ı", "i")
     return " ".join(plain.split())
 
 
-def group_keys(item: Item) -> list[tuple[str, str]]:
-    """What may not stand in two splits: the artist, and the artist's album of that name.
+def group_keys(manifest: Manifest) -> Iterator[list[tuple[str, str]]]:
+    """For each item what may not be in two splits: the artist, and the artist's album of that name.
 
     An album without an artist is compared by its name alone; an unknown name is no key.
     """
-    artist, album = fold(item.artist), fold(item.album)
-    keys = [("artist", artist)] if artist else []
-    return [*keys, ("album", f"{artist} / {album}" if artist else album)] if album else keys
+    c = manifest.columns
+    folded = {name: fold(name) for name in {*c.artists, *c.albums}}
+    for artist, album in zip(map(folded.get, c.artists), map(folded.get, c.albums), strict=True):
+        of_artist = f"{artist} / {album}" if artist and album else album
+        yield [(kind, v) for kind, v in (("artist", artist), ("album", of_artist)) if v]
 
 
 def find_leaks(manifest: Manifest) -> list[Leak]:
-    """Artists and albums that stand in two splits or more, sorted."""
-    places: dict[tuple[str, str], list[Item]] = {}
-    for item in manifest:
-        for key in group_keys(item):
-            places.setdefault(key, []).append(item)
-    return leaks_among(places)
+    """Artists and albums that are in two splits or more, sorted."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for item_id, keys in zip(manifest.columns.ids, group_keys(manifest), strict=True):
+        for key in keys:
+            places.setdefault(key, []).append(item_id)
+    return leaks_among(places, manifest.splits)
 
 
-def leaks_among(places: Mapping[tuple[str, str], Sequence[Item]]) -> list[Leak]:
-    """Keeps of {(kind, value): items} what reaches over more than one split."""
+def leaks_among(
+    places: Mapping[tuple[str, str], Sequence[str]], splits: Mapping[str, Split | None]
+) -> list[Leak]:
+    """Those of {(kind, value): item ids} that are in more than one split."""
     leaks = []
-    for (kind, value), items in sorted(places.items()):
-        splits = tuple(s for s in SPLITS if any(item.split == s for item in items))
-        if len(splits) > 1:
-            leaks.append(Leak(kind, value, splits, tuple(item.id for item in items)))
+    for (kind, value), ids in sorted(places.items()):
+        found = {splits[item_id] for item_id in ids}
+        if len(found - {None}) > 1:
+            leaks.append(Leak(kind, value, tuple(s for s in SPLITS if s in found), tuple(ids)))
     return leaks
 
 
@@ -85,29 +87,27 @@ def make_splits(
 ) -> dict[str, Split]:
     """Draws train, validation and test: id -> split.
 
-    Items that share an artist or an album form a group, and a group goes whole. Groups are placed
+    Items that share an artist or an album form a group, which is never divided. Groups are placed
     one by one, large ones first in an order drawn from `seed`, each where it brings the counts of
     its labels, modalities and items nearest to the ratios (chi-square distance); the last groups
-    go to splits that are still empty. Of several such drafts the nearest is kept; small manifests,
-    where luck counts, get more of them.
-
-    Raises:
-        SplitError: the ratios are not three positive shares of 1, or there are not three groups.
+    go to splits that are still empty. Of several such drafts the nearest is kept; there are more
+    of them for small manifests, where chance matters more. SplitError if the ratios are not three
+    positive shares of 1, or if there are not three groups.
     """
     if len(ratios) != 3 or not (min(ratios) > 0 and abs(sum(ratios) - 1) <= 1e-6):
         raise SplitError(f"split ratios {ratios}: three positive numbers that add up to 1")
-    groups = _groups(manifest)
-    if len(groups) < len(SPLITS):
+    n_groups, group = _groups(manifest)
+    if n_groups < len(SPLITS):
         raise SplitError(
-            f"{manifest.where}: {len(manifest)} items in {len(groups)} group(s) of shared artists "
+            f"{manifest.where}: {len(manifest)} items in {n_groups} group(s) of shared artists "
             "and albums; train, val and test need one each, so at least three"
         )
-    counts = _counts(manifest, groups)  # (groups, labels + modalities + 1)
+    counts = _counts(manifest, group, n_groups)  # (groups, labels + modalities + 1)
     goal = np.outer(ratios, counts.sum(axis=0)) + 1e-9  # (splits, labels + modalities + 1)
     rng = np.random.default_rng((seed, 0x5B117))
-    drafts = max(1, min(MAX_DRAFTS, 20_000 // len(groups)))
+    drafts = max(1, min(MAX_DRAFTS, 20_000 // n_groups))
     _, where = min((_draft(counts, goal, rng) for _ in range(drafts)), key=lambda draft: draft[0])
-    return {i: SPLITS[where[g]] for g, group in enumerate(groups) for i in group}
+    return {i: SPLITS[w] for i, w in zip(manifest.columns.ids, where[group].tolist(), strict=True)}
 
 
 def _draft(
@@ -127,8 +127,8 @@ def _draft(
         # The last groups that have it go where it is lacking.
         lacking = filled[:, needed] == 0  # (splits, modalities + 1)
         urgent = (counts[g, needed] > 0) & (left <= lacking.sum(axis=0))
-        wants = lacking[:, urgent].sum(axis=1)
-        cost[wants < wants.max()] = np.inf
+        needs = lacking[:, urgent].sum(axis=1)
+        cost[needs < needs.max()] = np.inf
         left -= counts[g, needed] > 0
         where[g] = int(np.argmin(cost))
         filled[where[g]] += counts[g]
@@ -137,37 +137,33 @@ def _draft(
     return float(((filled - goal) ** 2 / goal).sum()) + 1e6 * lacking, where
 
 
-def _groups(manifest: Manifest) -> list[list[str]]:
-    """Connected components of items over shared artists and albums (union-find)."""
-    root = {item.id: item.id for item in manifest}
+def _groups(manifest: Manifest) -> tuple[int, NDArray[np.intp]]:
+    """How many groups there are, and that of each item, (n,), in the order of their first items.
 
-    def find(i: str) -> str:
-        while root[i] != i:
-            root[i] = root[root[i]]
-            i = root[i]
-        return i
+    They are connected components: items and the artists and albums that they share are vertices.
+    """
+    from scipy.sparse import coo_array  # half a second
+    from scipy.sparse.csgraph import connected_components
 
-    first: dict[tuple[str, str], str] = {}
-    for item in manifest:
-        for key in group_keys(item):
-            root[find(item.id)] = find(first.setdefault(key, item.id))
-    groups: dict[str, list[str]] = {}
-    for item in manifest:
-        groups.setdefault(find(item.id), []).append(item.id)
-    return list(groups.values())
+    vertex: dict[tuple[str, str], int] = {}
+    n = len(manifest)
+    pairs = ((item, key) for item, keys in enumerate(group_keys(manifest)) for key in keys)
+    edges = [(item, vertex.setdefault(key, n + len(vertex))) for item, key in pairs]
+    ends = np.array(edges, dtype=np.intp).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(edges)), ends), shape=(n + len(vertex),) * 2)
+    n_groups, group = connected_components(graph, directed=False)
+    return n_groups, group[:n].astype(np.intp)
 
 
-def _counts(manifest: Manifest, groups: list[list[str]]) -> NDArray[np.float64]:
+def _counts(manifest: Manifest, group: NDArray[np.intp], n_groups: int) -> NDArray[np.float64]:
     """Per group how many items have each label, how many each modality, and how many there are."""
-    names = sorted({name for item in manifest for name in closure(item.labels)})
-    column = {("label", name): j for j, name in enumerate(names)}
-    column |= {("modality", m): len(names) + j for j, m in enumerate(MODALITIES)}
-    counts = np.zeros((len(groups), len(column) + 1))
-    for g, group in enumerate(groups):
-        counts[g, -1] = len(group)
-        for item in (manifest[item_id] for item_id in group):
-            for name in closure(item.labels):
-                counts[g, column["label", name]] += 1
-            for modality in item.media:
-                counts[g, column["modality", modality]] += 1
-    return counts
+    labels = manifest.columns.labels
+    closures = {row: closure(row) for row in set(labels)}
+    names = sorted(frozenset().union(*closures.values()))
+    columns = {row: [bisect_left(names, name) for name in c] for row, c in closures.items()}
+    of_labels = np.zeros((n_groups, len(names)))
+    for g, row in zip(group.tolist(), labels, strict=True):
+        of_labels[g, columns[row]] += 1
+    masks = [*map(manifest.columns.having, MODALITIES), np.ones(len(group), dtype=bool)]
+    others = [np.bincount(group[mask], minlength=n_groups) for mask in masks]
+    return np.column_stack([of_labels, *others])

@@ -1,22 +1,22 @@
-"""One run by several processes: what one does for all, where they meet, how they train together.
+"""Training by several processes, which torchrun or accelerate launch start.
 
-`torchrun` and `accelerate launch` start the same command several times and tell each process its
-rank; rank 0 is the main one. Without them there is one process: then everything here passes
-straight through, and neither accelerate nor torch.distributed is imported.
-
-What the main process writes, the others read: all machines must see the run's folder. They wait
-by asking the launcher's key-value store again and again. A collective operation would give up
-after some minutes, and reading media may take days.
+The launcher starts the same command several times and gives each process a rank. Only training is
+collective; all else is done by rank 0, and `from_main` broadcasts its results. Without a launcher
+there is one process: all here passes straight through, and neither accelerate nor
+torch.distributed is imported. All machines must see the run's folder under the same path. If a rank
+dies, the launcher stops the others, and the same command resumes the run.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import timedelta
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from mmgenre.errors import MmgenreError
-from mmgenre.learning.crew import Crew, OutOfStepError, the_crew
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,204 +25,217 @@ if TYPE_CHECKING:
     from torch import nn
 
 T = TypeVar("T")
+LONGEST_WORK = timedelta(days=365)  # of rank 0 alone; reading media may take days
+LONGEST_DELAY = timedelta(minutes=1)  # between the failures of two ranks in the same work
 
 
-def is_launched() -> bool:
-    """Whether this is one of several processes."""
-    return the_crew().n > 1
+class ElsewhereError(MmgenreError):
+    """Rank 0 failed, and raises its own error."""
+
+
+class OutOfStepError(Exception):
+    """Some ranks failed where others went on: the run must end.
+
+    No MmgenreError, which an experiment would list as the failure of a single step.
+    """
+
+
+class _World:
+    """The `n` processes of a run, as that of `rank` sees them.
+
+    `alone`: whether the code at work knows of one process only.
+    """
+
+    def __init__(self) -> None:
+        self.n = int(os.environ.get("WORLD_SIZE", "1"))
+        if self.n > 1 and "RANK" not in os.environ:
+            raise MmgenreError(
+                f"WORLD_SIZE is {self.n}, but RANK is not set: launch with torchrun or accelerate "
+                "launch, or unset WORLD_SIZE for a single process"
+            )
+        self.rank = int(os.environ["RANK"]) if self.n > 1 else 0
+        self.alone = self.n == 1
+
+    @cached_property
+    def accelerator(self) -> Any:
+        """Connects the processes."""
+        import torch
+        from accelerate import Accelerator
+
+        if (precision := os.environ.get("ACCELERATE_MIXED_PRECISION", "no")) != "no":
+            raise MmgenreError(
+                f"accelerate launch sets mixed precision {precision}, but recipes decide it; "
+                "launch with --mixed_precision no, and --set image.training.precision=bfloat16"
+            )
+        # Without cpu=True, accelerate connects GPUs only, and gives no warning.
+        accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+        if accelerator.num_processes != self.n:
+            raise MmgenreError(
+                f"WORLD_SIZE is {self.n}, but accelerate connects {accelerator.num_processes} "
+                "process(es): launch with torchrun or accelerate launch --multi_gpu"
+            )
+        return accelerator
+
+    @cached_property
+    def groups(self) -> tuple[Any, Any]:
+        """Process groups with timeouts LONGEST_WORK and LONGEST_DELAY, apart from training's.
+
+        A wait in a gloo group keeps no GPU busy, and training keeps a timeout of minutes.
+        """
+        _ = self.accelerator  # connects the ranks
+        from torch.distributed import new_group
+
+        patient = new_group(backend="gloo", timeout=LONGEST_WORK)
+        return patient, new_group(backend="gloo", timeout=LONGEST_DELAY)
+
+    def broadcast(self, content: Any = None, failure: str | None = None) -> Any:
+        """Rank 0's content on every rank; raises ElsewhereError on the others if it failed."""
+        from torch.distributed import broadcast_object_list
+
+        box = [(content, failure)]
+        broadcast_object_list(box, src=0, group=self.groups[0])
+        content, failure = box[0]
+        if failure is not None and self.rank:
+            raise ElsewhereError(f"rank {self.rank} of {self.n}: rank 0 failed: {failure}")
+        return content
+
+
+_world = cache(_World)
 
 
 def is_main() -> bool:
-    """Whether this process writes and tells; a single one does."""
-    return the_crew().rank == 0
+    """Whether this is rank 0, which writes and prints; a single process is."""
+    return _world().rank == 0
 
 
 def place() -> tuple[int, int]:
-    """Rank and number of the processes at work together here; (0, 1) within work of one alone."""
-    crew = the_crew()
-    return (0, 1) if crew.alone else (crew.rank, crew.n)
+    """(rank, number of processes) of collective work; (0, 1) for what one process does alone."""
+    world = _world()
+    return (0, 1) if world.alone else (world.rank, world.n)
 
 
-def by_main(make: Callable[[], T], read: Callable[[], T]) -> T:
-    """What the main process makes, and the others then read; waits as long as it takes.
+def device() -> torch.device | None:
+    """The device of one of several processes: its own GPU, else the CPU. None for a single one."""
+    if _world().n == 1:
+        return None
+    import torch
 
-    Args:
-        make: writes something, and may train: what it calls knows of one process only.
-        read: reads what was written.
+    found: torch.device = _world().accelerator.device
+    return torch.device("cpu") if found.type == "cpu" else found  # not cpu:1
 
-    Raises:
-        ElsewhereError: it could not be made; the main process raises its own error.
-        OutOfStepError: it was made, but cannot be read here.
+
+def from_main(ask: Callable[[], T]) -> T:
+    """Calls `ask` on rank 0, which then works alone, and broadcasts its result, plain data.
+
+    The others wait. If `ask` fails, they raise ElsewhereError, and rank 0 its own error.
     """
-    crew = the_crew()
-    if crew.alone:
-        return make() if crew.rank == 0 else read()
-    if crew.rank == 0:
-        with crew.told_if_it_fails(), crew.working(alone=True):
-            made = make()
-        crew.say({})
-        return made
-    crew.hear()
-    try:
-        with crew.working(alone=True):
-            return read()
-    except (MmgenreError, OSError) as error:
-        raise OutOfStepError(
-            f"{crew.name}: what the main process wrote cannot be read here ({error}); all machines "
-            "must see the same folders under the same paths"
-        ) from error
-
-
-def agreed(ask: Callable[[], T]) -> T:
-    """What the main process finds, as plain data, in every process.
-
-    A look at files may find one thing here and another there, a moment later.
-
-    Raises:
-        ElsewhereError: as by `by_main`.
-    """
-    crew = the_crew()
-    if crew.alone:
+    world = _world()
+    if world.alone:
         return ask()
-    if crew.rank == 0:
-        with crew.told_if_it_fails(), crew.working(alone=True):
-            found = ask()
-        crew.say({"value": found})
-        return found
-    answer: T = crew.hear()["value"]
-    return answer
-
-
-def led(
-    program: Callable[[], T],
-    follow: Callable[[str], object],
-    failures: tuple[type[Exception], ...],
-) -> T:
-    """Runs a program in the main process; the others do their part of what it leads.
-
-    Args:
-        program: its result is plain data, which all processes get.
-        follow: order -> the same work as that of `lead`.
-        failures: with what work may fail and the program go on, if it fails in all processes.
-
-    Raises:
-        ElsewhereError: as by `by_main`.
-        OutOfStepError: work failed in some processes only.
-    """
-    crew = the_crew()
-    if crew.alone:
-        return program()
-    if crew.rank == 0:
-        crew.leading = True
+    if world.rank:
+        return cast(T, world.broadcast())
+    _ = world.groups  # connects the ranks before the others wait
+    try:
+        world.alone = True
         try:
-            with crew.told_if_it_fails(), crew.working(alone=True):
-                result = program()
+            result = ask()
         finally:
-            crew.leading = False
-        crew.say({"result": result})
-        return result
-    while True:
-        said = crew.hear()
-        if "result" in said:
-            return cast(T, said["result"])
-        try:
-            crew.together(lambda order=said["order"]: follow(order))  # type: ignore[misc]
-        except failures:
-            continue  # as the main process, which knows why
+            world.alone = False
+    except OutOfStepError:  # the others do not wait for a broadcast
+        raise
+    except Exception as error:
+        world.broadcast(failure=f"{type(error).__name__}: {error}")
+        raise
+    world.broadcast(result)
+    return result
 
 
-def lead(order: str, work: Callable[[], T]) -> T:
-    """Within a program: work that all processes do together; else it is simply done."""
-    crew = the_crew()
-    if not crew.leading:
-        return work()
-    with crew.working(alone=False):
-        crew.say({"order": order})
-        return crew.together(work)
+def check_all_failed(error: Exception) -> None:
+    """Returns if all ranks failed in the same collective work, so that they can go on together.
+
+    Else raises OutOfStepError, and the launcher stops the ranks that wait for this one. Only an
+    MmgenreError leaves the ranks in a known state; any other error ends the run.
+    """
+    world = _world()
+    if world.alone:
+        return
+    from torch.distributed import barrier
+
+    if isinstance(error, MmgenreError):
+        with suppress(RuntimeError):  # LONGEST_DELAY has passed, or a rank is gone
+            barrier(group=world.groups[1])
+            return
+    raise OutOfStepError(
+        f"rank {world.rank} of {world.n} failed where others may have gone on: {error}; check that "
+        "all machines see the same folders under the same paths, then start the command again: it "
+        "resumes"
+    ) from error
 
 
 def leave() -> None:
-    """Ends the work together; the main process goes on alone, the others are to end.
+    """Ends collective work; rank 0 goes on alone, the others are to exit."""
+    world = _world()
+    if world.n > 1:
+        from torch.distributed import barrier
 
-    It waits for them, as the store may live in it.
-    """
-    crew = the_crew()
-    if crew.n > 1:
-        crew.leave()
-        crew.n, crew.alone = 1, True
-
-
-def device() -> torch.device:
-    """The device of this process: its own GPU, else the CPU. For launched ones only."""
-    import torch
-
-    found: torch.device = the_crew().accelerator.device
-    return torch.device("cpu") if found.type == "cpu" else found  # not cpu:1
+        barrier(group=world.groups[0])
+        world.accelerator.end_training()
+        world.n, world.alone = 1, True
 
 
 @contextmanager
 def shared(module: nn.Module) -> Iterator[nn.Module]:
-    """The module as the processes train it together: with the main process's first weights, and
-    gradients that are the mean over the processes. It stays itself where one is at work alone.
+    """The module as all ranks train it: rank 0's initial weights, gradients averaged over ranks.
 
-    On GPUs, batch norm counts the rows of all processes (SyncBatchNorm). It cannot on CPUs: there
-    each process normalises by its own rows, and the main one's running statistics are kept.
+    It is the module itself where one process works alone. On GPUs, batch norm counts the rows of
+    all ranks (SyncBatchNorm). On CPUs, which lack it, each rank normalises by its own rows, and
+    rank 0's running statistics are kept.
     """
-    crew = the_crew()
-    if crew.alone:
+    world = _world()
+    if world.alone:
         yield module
         return
-    _wait_for_all(crew)
-    on_gpu = crew.accelerator.device.type == "cuda"
+    from torch.distributed import barrier
+
+    barrier(group=world.groups[0])  # a rank that comes later than training may wait
+    on_gpu = world.accelerator.device.type == "cuda"
     with _synchronised_batch_norm(module) if on_gpu else nullcontext():
         try:
-            yield crew.accelerator.prepare_model(module)
+            yield world.accelerator.prepare_model(module)
         finally:
-            crew.accelerator.free_memory()
+            world.accelerator.free_memory()
 
 
 def gradients_apart(module: nn.Module) -> AbstractContextManager[Any]:
-    """Within it, gradients add up in each process and are not averaged yet."""
-    crew = the_crew()
-    return nullcontext() if crew.alone else crew.accelerator.no_sync(module)
+    """A context in which each rank adds up its own gradients, not averaged yet."""
+    world = _world()
+    return nullcontext() if world.alone else world.accelerator.no_sync(module)
 
 
 def copy_buffers(module: nn.Module) -> None:
-    """Gives all processes the main one's buffers: running statistics."""
-    crew = the_crew()
-    if crew.alone:
-        return
-    import torch
-    from accelerate.utils import broadcast
+    """Broadcasts rank 0's buffers: running statistics."""
+    if not _world().alone:
+        from torch.distributed import broadcast
 
-    buffers = list(module.buffers())
-    with torch.no_grad():
-        for buffer, main in zip(buffers, broadcast([b.clone() for b in buffers]), strict=True):
-            buffer.copy_(main)
+        for buffer in module.buffers():
+            broadcast(buffer, src=0)
 
 
 def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sum of an array over the processes; the array itself where one is at work alone."""
-    crew = the_crew()
-    if crew.alone:
+    """The sum of an array over the ranks; the array itself where one process works alone."""
+    world = _world()
+    if world.alone:
         return values
     import torch
 
-    here = torch.from_numpy(values).to(crew.accelerator.device)
-    everywhere: NDArray[np.float64] = crew.accelerator.reduce(here, "sum").cpu().numpy()
-    return everywhere
-
-
-def _wait_for_all(crew: Crew) -> None:
-    """Before the first collective operation: it gives up on one that comes late."""
-    key = crew.next_key()
-    crew.store.add(key, 1)
-    crew.wait(lambda: crew.store.add(key, 0) == crew.n)
+    total = torch.tensor(values, device=world.accelerator.device)
+    torch.distributed.all_reduce(total)
+    return cast("NDArray[np.float64]", total.cpu().numpy())
 
 
 @contextmanager
 def _synchronised_batch_norm(module: nn.Module) -> Iterator[None]:
-    """Within it, SyncBatchNorm layers stand in for the module's own, with the same tensors."""
+    """SyncBatchNorm layers with the same tensors take the place of the module's own for a time."""
     from torch.nn import SyncBatchNorm
     from torch.nn.modules.batchnorm import _BatchNorm
 

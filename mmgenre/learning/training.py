@@ -1,4 +1,4 @@
-"""The one training loop: early stopping on validation loss, best weights kept, resumable."""
+"""The training loop of all networks: early stopping, best weights kept, checkpoints."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmgenre.errors import TrainingError
-from mmgenre.learning import processes
-from mmgenre.learning.checkpoint import copy_weights, read_checkpoint, save_checkpoint
-from mmgenre.learning.optimisation import Rates, TrainingConfig, make_optimizer, set_rate
+from mmgenre.learning import optimisation, processes
+from mmgenre.learning.settings import TrainingConfig
 from mmgenre.measuring.results import Curve, Epoch
 from mmgenre.progress import Progress, silent
 
 Batch = dict[str, Tensor]
 Loss = Callable[[nn.Module, Batch], Tensor]
+SPARSE_DEVICES = ("cpu", "cuda")  # that support sparse tensors
 
 
 class Examples(Protocol):
-    """Things to learn from, by position.
+    """Examples by position; the first axis of a tensor is the batch.
 
-    `batch` with an `rng` draws training views (random patches, negatives, dropped modalities);
-    without one it gives the same evaluation views each time. Tensors lead with the batch axis.
+    With an `rng`, `batch` draws training views (random patches, negatives, dropped modalities),
+    without one it returns the same evaluation views each time.
     """
 
     def __len__(self) -> int: ...
@@ -39,27 +39,22 @@ class Examples(Protocol):
 
 @dataclass
 class FitLog:
-    """How a training went."""
+    """Losses of a training, and the epoch whose weights were kept."""
 
     epochs: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
     best_loss: float = math.inf
 
     def curve(self) -> Curve:
-        """As shown in a report."""
         return {"epochs": self.epochs, "best_epoch": self.best_epoch}
 
 
 def pick_device() -> torch.device:
-    """The first CUDA device if there is one, else Apple's, else the CPU.
-
-    Of several processes, each has a CUDA device of its own, or the CPU.
-    """
-    if processes.is_launched():
-        return processes.device()
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """The device of a launched rank; else the first CUDA device, Apple's, or the CPU."""
+    if (own := processes.device()) is not None:
+        return own
+    mps_or_cpu = "mps" if torch.backends.mps.is_available() else "cpu"
+    return torch.device("cuda" if torch.cuda.is_available() else mps_or_cpu)
 
 
 def fit(
@@ -70,7 +65,7 @@ def fit(
     config: TrainingConfig,
     *,
     seed: int,
-    rates: Rates | None = None,
+    rates: optimisation.Rates | None = None,
     checkpoint: Path | None = None,
     checkpoint_every_s: float = 60.0,
     device: torch.device | None = None,
@@ -79,33 +74,20 @@ def fit(
 ) -> FitLog:
     """Trains `module` in place; afterwards it holds the weights of the best validation loss.
 
-    All randomness of an epoch derives from (seed, epoch), so that a training that was killed and
-    goes on from its checkpoint ends with the weights of one that was not.
+    The random numbers of an epoch depend on (seed, epoch) only: a training that resumes from its
+    checkpoint ends with the same weights as one that was never interrupted.
 
-    Several processes call this together. They share each batch, and end with the same weights.
-    These are those of a single process, rounding apart, if the loss is a mean over rows and the
-    module has neither dropout nor batch norm nor random views: views and dropout are drawn anew
-    from (seed, epoch, batch, rank), so they are equal in law only. Batches and their order are
-    the same, and so is the loss of the same weights on validation examples.
+    With several processes, all ranks call this function. They share each batch and end with the
+    same weights. Batches and their order are those of a single process, and so is the validation
+    loss of given weights. The final weights are those of a single process up to rounding if the
+    loss is a mean over rows and the module has no dropout, batch norm or random views. Views and
+    dropout are drawn from (seed, epoch, batch, rank), so they only have the same distribution.
 
-    Args:
-        module: what to train; stays on `device`, in evaluation mode.
-        loss: (module, batch) -> mean loss of the batch.
-        train: training examples.
-        val: validation examples.
-        config: how.
-        seed: of shuffling, views and dropout.
-        rates: factors on the learning rate by parameter name, 0 for what is frozen; default: 1.
-        checkpoint: a safetensors file to go on from if it is there. It holds four times the
-            weights and is synced to disk, so it is written after an epoch only if
-        checkpoint_every_s: seconds have passed since the last.
-        device: default: the best there is.
-        task: what the progress is called.
-        progress: told after each epoch, by the main process.
-
-    Raises:
-        TrainingError: no examples, or a loss that is NaN or infinite, or one of several processes
-            is to train on another device than its own.
+    `module` is left on `device` (default: `pick_device`) in evaluation mode. `loss` gives the mean
+    of a batch. Training resumes from the safetensors file `checkpoint` if it exists; this holds
+    four times the weights and is synced to disk, so `checkpoint_every_s` pass between two of them.
+    `progress` is called on rank 0 after each epoch. Raises TrainingError for no examples, a NaN or
+    infinite loss, or a `device` that is not this rank's.
     """
     if not len(train) or not len(val):
         raise TrainingError(f"{task}: {len(train)} training and {len(val)} validation examples")
@@ -113,19 +95,17 @@ def fit(
     rank, n_processes = processes.place()
     if n_processes > 1 and device != processes.device():
         raise TrainingError(
-            f"{task}: device {device} is asked for, but process {rank} of {n_processes} has "
-            f"{processes.device()}; leave it to the launcher"
+            f"{task}: got device {device}, but the launcher gave rank {rank} of {n_processes} "
+            f"{processes.device()}; pass no device"
         )
-    main = rank == 0
     module.to(device)
     if config.channels_last:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = make_optimizer(module, config, rates)
-    log = FitLog()
-    best = copy_weights(module)
-    if checkpoint is not None and processes.agreed(checkpoint.is_file):
-        best, told = read_checkpoint(checkpoint, module, optimizer)
-        log = FitLog(**told)
+    optimizer = optimisation.make_optimizer(module, config, rates)
+    log, best = FitLog(), optimisation.copy_weights(module)
+    if checkpoint is not None and processes.from_main(checkpoint.is_file):
+        best, saved = optimisation.read_checkpoint(checkpoint, module, optimizer)
+        log = FitLog(**saved)
     saved_at = monotonic()
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
@@ -134,8 +114,9 @@ def fit(
         for epoch in range(len(log.epochs) + 1, config.max_epochs + 1):
             if config.patience and len(log.epochs) - log.best_epoch >= config.patience:
                 break
-            set_rate(optimizer, config.rate_at(epoch))
-            if main:
+            for group in optimizer.param_groups:
+                group["lr"] = config.rate_at(epoch) * group["factor"]
+            if rank == 0:
                 progress(task, epoch - 1, config.max_epochs)
             torch.manual_seed(_torch_seed(seed, epoch, rank))
             with torch.autocast(device.type, torch.bfloat16, config.precision == "bfloat16"):
@@ -152,11 +133,12 @@ def fit(
             log.epochs.append({"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss})
             if val_loss < log.best_loss:
                 log.best_epoch, log.best_loss = epoch, val_loss
-                best = copy_weights(module)
-            if main and checkpoint is not None and monotonic() - saved_at >= checkpoint_every_s:
+                best = optimisation.copy_weights(module)
+            is_due = monotonic() - saved_at >= checkpoint_every_s
+            if rank == 0 and checkpoint is not None and is_due:
                 saved_at = monotonic()
-                save_checkpoint(checkpoint, module, best, optimizer, asdict(log))
-    if main:
+                optimisation.save_checkpoint(checkpoint, module, best, optimizer, asdict(log))
+    if rank == 0:
         progress(task, config.max_epochs, config.max_epochs)
     module.load_state_dict(best)
     module.eval()
@@ -171,24 +153,23 @@ def _train_epoch(
     optimizer: torch.optim.Optimizer,
     seed: tuple[int, int],
 ) -> float:
-    """Mean training loss of an epoch, over the examples of all processes."""
+    """Mean training loss of an epoch over the examples of all ranks."""
     rank, n = processes.place()
     rng = np.random.default_rng(seed)
     total = 0.0
     for number, rows in enumerate(_batches(rng.permutation(len(train)), config.batch_size)):
-        # Batch norm needs two rows; a batch too small for that is computed by all, whole.
+        # Batch norm needs two rows per rank; each rank computes the whole of a smaller batch.
         split = len(rows) >= 2 * n
         own = np.array_split(rows, n)[rank] if split else rows
-        weight = n * len(own) / len(rows) if split else 1.0  # in the mean over the processes
+        weight = n * len(own) / len(rows) if split else 1.0  # in the mean over ranks
         if n > 1:
             rng = np.random.default_rng((*seed, 1 + number, rank if split else 0))
-        # As many parts in every process: batch norm may wait for the others in each.
+        # The same number of parts on every rank: SyncBatchNorm waits for the others in each part.
         least = len(rows) // n if split else len(rows)
         parts = np.array_split(own, min(config.accumulate, max(1, least // 2)))
         optimizer.zero_grad(set_to_none=True)
         for k, part in enumerate(parts):
-            apart = processes.gradients_apart(shared) if k + 1 < len(parts) else nullcontext()
-            with apart:
+            with processes.gradients_apart(shared) if k + 1 < len(parts) else nullcontext():
                 value = loss(shared, to_device(train.batch(part, rng), shared))
                 (value * (len(part) / len(own) * weight)).backward()  # type: ignore[no-untyped-call]
             total += float(value.detach()) * len(part) / (1 if split else n)
@@ -198,7 +179,7 @@ def _train_epoch(
 
 @torch.no_grad()
 def evaluate_loss(module: nn.Module, loss: Loss, examples: Examples, batch_size: int) -> float:
-    """Mean loss over all examples, in evaluation mode; of several processes, each takes batches."""
+    """Mean loss over all examples, in evaluation mode; several ranks share the batches."""
     module.eval()
     rank, n = processes.place()
     batches = list(_batches(np.arange(len(examples)), batch_size))
@@ -206,31 +187,23 @@ def evaluate_loss(module: nn.Module, loss: Loss, examples: Examples, batch_size:
     for k in range(rank, len(batches), n):
         batch = to_device(examples.batch(batches[k], None), module)
         losses[k] = float(loss(module, batch)) * len(batches[k])
-    # Summed in the order of the batches: the same to the bit, however many processes there are.
+    # Summed in the order of the batches: bit-equal for any number of ranks.
     return float(sum(processes.summed(losses).tolist())) / len(examples)
 
 
 def to_device(batch: Batch, module: nn.Module) -> Batch:
-    """The batch where the module's weights are; dense on devices that take nothing else."""
+    """The batch on the module's device; dense where that has no sparse tensors, as Apple's MPS.
+
+    MPS with dense rows has not been tested: no such device was available.
+    """
     device = next(module.parameters()).device
-    if not sparse_is_possible(device.type):
+    if device.type not in SPARSE_DEVICES:
         batch = {k: x.to_dense() if x.is_sparse else x for k, x in batch.items()}
     return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
-def sparse_is_possible(device_type: str) -> bool:
-    """Whether a device takes sparse tensors: CPUs and CUDA do, Apple's MPS at best in part.
-
-    That MPS works with the dense rows it then gets is not tried: no such device was at hand.
-
-    >>> sparse_is_possible("cuda"), sparse_is_possible("mps")
-    (True, False)
-    """
-    return device_type in ("cpu", "cuda")
-
-
 def seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:
-    """A network whose first weights depend on `seed` alone; the global state stays untouched."""
+    """Calls `make` with torch's random state set by `seed`; the global state stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_torch_seed(seed, 0))
         return make()
@@ -242,9 +215,8 @@ def _torch_seed(seed: int, epoch: int, rank: int = 0) -> int:
 
 
 def _batches(rows: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
-    """Batches of `size`; a last batch of one joins the batch before it (batch norm needs two)."""
+    """Batches of `size` rows; a single last row joins the batch before (batch norm needs two)."""
     starts = list(range(0, len(rows), size))
     if len(starts) > 1 and len(rows) - starts[-1] == 1:
         starts.pop()
-    for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
-        yield rows[start:stop]
+    yield from np.split(rows, starts[1:])

@@ -1,1 +1,1 @@
-"""Metrics, and the schema of what is measured."""
+"""Metrics, and the schema of results."""

@@ -1,21 +1,18 @@
-"""Scores of test items -> the rows of a result table."""
+"""From scores of test items to the rows of a result table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmgenre.items.labels import LabelSpace
 from mmgenre.measuring import metrics
+from mmgenre.measuring.metrics import FIGURES, Bools, Floats
 from mmgenre.measuring.results import Metrics, Result, SeedReport, Spread, headline_metric, spread
 
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-FIGURES = ("precision", "recall", "f1")
-RANKINGS = ("roc_auc", "pr_auc")  # what scores alone decide, without a threshold
-DECIMALS = 6  # of a share in a classification report: far below what a test item is worth
+RANKINGS = ("roc_auc", "pr_auc")  # independent of a threshold
+DECIMALS = 6  # of a share in a classification report; one test item changes more
 
 
 def result(
@@ -27,24 +24,24 @@ def result(
     *,
     seed: int,
 ) -> Result:
-    """Evaluates one row of a table on one set of items.
+    """Evaluates a row of a fusion table on a set of items.
 
-    Args:
-        y: truth, (n, n_labels).
-        scores: per seed (n, n_labels).
-        thresholds: per seed; None for exclusive labels.
-        labels: the genres.
-        has_input: (n,), whether the item has any of the row's inputs.
-        seed: of the bootstrap.
+    `scores` and `thresholds` are by seed of the fusion; a threshold is None for exclusive labels.
+    `has_input`: (n,), whether an item has any of the row's inputs. `seed` is the bootstrap's.
     """
     exclusive = labels.exclusive
+
+    def headline(y: Bools, s: Floats) -> float:
+        if not exclusive:
+            return metrics.macro(metrics.roc_auc(y, s))
+        return metrics.macro(metrics.precision_recall_f1(y, metrics.argmax_one_hot(s))[2])
+
     per_seed = [
         metrics.evaluate(y, s, labels.names, exclusive=exclusive, threshold=t)
         for s, t in zip(scores, thresholds, strict=True)
     ]
     name = headline_metric(exclusive=exclusive)
-    metric = _macro_f1 if exclusive else _macro_auc
-    interval = metrics.bootstrap_interval(metric, y, scores[0], seed=seed)
+    interval = metrics.bootstrap_interval(headline, y, scores[0], seed=seed)
     return {
         "n_items": len(y),
         "n_without_input": int((~has_input).sum()),
@@ -55,22 +52,17 @@ def result(
 
 
 def summarise(per_seed: Sequence[Metrics]) -> dict[str, Spread]:
-    """Mean and sample deviation of every scalar that has a value at each seed."""
-    summary: dict[str, Spread] = {}
-    for name, first in per_seed[0].items():
-        values = [m[name] for m in per_seed]
-        if isinstance(first, float) and all(isinstance(v, float) for v in values):
-            summary[name] = spread(values)
-    return summary
+    """Mean and sample deviation of every scalar that is defined at each seed."""
+    by_name = {name: [m[name] for m in per_seed] for name in per_seed[0]}
+    return {n: spread(v) for n, v in by_name.items() if all(isinstance(x, float) for x in v)}
 
 
 def seed_report(found: Metrics, *, seed: int) -> SeedReport:
-    """The classification report among the metrics of one seed.
+    """The classification report from the metrics of one seed (`metrics.evaluate`)."""
 
-    Args:
-        found: as `metrics.evaluate` returns them.
-        seed: of the row.
-    """
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else round(value, DECIMALS)
+
     matrix = found.get("confusion_matrix")
     figures = FIGURES if matrix is not None else (*FIGURES, *RANKINGS)
     kinds = ("macro", "weighted") if matrix is not None else ("micro", "macro", "weighted")
@@ -78,25 +70,13 @@ def seed_report(found: Metrics, *, seed: int) -> SeedReport:
         "seed": seed,
         "n_items": found["n_items"],
         "threshold": found.get("threshold"),
-        "accuracy": _rounded(found.get("accuracy")),
+        "accuracy": rounded(found.get("accuracy")),
         "per_label": {
-            name: {"support": own["support"], **{f: _rounded(own[f]) for f in figures}}
+            name: {"support": own["support"], **{f: rounded(own[f]) for f in figures}}
             for name, own in found["per_label"].items()
         },
         "averages": {
-            kind: {f: _rounded(found.get(f"{kind}_{f}")) for f in figures} for kind in kinds
+            kind: {f: rounded(found.get(f"{kind}_{f}")) for f in figures} for kind in kinds
         },
         "confusion_matrix": matrix,
     }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, DECIMALS)
-
-
-def _macro_f1(y: Bools, scores: Floats) -> float:
-    return metrics.macro(metrics.precision_recall_f1(y, metrics.argmax_one_hot(scores))[2])
-
-
-def _macro_auc(y: Bools, scores: Floats) -> float:
-    return metrics.macro(metrics.roc_auc(y, scores))

@@ -1,12 +1,13 @@
 """Metrics as pure functions of truth `y` (n, n_labels) bool and `scores` (n, n_labels) float.
 
-A label without a positive (or without a negative) in `y` has no AUC, one without a positive no
-F1: such entries are NaN, a macro mean is taken over the others, and the caller lists them.
+AUC is undefined for a label that has no positive or no negative item in `y`, F1 for one that has
+no positive: such entries are NaN, and `macro` is the mean over the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +16,11 @@ from scipy.stats import rankdata
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Metric = Callable[[Bools, Floats], float]
+FIGURES = ("precision", "recall", "f1")
 
 
 def check(y: Bools, scores: NDArray[np.floating]) -> None:
-    """Refuses what no metric can be computed from.
-
-    Raises:
-        ValueError: the shapes differ, there is no row, or a score is NaN or infinite.
-    """
+    """Raises ValueError for other shapes, no row, `y` not bool, a NaN or infinite score."""
     if y.ndim != 2 or y.shape != scores.shape or not len(y):
         raise ValueError(
             f"truth {y.shape} and scores {scores.shape}: both must be (n > 0, n_labels)"
@@ -50,7 +48,7 @@ def roc_auc(y: Bools, scores: NDArray[np.floating]) -> Floats:
 def average_precision(y: Bools, scores: NDArray[np.floating]) -> Floats:
     """PR-AUC per label as average precision, (n_labels,): sum over thresholds of (R_k - R_k-1) P_k.
 
-    Items of equal score share a threshold.
+    Items with equal scores share a threshold.
     """
     check(y, scores)
     n, n_labels = y.shape
@@ -66,25 +64,25 @@ def average_precision(y: Bools, scores: NDArray[np.floating]) -> Floats:
 
 
 def micro(per_label: Callable[[Bools, Floats], Floats], y: Bools, scores: Floats) -> float:
-    """A per-label metric over all (item, label) pairs pooled as one label."""
+    """A per-label metric over all (item, label) pairs, pooled as one label."""
     return float(per_label(y.reshape(-1, 1), scores.reshape(-1, 1))[0])
 
 
 def macro(values: Floats) -> float:
-    """Mean over the labels that have a value; NaN if none has."""
+    """Mean over the labels with a value; NaN if there is none."""
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
 def weighted(values: Floats, support: NDArray[np.integer]) -> float:
-    """Mean over the labels that have a value, each by its positives; NaN if none has."""
+    """Mean over the labels with a value, weighted by `support`; NaN if there is none."""
     has = np.isfinite(values)
     return float(np.average(values[has], weights=support[has])) if has.any() else float("nan")
 
 
 def precision_recall_f1(y: Bools, predicted: Bools) -> tuple[Floats, Floats, Floats]:
-    """Per label, each (n_labels,); NaN for labels without a positive in `y`.
+    """Three arrays (n_labels,); NaN for labels without a positive in `y`.
 
-    A label that is never predicted has precision 0 (as scikit-learn's zero_division=0). Macro F1
+    A label that is never predicted has precision 0 (scikit-learn's zero_division=0). Macro F1
     is the mean of the per-label F1 values, not the F1 of the means (METHOD sec. 8).
     """
     hits = (y & predicted).sum(axis=0).astype(float)
@@ -97,49 +95,41 @@ def precision_recall_f1(y: Bools, predicted: Bools) -> tuple[Floats, Floats, Flo
 
 
 def argmax_one_hot(scores: NDArray[np.floating]) -> Bools:
-    """The best-scored label of each item as (n, n_labels) bool, one True a row."""
-    best = np.zeros(scores.shape, dtype=bool)
-    best[np.arange(len(scores)), scores.argmax(axis=1)] = True
-    return best
+    """The label with the highest score of each item, (n, n_labels) bool, one True per row."""
+    return np.asarray(np.arange(scores.shape[1]) == scores.argmax(axis=1)[:, None])
 
 
 def top_k_accuracy(y: Bools, scores: NDArray[np.floating], k: int) -> float:
-    """Share of items with a true label among their k best-scored."""
+    """Share of items with a true label among the k labels of highest score."""
     check(y, scores)
     return float(np.take_along_axis(y, _top(scores, k), axis=1).any(axis=1).mean())
 
 
 def adiv(scores: NDArray[np.floating], k: int) -> float:
-    """ADiv@k: share of all labels that are in some item's top k (Oramas 2018, sec. 5.3)."""
+    """ADiv@k: share of labels that are in the top k of some item (Oramas 2018, sec. 5.3)."""
     return float(len(np.unique(_top(scores, k))) / scores.shape[1])
 
 
 def _top(scores: NDArray[np.floating], k: int) -> NDArray[np.intp]:
-    """Columns of the k highest scores per row, (n, min(k, n_labels)); ties by column order."""
+    """Columns of the k highest scores per row, (n, min(k, n_labels)); ties in column order."""
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     if np.isnan(scores).any():
-        raise ValueError("scores hold NaN, which has no rank")
+        raise ValueError("scores contain NaN, which has no rank")
     return np.argsort(-scores, axis=1, kind="stable")[:, :k]
 
 
 def confusion_matrix(y: Bools, predicted: Bools) -> NDArray[np.int64]:
-    """Counts (true, predicted), (n_labels, n_labels); both one-hot.
-
-    Raises:
-        ValueError: a row names another number of labels than one.
-    """
+    """Counts (true, predicted), (n_labels, n_labels); ValueError unless rows have one each."""
     if (y.sum(axis=1) != 1).any() or (predicted.sum(axis=1) != 1).any():
-        raise ValueError("a confusion matrix needs exactly one true and one predicted label a row")
-    matrix = np.zeros((y.shape[1], y.shape[1]), dtype=np.int64)
-    np.add.at(matrix, (y.argmax(axis=1), predicted.argmax(axis=1)), 1)
-    return matrix
+        raise ValueError("a confusion matrix needs one true and one predicted label per row")
+    return y.T.astype(np.int64) @ predicted
 
 
 def best_threshold(y: Bools, scores: Floats) -> float:
-    """The one threshold over all labels that gives the highest micro F1; fit it on validation.
+    """The common threshold of all labels with the highest micro F1; fit it on validation items.
 
-    F1 is evaluated at every distinct score: label (i, j) is predicted where score >= threshold.
+    F1 is evaluated at every distinct score; a label is predicted where score >= threshold.
     """
     check(y, scores)
     flat, truth = scores.ravel(), y.ravel()
@@ -154,13 +144,11 @@ def best_threshold(y: Bools, scores: Floats) -> float:
 def bootstrap_interval(
     metric: Metric, y: Bools, scores: Floats, *, seed: int, n: int = 200, level: float = 0.95
 ) -> tuple[float, float]:
-    """Percentile interval of a metric over resampled items; NaN where no draw has a value."""
+    """Percentile bootstrap interval of a metric over items; NaN if no draw has a value."""
     check(y, scores)
     rng = np.random.default_rng((seed, 0xB007))
-    draws = []
-    for _ in range(n):
-        rows = rng.integers(0, len(y), len(y))
-        draws.append(metric(y[rows], scores[rows]))
+    drawn = (rng.integers(0, len(y), len(y)) for _ in range(n))
+    draws = [metric(y[rows], scores[rows]) for rows in drawn]
     if np.isnan(draws).all():
         return float("nan"), float("nan")
     tail = (1 - level) / 2
@@ -178,51 +166,40 @@ def evaluate(
 ) -> dict[str, object]:
     """All metrics of a test set as plain numbers, ready for JSON.
 
-    Args:
-        y: truth, (n, n_labels) bool.
-        scores: (n, n_labels), higher is likelier.
-        names: the labels.
-        exclusive: one label an item: predictions are the argmax, and there is a confusion matrix.
-        threshold: for overlapping labels, predict where score >= threshold (from validation).
+    Overlapping labels are predicted where score >= threshold, which is fitted on validation. For
+    exclusive labels, of which an item has one, the prediction is the argmax, and accuracy and
+    confusion matrix are added.
     """
     check(y, scores)
     if exclusive == (threshold is not None):
-        raise ValueError("a threshold goes with overlapping labels, and only with them")
+        raise ValueError(
+            f"exclusive {exclusive}, threshold {threshold}: overlapping labels need a threshold, "
+            "exclusive labels have none"
+        )
     predicted = argmax_one_hot(scores) if threshold is None else scores >= threshold
-    precision, recall, f1 = precision_recall_f1(y, predicted)
+    shares = dict(zip(FIGURES, precision_recall_f1(y, predicted), strict=True))
     auc, ap = roc_auc(y, scores), average_precision(y, scores)
-    support = y.sum(axis=0)
+    figures = shares | {"roc_auc": auc, "pr_auc": ap}
+    columns = list(zip(names, range(y.shape[1]), strict=True))
+    support, hits = y.sum(axis=0), int((y & predicted).sum())
     result: dict[str, object] = {
         "n_items": len(y),
-        "macro_precision": macro(precision),
-        "macro_recall": macro(recall),
-        "macro_f1": macro(f1),
-        "weighted_precision": weighted(precision, support),
-        "weighted_recall": weighted(recall, support),
-        "weighted_f1": weighted(f1, support),
-        "weighted_roc_auc": weighted(auc, support),
-        "weighted_pr_auc": weighted(ap, support),
-        "micro_precision": _share(y & predicted, predicted),
-        "micro_recall": _share(y & predicted, y),
-        "micro_f1": float(2 * (y & predicted).sum() / max(int(y.sum() + predicted.sum()), 1)),
+        **{f"macro_{name}": macro(values) for name, values in shares.items()},
+        **{f"weighted_{name}": weighted(values, support) for name, values in figures.items()},
+        "micro_precision": hits / max(int(predicted.sum()), 1),
+        "micro_recall": hits / max(int(y.sum()), 1),
+        "micro_f1": 2 * hits / max(int(y.sum() + predicted.sum()), 1),
         "macro_roc_auc": macro(auc),
         "micro_roc_auc": micro(roc_auc, y, scores),
         "macro_pr_auc": macro(ap),
         "micro_pr_auc": micro(average_precision, y, scores),
         **{f"top_{k}_accuracy": top_k_accuracy(y, scores, k) for k in (1, 3, 5)},
         **{f"adiv_{k}": adiv(scores, k) for k in (1, 3, 5)},
-        "left_out_of_f1": [name for name, v in zip(names, f1, strict=True) if np.isnan(v)],
-        "left_out_of_auc": [name for name, v in zip(names, auc, strict=True) if np.isnan(v)],
+        "left_out_of_f1": [name for name, j in columns if np.isnan(shares["f1"][j])],
+        "left_out_of_auc": [name for name, j in columns if np.isnan(auc[j])],
         "per_label": {
-            name: {
-                "support": int(support[j]),
-                "precision": _number(precision[j]),
-                "recall": _number(recall[j]),
-                "f1": _number(f1[j]),
-                "roc_auc": _number(auc[j]),
-                "pr_auc": _number(ap[j]),
-            }
-            for j, name in enumerate(names)
+            name: {"support": int(support[j]), **{k: _number(v[j]) for k, v in figures.items()}}
+            for name, j in columns
         },
     }
     if exclusive:
@@ -233,11 +210,15 @@ def evaluate(
     return {k: _number(v) if isinstance(v, float) else v for k, v in result.items()}
 
 
-def _share(part: Bools, whole: Bools) -> float:
-    """How much of the whole the part is; 0 of nothing."""
-    return float(part.sum() / max(int(whole.sum()), 1))
-
-
 def _number(value: float) -> float | None:
-    """JSON knows no NaN: a metric that does not exist is null."""
+    """None for NaN, which JSON does not have."""
     return float(value) if np.isfinite(value) else None
+
+
+@cache
+def metric_names() -> tuple[str, ...]:
+    """The names under which `evaluate` gives single numbers, for exclusive labels or others."""
+    y = np.eye(2, dtype=bool)
+    one = evaluate(y, y.astype(float), "ab", exclusive=True)
+    many = evaluate(y, y.astype(float), "ab", exclusive=False, threshold=0.5)
+    return tuple(name for name, value in (one | many).items() if isinstance(value, float))

@@ -1,4 +1,4 @@
-"""The shapes of metrics.json and table.json: everything that a report shows, as plain data."""
+"""The schema of metrics.json and table.json: all that a report shows, as plain data."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ from typing import Any, TypedDict
 import numpy as np
 
 RESULT, TABLE_RESULT = "metrics.json", "table.json"
-WIDTH = 100  # of a line of JSON that holds more than a list or mapping of plain values
-
-# As metrics.evaluate returns them: macro_f1, macro_roc_auc, per_label, confusion_matrix, ...
-Metrics = dict[str, Any]
+JSON_WIDTH = 100  # characters per line; a list or mapping of plain values may be longer
+Metrics = dict[str, Any]  # of metrics.evaluate: macro_f1, per_label, confusion_matrix, ...
 
 
 class Spread(TypedDict):
-    """A metric over seeds. Deviation is the sample deviation (n - 1); 0 for one seed."""
+    """Mean and sample standard deviation (n - 1) of a metric over seeds; 0 for one seed."""
 
     mean: float
     std: float
 
 
 class Epoch(TypedDict):
-    """One line of a learning curve: mean losses over the epoch."""
+    """A point of a learning curve: mean losses of an epoch."""
 
     epoch: int
     train_loss: float
@@ -31,42 +29,38 @@ class Epoch(TypedDict):
 
 
 class Curve(TypedDict):
-    """A training: its epochs, and the one whose weights were kept."""
+    """A learning curve, and the epoch whose weights were kept."""
 
     epochs: list[Epoch]
     best_epoch: int
 
 
 class Result(TypedDict):
-    """One row of a fusion table on one set of test items.
-
-    `per_seed` holds full metrics, in the order of the fusion's seeds; `summary` the mean and
-    deviation of every scalar; `intervals` 95 % bootstrap intervals over items, first seed.
-    """
+    """One row of a fusion table on one set of test items."""
 
     n_items: int
-    n_without_input: int  # items that have none of the row's inputs, predicted all the same
-    per_seed: list[Metrics]
-    summary: dict[str, Spread]
-    intervals: dict[str, tuple[float, float]]
+    n_without_input: int  # items with none of the row's inputs; they are predicted, too
+    per_seed: list[Metrics]  # in the order of the fusion's seeds
+    summary: dict[str, Spread]  # of every scalar
+    intervals: dict[str, tuple[float, float]]  # 95 %, bootstrap over items, for the first seed
 
 
 class Row(TypedDict):
     """A head over one set of inputs.
 
-    `all` is measured on all test items, `complete` on those that have every modality of the whole
-    table, so that within a column all rows see the same items; None if there is none.
+    `complete` is on the test items that have every modality of the table, if there are any, so that
+    all rows are measured on the same items.
     """
 
     name: str  # "A", "A+T", "A+T+I", "joint.A", ...
     inputs: list[str]  # ["audio", "text"]
-    all: Result
+    all: Result  # on all test items
     complete: Result | None
     curve: Curve  # first seed
 
 
 class FusionResult(TypedDict):
-    """One fusion: a task, a head, and a row for every set of inputs."""
+    """A fusion: a task, a head, and one row per set of inputs."""
 
     name: str
     head: str  # "logistic" | "cosine"
@@ -87,14 +81,15 @@ class EncoderResult(TypedDict):
 
 
 class DatasetResult(TypedDict):
-    """What went in. `modalities` counts items that have each, per split."""
+    """The dataset of a run."""
 
     name: str
     synthetic: bool
     n_items: int
     splits: dict[str, int]
-    modalities: dict[str, dict[str, int]]
+    modalities: dict[str, dict[str, int]]  # {modality: {split: number of items that have it}}
     label_counts: dict[str, int]
+    given: list[dict[str, Any]]  # vectors made elsewhere: name, n_items, n_unknown (ids of none)
     refused: list[dict[str, str]]  # id, modality, code, detail
 
 
@@ -112,47 +107,41 @@ class RunResult(TypedDict):
 class SeedReport(TypedDict):
     """The classification report of a row at one seed. Shares are rounded to 6 decimals.
 
-    `per_label` has every label: its support (test items that have it), precision, recall, f1, and
-    for overlapping labels roc_auc and pr_auc (average precision); None where a figure does not
-    exist. `averages` has the same figures under "macro", "weighted" (by support) and, for
-    overlapping labels, "micro". `confusion_matrix` counts (true, predicted) items, both in the
-    order of `per_label`.
+    `per_label`: for every label its support (number of test items), precision, recall, f1, and for
+    overlapping labels roc_auc and pr_auc (average precision); None if undefined. `averages`: the
+    same figures under "macro", "weighted" (by support) and, for overlapping labels, "micro".
     """
 
     seed: int
     n_items: int
-    threshold: float | None  # overlapping labels: the score from which a label counts as named
+    threshold: float | None  # overlapping labels: the least score of a predicted label
     accuracy: float | None  # exclusive labels
     per_label: dict[str, dict[str, float | None]]
     averages: dict[str, dict[str, float | None]]
-    confusion_matrix: list[list[int]] | None  # exclusive labels
+    confusion_matrix: list[list[int]] | None  # exclusive labels: counts (true, predicted)
 
 
 class TableRow(TypedDict):
-    """A row of an experiment at one point of its axes; `failed` says why it has no figures.
-
-    `per_seed` holds {metric: value}, None where a metric does not exist, in the order of the
-    table's seeds that came through; `reports` those of them that had an item to measure.
-    """
+    """A row of an experiment at one point of its axes."""
 
     name: str
     inputs: list[str]
-    scores: str  # by a fusion "head", or by the "encoder" itself
+    scores: str  # from a fusion "head", or from the "encoder" itself
     changes: dict[str, Any]
     published: dict[str, float]
-    per_seed: list[dict[str, float | None]]
+    per_seed: list[dict[str, float | None]]  # of the table's seeds that did not fail, in order
     summary: dict[str, Spread]
-    reports: list[SeedReport]
-    failed: list[str]
+    reports: list[SeedReport]  # of those of these seeds that had test items
+    failed: list[str]  # error messages of the other seeds
 
 
 class StepCount(TypedDict):
-    """The steps of one stage: how many there are, how many cells use them, what was made now."""
+    """The steps of one stage."""
 
     stage: str
-    distinct: int
-    uses: int
-    made: int
+    distinct: int  # number of steps
+    uses: int  # by cells
+    made: int  # in this run
     seconds: float
 
 
@@ -169,18 +158,18 @@ class TableResult(TypedDict):
     settings: list[str]
     metrics: list[str]
     items: str  # "complete" | "all"
-    threshold: float | None  # of all rows with overlapping labels; None: each row's own
+    threshold: float | None  # for overlapping labels; None: each row has its own
     seeds: list[int]
     n_items: list[int]  # measured test items, by seed
     n_labels: list[int]
-    left_out: list[list[str]]  # labels that some average leaves out, by seed
+    left_out: list[list[str]]  # labels that are missing from some average, by seed
     rows: list[TableRow]
     steps: list[StepCount]
     refused: list[dict[str, str]]
 
 
 class PlannedStep(TypedDict):
-    """A step of an experiment: `took_s` if it was made here, `estimate_s` if it is not done."""
+    """A step of an experiment."""
 
     stage: str
     what: str
@@ -189,33 +178,33 @@ class PlannedStep(TypedDict):
     needs: list[str]
     cells: list[str]
     done: bool
-    took_s: float | None
-    estimate_s: float | None
+    took_s: float | None  # if it was made here
+    estimate_s: float | None  # if it is not done and such a step was timed here
 
 
 class PlanResult(TypedDict):
-    """What `mmgenre plan` shows. `corrected_by`: timed steps that the estimates rest on."""
+    """What `mmgenre plan` shows."""
 
     name: str
     title: str
     dataset: str
     n_cells: int
     steps: list[PlannedStep]
-    corrected_by: int
+    n_timed: int  # steps timed here; estimates are their medians
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean and sample deviation of one value or more; of one value the deviation is 0.
+    """Mean and sample standard deviation; the deviation of a single value is 0.
 
     >>> spread([0.25, 0.75])
     {'mean': 0.5, 'std': 0.3535533905932738}
     """
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return {"mean": float(np.mean(values)), "std": deviation}
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {"mean": float(np.mean(values)), "std": std}
 
 
 def as_json(content: object, indent: int = 0) -> str:
-    """JSON that a person can read: what fits a line is one, and so is what holds plain values.
+    """Readable JSON: one line for what fits in it, and for each list or mapping of plain values.
 
     >>> print(as_json({"matrix": [[1, 0], [0, 2]], "note": "a" * 75}))
     {
@@ -224,20 +213,19 @@ def as_json(content: object, indent: int = 0) -> str:
     }
     """
     line = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    if not isinstance(content, dict | list) or len(line) <= WIDTH - indent:
+    if not isinstance(content, dict | list) or len(line) <= JSON_WIDTH - indent:
         return line
-    if isinstance(content, dict):
-        keys = [f"{json.dumps(key, ensure_ascii=False)}: " for key in content]
-        values = list(content.values())
-    else:
-        keys, values = [""] * len(content), content
+    values = content.values() if isinstance(content, dict) else content
     if not any(isinstance(value, dict | list) for value in values):
         return line
-    inner = [f"{key}{as_json(v, indent + 1)}" for key, v in zip(keys, values, strict=True)]
-    pad, (start, end) = "\n" + " " * indent, "{}" if isinstance(content, dict) else "[]"
-    return f"{start}{pad} " + f",{pad} ".join(inner) + f"{pad}{end}"
+    inner = [as_json(value, indent + 1) for value in values]
+    if isinstance(content, dict):
+        keys = [json.dumps(key, ensure_ascii=False) for key in content]
+        inner = [f"{key}: {value}" for key, value in zip(keys, inner, strict=True)]
+    pad = "\n" + " " * indent
+    return f"{line[0]}{pad} " + f",{pad} ".join(inner) + f"{pad}{line[-1]}"
 
 
 def headline_metric(*, exclusive: bool) -> str:
-    """The metric by which a task is judged: macro F1 of one genre, macro ROC-AUC of many."""
+    """The main metric of a task: macro F1 for exclusive labels, else macro ROC-AUC."""
     return "macro_f1" if exclusive else "macro_roc_auc"

@@ -1,33 +1,31 @@
-"""Runs an experiment: every step once, whatever fails listed, a table at the end."""
+"""Experiments: the artefacts of all cells as one plan, each made once, and the table at the end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from time import perf_counter
-from typing import cast
 
-from mmgenre.disk.files import discard
-from mmgenre.disk.locks import locked
-from mmgenre.errors import MmgenreError, RecipeError
-from mmgenre.items.manifest import Modality
-from mmgenre.learning.processes import lead, led
+from mmgenre.errors import RecipeError
+from mmgenre.items.manifest import Manifest
+from mmgenre.items.modalities import MODALITIES
+from mmgenre.learning.processes import from_main
 from mmgenre.measuring.results import TableResult
-from mmgenre.pipeline.costs import note_time
-from mmgenre.pipeline.experiment import load_experiment, small_overlay
-from mmgenre.pipeline.features import check_weights
-from mmgenre.pipeline.planning import Plan, Step, plan_experiment
-from mmgenre.pipeline.run import SYNTHETIC
-from mmgenre.pipeline.tabulating import tabulate
+from mmgenre.pipeline.align import JOINT
+from mmgenre.pipeline.artefact import carry_out
+from mmgenre.pipeline.cells import Plan, PlannedCell, note_time, tabulate
+from mmgenre.pipeline.commands import LOCKS, vectors_of
+from mmgenre.pipeline.experiment import Cell, Experiment, load_experiment, small_overlay
+from mmgenre.pipeline.fuse import plan_fusion
+from mmgenre.pipeline.recipe import Recipe
+from mmgenre.pipeline.rows import stores_of
+from mmgenre.pipeline.run import SYNTHETIC, Run, dataset_file, with_splits
+from mmgenre.pipeline.scores import RowInputs
 from mmgenre.progress import Progress, silent
 
 DEFAULT_RUNS = Path("runs")
-POOL = "steps"
-# What ends a step and not the experiment: our own errors, no memory, no disk, a training that a
-# library cannot follow.
-FAILURES = (MmgenreError, RuntimeError, ValueError, ArithmeticError, OSError, MemoryError)
+POOL = "steps"  # folder of the artefacts that experiments share
 
 
 def prepare_experiment(
@@ -40,28 +38,21 @@ def prepare_experiment(
     settings: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Plan:
-    """Reads an experiment and plans its steps.
+    """Reads an experiment and plans its artefacts; only a built-in catalogue is made.
 
-    Args:
-        name: of an experiment that comes with mmgenre, or a TOML file.
-        dataset: "synthetic", or a manifest.
-        overlay: a recipe laid over it; for the built-in catalogue `synthetic` is the default.
-        runs: folder whose `steps` all experiments share.
-        seeds: how many of the experiment's seeds; default: all.
-        settings: `section.key=value`, above everything.
-        progress: told when a catalogue is made.
+    `name`, `overlay` and `settings` are those of `load_experiment`; for the built-in catalogue
+    `synthetic` is the default overlay. `dataset`: "synthetic", or a manifest. All experiments share
+    the folder `steps` in `runs`. `seeds`: how many of the experiment's seeds; default: all.
 
-    Raises:
-        RecipeError: the experiment cannot be followed, or no dataset is given.
+    RecipeError if the experiment cannot be followed, no dataset is given, or no item has a modality
+    that a row reads; ManifestError, LabelError or SplitError if the manifest cannot be used.
     """
     if overlay is None and dataset == SYNTHETIC:
         overlay = small_overlay(name)
     experiment = load_experiment(name, overlay=overlay, settings=settings)
     if dataset is None:
-        made_for = experiment.table.dataset
-        how = f"mmgenre manifest build {made_for} FOLDER --out {made_for}.csv, then " * bool(
-            made_for
-        )
+        card = experiment.table.dataset
+        how = f"mmgenre manifest build {card} FOLDER --out {card}.csv, then " if card else ""
         raise RecipeError(
             f"{name}: say what to run it on: {how}--dataset FILE.csv; or --dataset {SYNTHETIC} to "
             "see it whole on the built-in catalogue"
@@ -69,12 +60,69 @@ def prepare_experiment(
     if dataset != SYNTHETIC:
         dataset = str(Path(dataset).resolve())
     if seeds is not None:
-        chosen = experiment.table.seeds[:seeds]
-        if not 1 <= seeds <= len(experiment.table.seeds):
-            raise RecipeError(f"seeds {seeds}: 1 to {len(experiment.table.seeds)} for {name}")
-        table = experiment.table.model_copy(update={"seeds": chosen})
+        table = experiment.table
+        if not 1 <= seeds <= len(table.seeds):
+            raise RecipeError(f"seeds {seeds}: 1 to {len(table.seeds)} for {name}")
+        table = table.model_copy(update={"seeds": table.seeds[:seeds]})
         experiment = replace(experiment, table=table)
-    return plan_experiment(experiment, dataset, Path(runs) / POOL, progress=progress)
+    pool = Path(runs) / POOL
+    planner = _Planner(experiment, dataset, pool, progress)
+    cells = [planner.plan(cell, s) for s in experiment.table.seeds for cell in experiment.cells]
+    return Plan(experiment, dataset, pool, tuple(cells))
+
+
+@dataclass
+class _Planner:
+    """Reads each dataset once, draws each split once, and looks at the media of each once."""
+
+    experiment: Experiment
+    dataset: str
+    pool: Path
+    progress: Progress
+    read: dict[Path, tuple[Manifest, dict[str, str]]] = field(default_factory=dict)
+    runs: dict[tuple[object, ...], Run] = field(default_factory=dict)
+
+    def plan(self, cell: Cell, seed: int) -> PlannedCell:
+        """The artefacts of a cell."""
+        recipe = self.experiment.recipe(cell, seed)
+        run = replace(self._run(recipe), recipe=recipe)
+        joint = [name for name in cell.inputs if name.startswith(JOINT)]
+        joined = (recipe.joint.modalities or cell.modalities) if joint else ()
+        outside = [
+            name for name in joint if name.removeprefix(JOINT).partition(".")[0] not in joined
+        ]
+        wanted = [m for m in MODALITIES if m in cell.modalities or m in joined]
+        lacking = [m for m in wanted if not run.manifest.count(having=[m])]
+        fault = None
+        if len(joined) == 1:
+            fault = f"a joint space of {joined[0]} alone; name two or more in joint.modalities"
+        elif outside:
+            space = f"{', '.join(joined)} (joint.modalities)"
+            fault = f"reads {', '.join(outside)}, but its joint space is of {space}"
+        elif lacking:
+            fault = f"reads {', '.join(lacking)}, which no item of {self.dataset} has"
+        if fault is not None:
+            raise RecipeError(f"row {cell.name!r}: {fault}")
+        inputs, alone = stores_of(run, cell.inputs), cell.scores == "encoder"
+        if alone and len(inputs) > 1:
+            raise RecipeError(f"row {cell.name!r}: one encoder scores it; name one: {inputs}")
+        rows = [RowInputs(cell.name, inputs)]
+        vectors = {name: a for m in wanted for name, a in vectors_of(run, m).items()}
+        joins = stores_of(run, joined)
+        scores = plan_fusion(run, recipe, cell.name, rows, vectors, joined=joins, by_encoder=alone)
+        return PlannedCell(cell, seed, run, scores)
+
+    def _run(self, recipe: Recipe) -> Run:
+        """The run of all cells that have the same items in the same splits."""
+        key = (recipe.seed, recipe.labels.task, recipe.ratios, recipe.split.leakage)
+        if key not in self.runs:
+            file = from_main(lambda: dataset_file(self.dataset, recipe.seed, self.progress))
+            if file not in self.read:
+                self.read[file] = Manifest.read(file), {}
+            manifest, digests = self.read[file]  # media do not depend on splits
+            manifest = with_splits(manifest, recipe)
+            self.runs[key] = Run(self.pool, self.dataset, manifest, recipe, self.pool, digests)
+        return self.runs[key]
 
 
 def run_experiment(
@@ -82,50 +130,10 @@ def run_experiment(
 ) -> TableResult:
     """Makes what is not there yet, then measures all cells on the same test items.
 
-    A step that fails ends only the cells that need it; their rows say why. A step that another
-    process is making is waited for.
-
-    Args:
-        plan: the steps and cells.
-        progress: told what moves.
-        tell: told in a sentence whom it waits for.
+    An artefact that cannot be made ends only the cells that need it; their rows say why. One that
+    another process is making is waited for, and `tell` called with a sentence before.
     """
-    return led(
-        lambda: _run(plan, progress, tell), lambda name: plan.steps[name].work(silent), FAILURES
-    )
-
-
-def _run(plan: Plan, progress: Progress, tell: Callable[[str], object] | None) -> TableResult:
-    wanted = [step for step in plan.steps.values() if not step.is_done()]
-    for step in wanted:
-        if step.stage == "train":  # what cannot be had shows now, not after hours of training
-            check_weights(step.run.recipe, cast(Modality, step.what))
-    failed: dict[str, str] = {}
-    seconds: dict[str, float] = {}
-    for number, step in enumerate(wanted):
-        progress("steps", number, len(wanted))
-        broken = [failed[parent] for parent in step.needs if parent in failed]
-        if broken:
-            failed[step.fingerprint] = broken[0]
-            continue
-        try:
-            lock = plan.pool / "locks" / step.fingerprint
-            with locked(lock, waiting=partial(_tell_whom, tell, step)):
-                if step.is_done():  # by another process, while this one waited
-                    continue
-                discard(step.path)  # it lies at its fingerprint: damaged or unfinished
-                started = perf_counter()
-                lead(step.fingerprint, partial(step.work, progress))
-                seconds[step.fingerprint] = perf_counter() - started
-        except FAILURES as error:
-            own = isinstance(error, MmgenreError)
-            failed[step.fingerprint] = str(error) if own else f"{type(error).__name__}: {error}"
-            continue
-        note_time(plan.pool, step, seconds[step.fingerprint])
-    progress("steps", len(wanted), len(wanted))
-    return tabulate(plan, failed, seconds)
-
-
-def _tell_whom(tell: Callable[[str], object] | None, step: Step, who: str) -> None:
-    if tell is not None:
-        tell(f"{step.stage} {step.what}: waiting for {who}")
+    wanted, locks = [cell.scores for cell in plan.cells], plan.pool / LOCKS
+    note = partial(note_time, plan.pool)
+    outcome = carry_out(wanted, locks, keep_going=True, made=note, progress=progress, tell=tell)
+    return from_main(lambda: tabulate(plan, outcome.failed, outcome.seconds))

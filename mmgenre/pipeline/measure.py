@@ -1,29 +1,38 @@
-"""Everything measured in a run -> its metrics.json."""
+"""Scores -> figures. Nothing is trained: a new metric needs the stored scores alone."""
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
 from collections import Counter
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from mmgenre.disk.bundle import bundle_fingerprint, read_bundle
+import numpy as np
+from numpy.typing import NDArray
+
+from mmgenre.disk.bundle import CONFIG
 from mmgenre.disk.files import write_json
 from mmgenre.disk.store import fingerprint_of
-from mmgenre.fusion.tagger import parents_of
-from mmgenre.items.labels import closure
-from mmgenre.items.manifest import MODALITIES, SPLITS, Modality
-from mmgenre.measuring.results import RESULT, Curve, EncoderResult, RunResult
-from mmgenre.pipeline.features import refusals
+from mmgenre.items.labels import LabelSpace, closure
+from mmgenre.items.manifest import SPLITS
+from mmgenre.items.modalities import MODALITIES
+from mmgenre.kinds import kind_of
+from mmgenre.measuring import evaluation, metrics, results
+from mmgenre.measuring.results import EncoderResult, FusionResult, Result, RunResult
 from mmgenre.pipeline.run import SYNTHETIC, Run
+from mmgenre.pipeline.scores import ABOUT, Scores, fusion_about, read_scores
 
 
-def evaluate(run: Run) -> Path:
-    """Gathers everything measured in a run into its metrics.json."""
+def evaluate(run: Run) -> RunResult:
+    """Measures what is not measured yet, and gathers everything into the run's metrics.json."""
     manifest = run.manifest
-    closures = [closure(item.labels) for item in manifest]
-    counts = Counter(name for names in closures for name in names)
+    counts: Counter[str] = Counter()
+    for labels, n in Counter(manifest.labels()).items():
+        counts.update(dict.fromkeys(closure(labels), n))
     result: RunResult = {
         "run": str(run.folder),
         "made_by": f"mmgenre {version('mmgenre')}",
@@ -32,43 +41,109 @@ def evaluate(run: Run) -> Path:
             "name": run.dataset,
             "synthetic": run.dataset == SYNTHETIC,
             "n_items": len(manifest),
-            "splits": {split: len(manifest.ids(split)) for split in SPLITS},
+            "splits": {split: manifest.count(split) for split in SPLITS},
             "modalities": {
-                m: {split: len(manifest.ids(split, having=[m])) for split in SPLITS}
+                m: {split: manifest.count(split, having=[m]) for split in SPLITS}
                 for m in MODALITIES
             },
             "label_counts": dict(sorted(counts.items())),
-            "refused": [vars(r) for r in refusals(run)],
+            "given": [{"name": n, **counts} for n, counts in run.given_vectors().items()],
+            "refused": [vars(r) for r in run.refused],
         },
-        "encoders": {m: _encoder_result(run, m) for m in MODALITIES if run.encoder(m).is_dir()},
-        "fusions": [
-            json.loads(path.read_text(encoding="utf-8"))
-            for path in sorted(run.fusions.glob(f"*/{RESULT}"))
-            if _is_of(run, path.parent)
-        ],
+        "encoders": {
+            view.name: _encoder_result(view.modality, run.encoder(view.name))
+            for m in MODALITIES
+            for view in run.recipe.views(m)
+            if run.encoder(view.name).is_dir()
+        },
+        "fusions": [measured(run, folder) for folder in current_fusions(run)],
     }
-    return write_json(run.metrics, result)
+    if not (run.metrics.is_file() and _read(run.metrics) == json.loads(json.dumps(result))):
+        write_json(run.metrics, result)
+    return result
 
 
-def _is_of(run: Run, folder: Path) -> bool:
-    """Whether a fusion was made from the embeddings that the run has now."""
-    if bundle_fingerprint(folder / "model") is None:
-        return False
-    parents = parents_of(folder / "model")
-    inputs = [name for name in parents if "." not in name]  # neither encoder.X nor joint.X
-    return all(fingerprint_of(run.embeddings(n), n) == parents[n] for n in inputs)
+def current_fusions(run: Run) -> list[Path]:
+    """Folders of the fusions that were made from the vectors that the run has now."""
+
+    @cache
+    def now(name: str) -> str | None:
+        return fingerprint_of(run.embeddings(name), name)
+
+    found = []
+    for path in sorted(run.fusions.glob(f"*/{ABOUT}")):
+        about = fusion_about(path.parent)
+        if about is not None and all(
+            name.startswith(("encoder.", "joint.")) or now(name) == fingerprint
+            for name, fingerprint in about["provenance"]["parents"].items()
+        ):
+            found.append(path.parent)
+    return found
 
 
-def _encoder_result(run: Run, modality: Modality) -> EncoderResult:
-    bundle = read_bundle(run.encoder(modality), f"{modality} encoder")
+def measured(run: Run, folder: Path) -> FusionResult:
+    """The figures of a fusion: kept beside its scores, computed anew by code that has changed."""
+    about = fusion_about(folder)
+    made_from = [about and about["provenance"]["fingerprint"], _code()]
+    kept = folder / results.RESULT
+    if not (kept.is_file() and _read(kept).get("made_from") == made_from):
+        result = _measure(run, folder.name, read_scores(folder))
+        write_json(kept, {"made_from": made_from, "result": result})
+    return cast(FusionResult, _read(kept)["result"])
+
+
+def _measure(run: Run, name: str, scores: Scores) -> FusionResult:
+    about, complete = scores.about, scores.complete
+    labels = LabelSpace(tuple(about["labels"]), about["exclusive"])
+    y = labels.encode([run.manifest[i].labels for i in scores.ids])
+    # Where evaluation hides inputs, no item is known to have all.
+    compares = complete.any() and not about["hidden"]
+
+    def measure(row: int, items: NDArray[np.bool_]) -> Result:
+        own = list(scores.values[items, row].swapaxes(0, 1).astype(np.float64, order="C"))
+        has_input, thresholds = scores.has_input(row)[items], about["rows"][row]["thresholds"]
+        seed = about["seeds"][0]
+        return evaluation.result(y[items], own, thresholds, labels, has_input, seed=seed)
+
     return {
-        "network": bundle.config["config"]["encoder" if modality == "text" else "network"],
-        "n_parameters": sum(t.numel() for t in bundle.weights.values()),
-        "embedding_dim": bundle.config["embedding_dim"],
-        "curve": bundle.files["curve.json"],
+        "name": name,
+        "head": about["head"],
+        "exclusive": about["exclusive"],
+        "labels": about["labels"],
+        "seeds": about["seeds"],
+        "rows": [
+            {
+                "name": row["name"],
+                "inputs": row["inputs"],
+                "all": measure(k, np.ones_like(complete)),
+                "complete": measure(k, complete) if compares else None,
+                "curve": row["curve"],
+            }
+            for k, row in enumerate(about["rows"])
+        ],
+        "joint": about["joint"],
     }
 
 
-def read_curve(folder: Path) -> Curve:
-    """The learning curve in a model's folder."""
-    return cast(Curve, json.loads((folder / "curve.json").read_text(encoding="utf-8")))
+@cache
+def _code() -> str:
+    """Hash of the code that computes figures."""
+    code = "".join(map(inspect.getsource, (evaluation, metrics, results)))
+    return hashlib.sha256(code.encode()).hexdigest()[:16]
+
+
+def _encoder_result(modality: str, folder: Path) -> EncoderResult:
+    config = _read(folder / CONFIG)["config"]
+    kind = kind_of(modality)
+    label = kind.encoder(config["encoder"]).label
+    network = label(kind.settings.model_validate(config["config"])) if label else config["encoder"]
+    return {
+        "network": network,
+        "n_parameters": config["n_parameters"],
+        "embedding_dim": config["embedding_dim"],
+        "curve": _read(folder / "curve.json"),
+    }
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -5,23 +5,21 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, create_model
 
-from mmgenre.audio.encoder import AudioConfig
-from mmgenre.config import Settings
+from mmgenre.config import Settings, checked
 from mmgenre.errors import RecipeError
-from mmgenre.fusion.head import FusionConfig
-from mmgenre.fusion.joint import JointConfig
-from mmgenre.image.encoder import ImageConfig
+from mmgenre.fusion.settings import FusionConfig, JointConfig
+from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.splits import RATIOS
-from mmgenre.learning.targets import TargetConfig
-from mmgenre.text.encoder import TextConfig
-from mmgenre.text.entities.annotators import BUILT_IN
+from mmgenre.kinds import kind_of
+from mmgenre.learning.settings import TargetConfig
 
 TABLE = "table"  # the section that makes a recipe an experiment
 
@@ -33,28 +31,52 @@ class LabelsConfig(Settings):
 
 
 class SplitConfig(Settings):
-    """Used where a manifest comes without splits.
+    """`leakage`: whether a run refuses a manifest whose splits share artists or albums, or says so.
 
-    `ratios` None: 70/15/15 for one label, 80/10/10 for many. `leakage`: whether a run refuses a
-    manifest whose splits share artists or albums, or only says so.
+    `ratios`: where it has no splits; None: 70/15/15 for one label, 80/10/10 for many.
     """
 
     ratios: tuple[float, float, float] | None = Field(None, strict=False)
     leakage: Literal["refuse", "report"] = "refuse"
 
 
+@dataclass(frozen=True)
+class View:
+    """One encoder of a modality. The first of a modality has the modality's name."""
+
+    modality: str
+    encoder: str  # as the recipe names it: "statistics"
+    label: str  # as it stands in tables and store groups
+    name: str  # of its encoder's folder and of its vectors: "audio", or "audio.statistics"
+    reads: Settings  # of the inputs that it learns from
+    input_name: str  # of the store of these inputs: the name of the first view that reads them
+
+
 class Recipe(Settings):
-    """Everything that decides the outcome of a run, the manifest apart."""
+    """What decides the outcome of a run, the manifest apart; `recipe_type` adds the modalities."""
 
     seed: int = Field(0, ge=0)
     labels: LabelsConfig = LabelsConfig()
     split: SplitConfig = SplitConfig()
     target: TargetConfig = TargetConfig()  # what the encoders learn
-    audio: AudioConfig = AudioConfig()
-    text: TextConfig = TextConfig()
-    image: ImageConfig = ImageConfig()
     joint: JointConfig = JointConfig()
     fusion: FusionConfig = FusionConfig()
+
+    def of(self, modality: str) -> Any:
+        """The section of a modality: settings of its kind."""
+        return getattr(self, modality)
+
+    def views(self, modality: str) -> tuple[View, ...]:
+        """The encoders of a modality, in the recipe's order."""
+        section, kind = self.of(modality), kind_of(modality)
+        views: list[View] = []
+        for encoder in section.encoders:
+            label = encoder.rpartition(":")[2].lower()
+            name = f"{modality}.{label}" if views else modality
+            reads = kind.encoder(encoder).reads(section)
+            same = [view.input_name for view in views if view.reads == reads]
+            views.append(View(modality, encoder, label, name, reads, same[0] if same else name))
+        return tuple(views)
 
     @property
     def exclusive(self) -> bool:
@@ -72,6 +94,18 @@ class Recipe(Settings):
         return self.split.ratios or RATIOS[self.labels.task]
 
 
+def recipe_type() -> type[Recipe]:
+    """The type of a recipe with a section for each modality."""
+    return _recipe_type(tuple(MODALITIES))
+
+
+@cache
+def _recipe_type(modalities: tuple[str, ...]) -> type[Recipe]:
+    sections: dict[str, Any] = {m: kind_of(m).settings for m in modalities}
+    fields = {m: (section, section()) for m, section in sections.items()}
+    return create_model("Recipe", __base__=Recipe, **fields)  # type: ignore[call-overload,no-any-return]
+
+
 @cache
 def recipe_folder() -> Path:
     """The recipes that come with mmgenre, in a wheel or in a clone."""
@@ -87,23 +121,17 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
-    """Resolves a recipe: its base's values, then its own, then `section.key=value` settings.
+    """Resolves a recipe that comes with mmgenre, or a TOML file.
 
-    Args:
-        name: of a recipe that comes with mmgenre, or the path of a TOML file.
-        settings: changes on top, for instance `audio.network=high-4x70`.
-
-    Raises:
-        RecipeError: unknown recipe, key or value; names the nearest known ones.
+    Its base's values come first, then its own, then settings like `audio.network=high-4x70`.
+    RecipeError names the nearest known ones of an unknown recipe, key or value.
     """
     values = read_values(name)
     if TABLE in values:
         raise RecipeError(
             f"recipe {name}: is a table of experiments; run it with mmgenre run {name}"
         )
-    for setting in settings:
-        values = merge(values, parse_setting(setting))
-    return validate(values, where=name)
+    return validate(merge(values, *map(parse_setting, settings)), where=name)
 
 
 def is_experiment(name: str) -> bool:
@@ -111,46 +139,27 @@ def is_experiment(name: str) -> bool:
     return TABLE in read_values(name)
 
 
-def read_values(name: str) -> dict[str, Any]:
-    """What a recipe and the recipes below it state, not yet checked."""
-    return _read(name, ())
-
-
 def validate(values: Mapping[str, Any], *, where: str) -> Recipe:
-    """Values -> recipe.
+    """Values -> recipe with absolute paths, since a run is continued from other folders.
 
-    Raises:
-        RecipeError: lists every unknown key and every value that is not allowed.
+    RecipeError if a key, value or encoder is not allowed, or two of a modality have one name.
     """
-    try:
-        return _anchored(Recipe.model_validate(values))
-    except ValidationError as error:
-        faults = []
-        for fault in error.errors(include_url=False):
-            path = [str(part) for part in fault["loc"] if isinstance(part, str)]
-            if fault["type"] == "extra_forbidden":
-                faults.append(f"unknown key {'.'.join(path)!r}{_nearest(path)}")
-            else:
-                got = fault.get("input")
-                faults.append(f"{'.'.join(path)}: {fault['msg']}, got {got!r}")
-        raise RecipeError(f"recipe {where}: " + "; ".join(faults)) from None
-
-
-def _anchored(recipe: Recipe) -> Recipe:
-    """The recipe with absolute paths: a run is gone on with from other folders, too."""
-
-    def absolute(path: str | None) -> str | None:
-        return None if path is None else str(Path(path).expanduser().resolve())
-
-    linking, text, image = recipe.text.input.entities, recipe.text, recipe.image
-    changes = {name: absolute(getattr(linking, name)) for name in ("annotations", "context_model")}
-    if linking.knowledge_base != BUILT_IN:
-        changes["knowledge_base"] = absolute(linking.knowledge_base)
-    words = text.input.model_copy(update={"entities": linking.model_copy(update=changes)})
-    text = text.model_copy(update={"input": words, "model": absolute(text.model)})
-    if image.weights not in ("imagenet", "none"):
-        image = image.model_copy(update={"weights": absolute(image.weights)})
-    return recipe.model_copy(update={"text": text, "image": image})
+    recipe = checked(recipe_type(), values, where)
+    paths: dict[str, Any] = {}
+    for modality in MODALITIES:
+        section = recipe.of(modality)
+        labels = [view.label for view in recipe.views(modality)]
+        if len(set(labels)) < len(labels):
+            raise RecipeError(f"recipe {where}: {modality}.encoders: {', '.join(labels)}: repeated")
+        if unused := sorted(set(section.options) - set(section.encoders)):
+            raise RecipeError(
+                f"recipe {where}: {modality}.options: {', '.join(unused)} not among the encoders "
+                f"{', '.join(section.encoders)}"
+            )
+        for setting, path in kind_of(modality).content(section).items():
+            absolute = str(path.expanduser().resolve())
+            paths = merge(paths, setting_at(f"{modality}.{setting}", absolute))
+    return checked(recipe_type(), merge(values, paths), where)
 
 
 def parse_setting(setting: str) -> dict[str, Any]:
@@ -160,8 +169,7 @@ def parse_setting(setting: str) -> dict[str, Any]:
     {'image': {'weights': 'none'}}
     """
     key, equals, text = setting.partition("=")
-    parts = [part.strip() for part in key.split(".")]
-    if not equals or "" in parts:
+    if not equals or not all(part.strip() for part in key.split(".")):
         raise RecipeError(f"setting {setting!r}: write section.key=value")
     try:
         value: Any = tomllib.loads(f"value = {text}")["value"]
@@ -177,16 +185,17 @@ def setting_at(key: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings laid over each other."""
+def merge(below: Mapping[str, Any], *above: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings laid over each other, the last on top."""
     merged = dict(below)
-    for key, value in above.items():
+    for key, value in (item for layer in above for item in layer.items()):
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = merge(merged[key], value) if both else value
     return merged
 
 
-def _read(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
+def read_values(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What a recipe and the recipes below it state, not yet checked; `seen`: those above it."""
     path = Path(name) if name.endswith(".toml") else recipe_folder() / f"{name}.toml"
     where = str(path.resolve())
     if where in seen:
@@ -208,17 +217,4 @@ def _read(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
     beside = path.parent / f"{base.removesuffix('.toml')}.toml"
     # One's own quick.toml may stand on ours.
     other = beside.is_file() and beside.resolve() != path.resolve()
-    return merge(_read(str(beside) if other else base, (*seen, where)), values)
-
-
-def _nearest(path: Sequence[str]) -> str:
-    """The known keys of a section that look most like an unknown one, else all of them."""
-    section: type[BaseModel] = Recipe
-    for part in path[:-1]:
-        inner = section.model_fields[part].annotation
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return ""
-        section = inner
-    known = list(section.model_fields)
-    close = difflib.get_close_matches(path[-1], known, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(close)}?" if close else f"; known: {', '.join(known)}"
+    return merge(read_values(str(beside) if other else base, (*seen, where)), values)

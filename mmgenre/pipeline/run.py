@@ -2,62 +2,62 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mmgenre.datasets.synthetic import built_in_catalogue
 from mmgenre.disk.files import write_json
-from mmgenre.disk.store import group_names
-from mmgenre.errors import LabelError, ManifestError, MmgenreError, SplitError
+from mmgenre.disk.provenance import sha256_file
+from mmgenre.disk.store import FeatureStore, group_names
+from mmgenre.errors import LabelError, ManifestError, MmgenreError, Refusal, SplitError
 from mmgenre.items.labels import LabelSpace
-from mmgenre.items.manifest import SPLITS, Manifest, Modality, short_name
+from mmgenre.items.manifest import SPLITS, Manifest
+from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.splits import find_leaks, make_splits
-from mmgenre.pipeline.recipe import Recipe, load_recipe, merge, parse_setting, validate
+from mmgenre.pipeline.older import set_aside, translated
+from mmgenre.pipeline.recipe import Recipe, View, load_recipe, merge, parse_setting, validate
 from mmgenre.progress import Progress, silent
 
 DEFAULT_RUN = Path("runs/default")
 SYNTHETIC = "synthetic"
+FORMAT = 2  # of run.json and of everything beside it
+STATE = "run.json"
 
 
 @dataclass(frozen=True)
 class Run:
-    """Where everything of a run lies, and what it is made from.
-
-    `placed`: artefacts that lie elsewhere than in the folder, by their usual name in it: the cells
-    of an experiment share theirs.
-    """
+    """Where everything of a run lies, and what it is made from."""
 
     folder: Path
     dataset: str  # "synthetic", or the manifest's path
     manifest: Manifest
     recipe: Recipe
-    placed: Mapping[str, Path] = field(default_factory=dict)
+    pool: Path | None = None  # of artefacts that an experiment's cells share; None: its own run
+    digests: dict[str, str] = field(default_factory=dict)  # modality -> hash over its media
+    spaces: dict[bool, LabelSpace] = field(default_factory=dict)  # by whether an item has one label
 
-    def _at(self, name: str) -> Path:
-        return self.placed.get(name, self.folder / name)
+    def inputs(self, name: str) -> Path:
+        """Store of what was read from media, in the group of the modality's name."""
+        return self.folder / f"inputs/{name}.h5"
 
-    def inputs(self, modality: Modality) -> Path:
-        """Store of what was read from media."""
-        return self._at(f"inputs/{modality}.h5")
-
-    def encoder(self, modality: Modality) -> Path:
-        """Folder of a trained encoder."""
-        return self._at(f"encoders/{modality}")
+    def encoder(self, name: str) -> Path:
+        """Folder of a view's trained encoder."""
+        return self.folder / f"encoders/{name}"
 
     def embeddings(self, name: str) -> Path:
         """Store of an input's vectors, in the group of that name: learned here, or given."""
-        if name in self.given:
-            return self.features
-        return self.placed.get(f"embeddings/{name}", self.folder / "embeddings.h5")
+        return self.features if name in self.given else self.folder / "embeddings.h5"
 
     @property
     def features(self) -> Path:
-        """Store of vectors that were given, not learned here; a group an input."""
+        """Store of vectors that were given, not learned here; one group per input."""
         return self.folder / "features.h5"
 
     @cached_property
@@ -65,13 +65,14 @@ class Run:
         """Names of the inputs whose vectors were given."""
         return group_names(self.features)
 
-    def joint_model(self, names: Sequence[str]) -> Path:
-        """Folder of the joint space of some inputs."""
-        return self._at("joint") / "+".join(short_name(name) for name in names)
-
-    def joint_vectors(self, names: Sequence[str]) -> Path:
-        """Store of the vectors of that joint space, a group an input."""
-        return self.joint_model(names).with_suffix(".h5")
+    def given_vectors(self) -> dict[str, dict[str, int]]:
+        """Given input -> n_items of the run that have a vector, n_unknown ids that are no item."""
+        found = {}
+        for name in self.given:
+            with FeatureStore(self.features, name) as store:
+                n_items = sum(item_id in self.manifest for item_id in store.ids)
+                found[name] = {"n_items": n_items, "n_unknown": len(store) - n_items}
+        return found
 
     @property
     def fusions(self) -> Path:
@@ -83,16 +84,40 @@ class Run:
         """Everything measured, as JSON."""
         return self.folder / "metrics.json"
 
+    def place(self, stage: str, name: str, fingerprint: str) -> Path:
+        """Where an artefact that several cells of an experiment share lies."""
+        assert self.pool is not None
+        return self.pool / stage / f"{name}-{fingerprint}"
+
+    def views(self, modality: str) -> tuple[View, ...]:
+        """The encoders that embed a modality; none if its vectors were given."""
+        return () if modality in self.given else self.recipe.views(modality)
+
     def labels(self, recipe: Recipe | None = None) -> LabelSpace:
         """The genres of the task: all that the manifest names."""
-        exclusive = (recipe or self.recipe).exclusive
-        return LabelSpace.of([item.labels for item in self.manifest], exclusive=exclusive)
+        one = (recipe or self.recipe).exclusive
+        if one not in self.spaces:
+            self.spaces[one] = LabelSpace.of(self.manifest.labels(), exclusive=one)
+        return self.spaces[one]
 
-    @property
-    def task_digest(self) -> str:
-        """Hash of ids, splits and labels: what every trained artefact depends on."""
-        rows = [(item.id, item.split, item.labels) for item in self.manifest]
-        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+    def truth(self, ids: Sequence[str], recipe: Recipe | None = None) -> NDArray[np.bool_]:
+        """Labels of items in the recipe's task, (n, n_labels)."""
+        return self.labels(recipe).encode([self.manifest[i].labels for i in ids])
+
+    @cached_property
+    def refused(self) -> tuple[Refusal, ...]:
+        """Everything that the input stores left out, sorted."""
+        stores = {(self.inputs(v.input_name), m) for m in MODALITIES for v in self.recipe.views(m)}
+        return refused_in((path, modality) for path, modality in stores if path.is_file())
+
+
+def refused_in(stores: Iterable[tuple[Path, str]]) -> tuple[Refusal, ...]:
+    """Everything that stores left out, each in the group of its modality; sorted."""
+    found: set[Refusal] = set()
+    for path, modality in stores:
+        with FeatureStore(path, modality) as store:
+            found |= set(store.refused)
+    return tuple(sorted(found))
 
 
 def prepare_run(
@@ -107,54 +132,72 @@ def prepare_run(
 
     What is not given comes from the run, if there is one, and settings change what it has; a new
     run without a manifest takes the built-in catalogue and the recipe `quick`, one with a manifest
-    the recipe `default`.
-
-    Raises:
-        ManifestError, LabelError, SplitError: the manifest cannot be used.
-        RecipeError: the recipe cannot be followed.
+    the recipe `default`. Where neither the manifest's file nor what decides its splits has changed,
+    the run's own copy is read and nothing is written. ManifestError, LabelError or SplitError if
+    the manifest cannot be used, RecipeError if the recipe cannot be followed.
     """
-    state = folder / "run.json"
+    state = folder / STATE
     before = _read_state(state) if state.is_file() else None
-    # Absolute: the run is gone on with from other folders, too.
+    is_older = before is not None and before["format"] < FORMAT
+    # Absolute: a run is continued from other folders, too.
     dataset = str(manifest.resolve()) if manifest else before["dataset"] if before else SYNTHETIC
     if recipe is None and before is not None and dataset == before["dataset"]:
-        values = before["recipe"]
-        for setting in settings:
-            values = merge(values, parse_setting(setting))
-        resolved = validate(values, where=str(state))
+        values = translated(before["recipe"]) if is_older else before["recipe"]
+        resolved = validate(merge(values, *map(parse_setting, settings)), where=str(state))
     else:
         name = recipe or ("quick" if dataset == SYNTHETIC else "default")
         resolved = load_recipe(name, settings)
-    ready = with_splits(read_dataset(dataset, resolved.seed, progress=progress), resolved)
-    folder.mkdir(parents=True, exist_ok=True)
-    ready.write(folder / "manifest.csv")
-    settled = {"dataset": dataset, "recipe": resolved.model_dump(mode="json")}
+    plain = resolved.model_dump(mode="json")
+    source = dataset_file(dataset, resolved.seed, progress)
+    own = folder / "manifest.csv"
+    made_from = {
+        "splits": {"seed": plain["seed"], "task": plain["labels"]["task"], **plain["split"]},
+        "folder": str(folder.resolve()),  # to which the paths of its manifest are relative
+        "source": _digest(source),
+        "own": _digest(own),
+    }
+    then = before and before["made_from"]
+    # A run outlives the file that it was made from: a source that is gone has not changed.
+    kept = {**made_from, "source": made_from["source"] or (then or {}).get("source")}
+    if made_from["own"] is not None and then == kept:
+        made_from, ready = kept, Manifest.read(own)
+    else:
+        ready = with_splits(Manifest.read(source), resolved)
+        folder.mkdir(parents=True, exist_ok=True)
+        ready.write(own)
+        made_from["own"] = _digest(own)
+    if is_older:
+        set_aside(folder)
+    settled = {"format": FORMAT, "dataset": dataset, "recipe": plain, "made_from": made_from}
     if settled != before:  # shards of one run begin at the same time
         write_json(state, settled)
     return Run(folder, dataset, ready, resolved)
 
 
-def read_dataset(dataset: str, seed: int, *, progress: Progress = silent) -> Manifest:
-    """The manifest of a dataset: a CSV, or the built-in catalogue of a seed."""
-    if dataset != SYNTHETIC:
-        return Manifest.read(dataset)
-    return Manifest.read(
-        built_in_catalogue(seed=seed, progress=lambda k, n: progress("making the catalogue", k, n))
-    )
+def _digest(path: Path) -> str | None:
+    return sha256_file(path) if path.is_file() else None
+
+
+def dataset_file(dataset: str, seed: int, progress: Progress) -> Path:
+    """The manifest's file of a dataset: a CSV, or that of the built-in catalogue of a seed."""
+    own = dataset == SYNTHETIC
+    return built_in_catalogue(seed=seed, progress=progress) if own else Path(dataset)
 
 
 def open_run(folder: Path) -> Run:
-    """Opens a run that exists.
-
-    Raises:
-        MmgenreError: there is none.
-    """
-    state = folder / "run.json"
+    """Opens a run; MmgenreError if there is none, or run.json is damaged or of another version."""
+    state = folder / STATE
     if not state.is_file():
         raise MmgenreError(
             f"{folder}: no run here; make one: mmgenre extract-features --run {folder}"
         )
     content = _read_state(state)
+    if content["format"] < FORMAT:
+        raise MmgenreError(
+            f"{folder}: made by an older version of mmgenre. Run mmgenre extract-features --run "
+            f"{folder}: it uses manifest, recipe and inputs/ again, makes encoders, embeddings and "
+            "fusions again, and deletes nothing"
+        )
     recipe = validate(content["recipe"], where=str(state))
     return Run(folder, content["dataset"], Manifest.read(folder / "manifest.csv"), recipe)
 
@@ -162,49 +205,46 @@ def open_run(folder: Path) -> Run:
 def _read_state(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: content[name] for name in ("dataset", "recipe")}
+        found = {name: content[name] for name in ("dataset", "recipe")}
+        version = int(content.get("format", 1))
     except (ValueError, LookupError, TypeError) as error:
         raise MmgenreError(
             f"{path}: damaged ({type(error).__name__}: {error}); delete it and give manifest, "
-            "recipe and settings again: what is made is kept where it fits"
+            "recipe and settings again: artefacts that fit are kept"
         ) from None
+    if version > FORMAT:
+        raise MmgenreError(
+            f"{path}: made by a newer version of mmgenre (format {version}; this one reads "
+            f"{FORMAT}); install that version, or use another run folder"
+        )
+    return {"format": version, **found, "made_from": content.get("made_from")}
 
 
 def with_splits(manifest: Manifest, recipe: Recipe) -> Manifest:
     """The manifest with every item in a split: its own splits, or drawn ones.
 
-    Raises:
-        LabelError: items without labels.
-        ManifestError: only some items have a split.
-        SplitError: the splits leak and the recipe does not allow it, one of them has no item, or
-            none can be drawn.
+    LabelError if items have no labels, ManifestError if only some have a split, SplitError if the
+    splits leak and the recipe does not allow it, one has no item, or none can be drawn.
     """
-    unlabelled = [item.id for item in manifest if not item.labels]
-    if unlabelled:
+    labels = zip(manifest.ids(), manifest.labels(), strict=True)
+    if unlabelled := [item_id for item_id, own in labels if not own]:
         raise LabelError(
             f"{manifest.where}: {len(unlabelled)} of {len(manifest)} items have no labels (first: "
             f"{unlabelled[0]!r}); training needs them. To name genres of unlabelled items: "
             "mmgenre predict RUN --manifest FILE"
         )
-    open_ids = [item.id for item in manifest if item.split is None]
+    open_ids = [i for i, split in manifest.splits.items() if split is None]
     if len(open_ids) == len(manifest):
         return manifest.with_splits(make_splits(manifest, recipe.ratios, recipe.seed))
     if open_ids:
-        raise ManifestError(
-            manifest.where,
-            [
-                f"{len(open_ids)} of {len(manifest)} items have no split (first: {open_ids[0]!r}); "
-                "give all of them one, or none"
-            ],
-        )
-    empty = [split for split in SPLITS if not manifest.ids(split)]
-    if empty:
+        fault = f"{len(open_ids)} of {len(manifest)} items have no split (first: {open_ids[0]!r})"
+        raise ManifestError(manifest.where, [f"{fault}; give all of them one, or none"])
+    if empty := [split for split in SPLITS if not manifest.ids(split)]:
         raise SplitError(
             f"{manifest.where}: no item is in {' or '.join(empty)}; a run trains on train, stops "
             "by val and measures on test. Empty the column split to have all three drawn"
         )
-    leaks = find_leaks(manifest)
-    if leaks and recipe.split.leakage == "refuse":
+    if recipe.split.leakage == "refuse" and (leaks := find_leaks(manifest)):
         shown = "\n".join(f"  {leak}" for leak in leaks[:10])
         raise SplitError(
             f"{manifest.where}: its splits leak in {len(leaks)} place(s), so its figures would "

@@ -1,7 +1,8 @@
-"""Who reads the parts: this process, processes beside it, or a Dask cluster.
+"""Reads parts until all of their files exist, even if the reading processes crash.
 
-An engine yields parts as they are there, and passes over those that others are reading. If a
-process of it ends, it raises `WorkerLostError`, and what is left is for its caller.
+An engine reads in this process, in other processes, or on a Dask cluster. It yields each part when
+its file exists, and skips parts that other processes are reading. If a reading process ends, it
+raises `WorkerLostError`, and `read_parts` starts it again for the remaining parts.
 """
 
 from __future__ import annotations
@@ -9,45 +10,145 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
+import loky
 from threadpoolctl import threadpool_limits
 
+from mmgenre.disk.locks import ClaimedError, claimed
 from mmgenre.errors import MmgenreError
+from mmgenre.kinds import KINDS
+from mmgenre.progress import Progress, silent
 from mmgenre.reading.parts import Part, read_part
 
-Engine = Callable[[Sequence[Part]], Iterator[Part]]
-LOCAL = "local"
+MAX_FAILED_STARTS = 3
 DASK_TIMEOUT_S = 10.0  # until a scheduler answers
-WATCH_S = 0.1  # between two looks at whether the leading process is there
+WATCH_S = 0.1  # between two checks whether the parent process exists
 IDLE_S = 60  # until processes without work end
-# A worker is one of many: it must not start a thread a core for each small matrix product.
+# There are as many workers as cores: none may start one thread per core for each matrix product.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class WorkerLostError(Exception):
-    """A process that read a part ended, of a decoder's crash or killed."""
+    """A process that was reading a part crashed or was killed."""
+
+
+def read_parts(
+    parts: Sequence[Part],
+    *,
+    workers: int | None = None,
+    dask: str | None = None,
+    progress: Progress = silent,
+) -> list[Part]:
+    """Reads the parts of a folder whose files are missing; returns those that others are reading.
+
+    A part whose reader crashed is read again in a process of its own; if that crashes, too, the row
+    that was being read is refused. Parts of other settings, media or rows are removed when the new
+    part of the same number is finished. Raises MmgenreError if processes end repeatedly before they
+    read a row.
+    """
+    if not parts:
+        return []
+    KINDS[parts[0].medium].check_input(parts[0].config)
+    found = files_beside(parts[0])
+    todo = {part.path: part for part in parts if part.path.name not in found}
+    outdated: dict[str, list[str]] = defaultdict(list)  # files of other parts by their number
+    for name in found - {part.path.name for part in parts}:
+        if name.endswith(".h5"):
+            outdated[name[:-3].partition("-")[0]].append(name)
+    workers = loky.cpu_count() if workers is None else workers
+    task = f"reading {parts[0].modality}"
+    total = sum(len(part.rows) for part in parts)
+    n_done = total - sum(len(part.rows) for part in todo.values())
+    progress(task, n_done, total)
+
+    def done(part: Part) -> None:
+        nonlocal n_done
+        del todo[part.path]
+        for name in outdated.pop(part.path.stem.partition("-")[0], ()):
+            part.path.with_name(name).unlink(missing_ok=True)
+        n_done += len(part.rows)
+        progress(task, n_done, total)
+
+    n_failed_starts = 0
+    while todo:
+        before = len(todo)
+        found = files_beside(parts[0])
+        suspects = [part for part in todo.values() if part.being_read.name in found]
+        with ThreadPoolExecutor(workers) as threads:
+            for part, exists in zip(suspects, threads.map(_read_alone, suspects), strict=True):
+                if exists:
+                    done(part)
+        waiting = list(todo.values())
+        try:
+            for part in _engine(waiting, workers, dask):
+                done(part)
+            break
+        except WorkerLostError as error:
+            was_reading = any(part.being_read.is_file() for part in waiting)
+            n_failed_starts = 0 if was_reading or len(todo) < before else n_failed_starts + 1
+            if n_failed_starts == MAX_FAILED_STARTS:
+                raise MmgenreError(
+                    f"{task}: processes end before they read a row, {n_failed_starts} times in a "
+                    f"row: {error}; is there too little memory? Try --workers 1"
+                ) from None
+    if todo:
+        progress(task, n_done, n_done)  # other processes report the remaining parts
+    return list(todo.values())
+
+
+def files_beside(part: Part) -> set[str]:
+    """Names in a part's folder: one listing is faster than a check of each of many files."""
+    folder = part.path.parent
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
+def _engine(parts: Sequence[Part], workers: int, dask: str | None) -> Iterator[Part]:
+    # In this process only if requested, not if one part is left: a decoder's crash would end it.
+    if workers == 1 and dask is None:
+        return here(parts)
+    workers = min(workers, max(1, len(parts)))
+    return processes(parts, workers) if dask is None else on_dask(parts, dask, workers)
+
+
+def _read_alone(part: Part) -> bool:
+    """Whether the part's file exists then; False if another process is reading it."""
+    while True:
+        try:
+            return alone(part)
+        except WorkerLostError as error:
+            try:
+                with claimed(part.path):  # or a row that another process is reading is blamed
+                    if part.path.is_file():  # the process crashed after it finished the part
+                        return True
+                    blamed = part.blame(f"reading it ended the process, twice ({error})")
+            except ClaimedError:
+                return False
+            if not blamed:
+                raise MmgenreError(
+                    f"{part.path}: the process that reads it ended before the first row: {error}"
+                ) from None
 
 
 def here(parts: Sequence[Part]) -> Iterator[Part]:
-    """One after another in this process, with one thread a product, as in the others.
+    """One part after another in this process, with one BLAS thread as in the other engines.
 
-    The last bits of a product depend on its threads, and a store must not depend on the workers.
+    The last bits of a matrix product depend on its number of threads, and a store must not depend
+    on the number of workers.
     """
     for part in parts:
         with threadpool_limits(1, "blas"):
-            is_there = read_part(part)
-        if is_there:
+            exists = read_part(part)
+        if exists:
             yield part
 
 
 def processes(parts: Sequence[Part], workers: int) -> Iterator[Part]:
     """In processes of this machine."""
-    import loky
-
     executor = pool(workers)
     waiting: dict[Any, Part] = {}
     rest = iter(parts)
@@ -70,19 +171,17 @@ def processes(parts: Sequence[Part], workers: int) -> Iterator[Part]:
 
 
 def pool(workers: int) -> Any:
-    """Processes of this machine, which stay for what comes next; an executor of loky."""
-    import loky
-
+    """An executor of loky with processes of this machine, which are reused by later calls."""
     return loky.get_reusable_executor(
         workers, timeout=IDLE_S, env=ONE_THREAD, initializer=_end_with, initargs=(os.getpid(),)
     )
 
 
-def _end_with(leader: int) -> None:
-    """In a worker: lets it end soon after the process that it works for, however that ended."""
+def _end_with(parent: int) -> None:
+    """Makes a worker end soon after its parent process, even if that was killed."""
 
     def watch() -> None:
-        while os.getppid() == leader:
+        while os.getppid() == parent:
             time.sleep(WATCH_S)
         os._exit(1)
 
@@ -90,33 +189,22 @@ def _end_with(leader: int) -> None:
 
 
 def alone(part: Part) -> bool:
-    """In a process of its own; whether it is there then, or others are reading it.
-
-    Raises:
-        WorkerLostError: it ended.
-    """
-    import loky
-
+    """In a process of its own; a `WorkerLostError` then gives its exit code, as `SIGSEGV(-11)`."""
     with loky.ProcessPoolExecutor(
         1, env=ONE_THREAD, initializer=_end_with, initargs=(os.getpid(),)
     ) as executor:
         try:
             return bool(executor.submit(read_part, part).result())
         except loky.process_executor.TerminatedWorkerError as error:
-            raise WorkerLostError(_how(str(error))) from None
+            _, _, codes = str(error).partition("exit codes of the workers are {")
+            raise WorkerLostError(codes.partition("}")[0] or "no exit code") from None
 
 
-def _how(text: str) -> str:
-    """`SIGSEGV(-11)` out of what loky says."""
-    _, _, codes = text.partition("exit codes of the workers are {")
-    return codes.partition("}")[0] or "no exit code"
+def on_dask(parts: Sequence[Part], address: str, workers: int) -> Iterator[Part]:
+    """On a Dask cluster whose workers see the same files.
 
-
-def dask(parts: Sequence[Part], address: str, workers: int) -> Iterator[Part]:
-    """On a Dask cluster whose workers see the same files: at an address, or made here.
-
-    Raises:
-        MmgenreError: Dask is not installed, or no scheduler answers, or not any more.
+    `address` is a scheduler's; "local" starts a cluster of `workers` processes on this machine.
+    Raises MmgenreError: Dask is not installed, or the scheduler does not answer or stops answering.
     """
     try:
         import distributed
@@ -124,13 +212,11 @@ def dask(parts: Sequence[Part], address: str, workers: int) -> Iterator[Part]:
         raise MmgenreError(
             "Dask is not installed; install it with: pip install 'mmgenre[cluster]'"
         ) from None
-    options: dict[str, Any] = {"timeout": DASK_TIMEOUT_S}
-    if address == LOCAL:
-        options |= {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
-    else:
-        options["address"] = address
+    options: dict[str, Any] = {"address": address}
+    if address == "local":
+        options = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
     try:
-        client: Any = distributed.Client(**options)  # type: ignore[no-untyped-call]
+        client: Any = distributed.Client(**options, timeout=DASK_TIMEOUT_S)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise MmgenreError(
             f"Dask: no scheduler answers at {address}: {error}; start one with: dask scheduler"
@@ -140,8 +226,8 @@ def dask(parts: Sequence[Part], address: str, workers: int) -> Iterator[Part]:
             yield from _by_client(client, parts)
     except (distributed.comm.core.CommClosedError, CancelledError) as error:
         raise MmgenreError(
-            f"Dask: the scheduler at {address} does not answer any more: {error}; start it, then "
-            "run this again: what is read stays read"
+            f"Dask: the scheduler at {address} stopped answering: {error}; start it, then run "
+            "this again: parts that are read are kept"
         ) from None
 
 
@@ -154,7 +240,7 @@ def _by_client(client: Any, parts: Sequence[Part]) -> Iterator[Part]:
     arriving: Any = distributed.as_completed()  # type: ignore[no-untyped-call]
 
     def submit_more() -> None:
-        # Workers may come meanwhile. Each reads as many parts at once as it has threads.
+        # The number of workers may grow. Each reads one part per thread at a time.
         n_wanted = 2 * max(1, sum(client.nthreads().values()))
         for part in islice(rest, max(0, n_wanted - len(waiting))):
             future = client.submit(read_part, part, pure=False)
@@ -165,12 +251,10 @@ def _by_client(client: Any, parts: Sequence[Part]) -> Iterator[Part]:
     for future in arriving:
         part = waiting.pop(future)
         try:
-            is_there = future.result()
-        except distributed.KilledWorker as error:
-            lost.append(str(error))  # the others go on
-        else:
-            if is_there:
+            if future.result():
                 yield part
+        except distributed.KilledWorker as error:
+            lost.append(str(error))  # the other parts continue
         submit_more()
     if lost:
         raise WorkerLostError(lost[0])

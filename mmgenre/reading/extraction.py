@@ -1,16 +1,17 @@
-"""The input stage: media of a manifest -> one feature store a modality, safe to kill.
+"""The input stage: media of a manifest -> one feature store per modality; it can be killed.
 
-Rows are read in parts of `PART_ROWS`; a finished part is a store file of its own, committed by
-rename, and is not done again. At the end the parts are merged into one file and removed; the merge
-compares all of it with checksums and with the rows that were asked for.
+Rows are read in parts of `PART_ROWS`. A finished part is a store file of its own, committed by
+rename, and is not read again. At the end the parts are merged into one file and removed; the merge
+checks all of it against checksums and against the requested rows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mmgenre.config import Settings
@@ -18,57 +19,48 @@ from mmgenre.disk.locks import claimed
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import fingerprint_of, group_names, merge_stores
 from mmgenre.errors import StoreError
-from mmgenre.items.manifest import Manifest, Modality
+from mmgenre.items.manifest import Manifest
+from mmgenre.items.modalities import MODALITIES, Modality
+from mmgenre.kinds import kind_of
 from mmgenre.progress import Progress, silent
-from mmgenre.reading.parts import Part, Row, is_ragged, part_name
-from mmgenre.reading.workers import files_beside, read_parts
-from mmgenre.text.decoding import TextInput
-from mmgenre.text.entities import PATHS, entity_provenance
+from mmgenre.reading.engines import files_beside, read_parts
+from mmgenre.reading.parts import Part, Row, part_name
 
 STAGE_VERSION = 2
 PART_ROWS = 16
 
 
-def work_list(manifest: Manifest, modality: Modality) -> list[Row]:
-    """(row id, its media): audio has a row a track, the others a row an item."""
-    work: list[Row] = []
-    for item in manifest:
-        if modality in item.media:
-            media = item.media[modality]
-            if modality == "audio":
-                work += [(row, (file,)) for row, file in zip(item.tracks, media, strict=True)]
-            else:
-                work.append((item.id, media))
-    return work
-
-
-def media_digest(work: Sequence[Row]) -> str:
-    """Hash over row ids, file names, sizes and times of change, and texts given inline."""
+def media_digest(work: Iterable[Row]) -> str:
+    """Hash over row ids, file names, sizes and modification times, and inline texts."""
     digest = hashlib.sha256()
     for row_id, media in work:
         for source in media:
-            if isinstance(source, Path):
+            if isinstance(source, str):
+                mark = f"text\0{source}"
+            else:
                 try:
                     state = source.stat()
                     mark = f"{source.name}\0{state.st_size}\0{state.st_mtime_ns}"
                 except OSError:
                     mark = f"{source.name}\0missing"
-            else:
-                mark = f"text\0{source}"
             digest.update(f"{row_id}\0{mark}\n".encode())
     return digest.hexdigest()
 
 
-def inputs_provenance(manifest: Manifest, modality: Modality, config: Settings) -> Provenance:
-    """What the inputs of a modality are made from: the media as they are now, and the settings."""
-    media = media_digest(work_list(manifest, modality))
-    if not isinstance(config, TextInput):
-        parameters = {modality: config.model_dump(), "media": media}
-        return Provenance("inputs", STAGE_VERSION, parameters)
-    # What the files hold counts, not where they lie.
-    settings = config.model_dump(exclude={"entities": PATHS})
-    tables = entity_provenance(config.entities)
-    parameters = {modality: settings, "media": media, "entities": tables}
+def inputs_provenance(
+    manifest: Manifest, modality: Modality, config: Settings, media: str | None = None
+) -> Provenance:
+    """What a modality's inputs are made from: the media in their present state, and the settings.
+
+    Of files that the settings name, the content counts and not the path. `media` is the digest of
+    the media; None: they are looked at.
+    """
+    kind = kind_of(modality)
+    parameters = {
+        modality: config.model_dump(exclude=kind.input_paths),
+        "media": media or media_digest(manifest.rows(modality)),
+        **kind.input_content(config),
+    }
     return Provenance("inputs", STAGE_VERSION, parameters)
 
 
@@ -84,21 +76,13 @@ def extract_inputs(
 ) -> Path:
     """Reads one modality of every item that has it into the store file `target`.
 
-    Damaged items are refused, kept in the store's list of refusals, and never end the run, nor
-    does one whose decoder crashes, unless it is read in this process. A call that was killed goes
-    on where it was; one with nothing to do does nothing.
+    Damaged items are refused and listed in the store; they never end the run. Neither does an item
+    whose decoder crashes, unless it is read in this process. After a kill, the next call resumes
+    with the parts in a folder beside `target`. If the store is current, nothing is done.
 
-    Args:
-        manifest: the items.
-        modality: which of their media.
-        config: what is read of them.
-        target: the file; its parts are made in a folder beside it, then merged.
-        workers: processes; 1: this one, without others; default: one a core.
-        dask: address of a Dask scheduler, or "local"; its workers read instead.
-        progress: told what moves.
-
-    Raises:
-        StoreError: another process writes `target`.
+    `workers` is the number of processes: 1: this one only; default: one per core. `dask` is the
+    address of a Dask scheduler whose workers read, or "local". Progress counts rows. Raises
+    StoreError if another process writes `target`.
     """
     provenance = inputs_provenance(manifest, modality, config)
     folder = parts_folder(target)
@@ -107,62 +91,43 @@ def extract_inputs(
     with claimed(target):
         if not _is_current(target, modality, provenance):
             parts = parts_of(manifest, modality, config, target, provenance)
-            _read_all(parts, workers, dask, progress)
-            _discard_if_damaged(target)
+            merge = partial(
+                merge_stores,
+                [part.path for part in parts],
+                target,
+                modality,
+                provenance=provenance,
+                ragged=kind_of(modality).is_ragged(config),
+                asked_for=set().union(*(part.ids for part in parts)),
+            )
+
+            def read() -> None:
+                while elsewhere := read_parts(parts, workers=workers, dask=dask, progress=progress):
+                    with claimed(elsewhere[0].path):  # refused while another process reads it
+                        pass  # no shard, but the rest of a killed run, which has ended
+
+            read()
             try:
-                _merge(parts, target, modality, config, provenance)
+                group_names(target)
+            except StoreError:
+                target.unlink()  # damaged
+            try:
+                merge()
             except StoreError:
                 if not [part for part in parts if part.discard_if_damaged()]:
                     raise
-                _read_all(parts, workers, dask, progress)
-                _merge(parts, target, modality, config, provenance)
-        shutil.rmtree(folder, ignore_errors=True)  # also those left by a kill after the merge
+                read()
+                merge()
+        shutil.rmtree(folder, ignore_errors=True)  # also after a kill between merge and removal
     return target
 
 
-def _read_all(
-    parts: Sequence[Part], workers: int | None, dask: str | None, progress: Progress
-) -> None:
-    """Reads the parts; refused if others do, who are no shards: left by a reader that was killed.
-
-    Raises:
-        StoreError: says who.
-    """
-    while elsewhere := read_parts(parts, workers=workers, dask=dask, progress=progress):
-        with claimed(elsewhere[0].path):
-            pass  # it is free by now
-
-
 def _is_current(target: Path, modality: Modality, provenance: Provenance) -> bool:
-    """Whether the store is there; a damaged one is not."""
+    """Whether the store exists, is not damaged, and has this provenance."""
     try:
         return fingerprint_of(target, modality) == provenance.fingerprint
     except StoreError:
         return False
-
-
-def _discard_if_damaged(target: Path) -> None:
-    try:
-        group_names(target)
-    except StoreError:
-        target.unlink()
-
-
-def _merge(
-    parts: Sequence[Part],
-    target: Path,
-    modality: Modality,
-    config: Settings,
-    provenance: Provenance,
-) -> None:
-    merge_stores(
-        [part.path for part in parts],
-        target,
-        modality,
-        provenance=provenance,
-        ragged=is_ragged(config),
-        asked_for={row_id for part in parts for row_id, _ in part.rows},
-    )
 
 
 def extract_shard(
@@ -175,21 +140,19 @@ def extract_shard(
     workers: int | None = None,
     progress: Progress = silent,
 ) -> tuple[int, int]:
-    """Reads every n-th part of what `extract_inputs` would read, and merges nothing.
+    """Reads every n-th part of what `extract_inputs` would read, without merging.
 
-    Shards run beside each other, on one machine or on many that see the same files, each once or
-    again; `extract_inputs` then finds all of them done. They may be counted differently (1/4 beside
-    1/8): a part that another one is just reading is left to it. Returns how many parts are there,
-    of all shards, and how many there will be.
-
-    Raises:
-        StoreError: another process reads the same shard, or the whole.
+    Shards run in parallel, on one or several machines that see the same files, and may be repeated;
+    `extract_inputs` then merges their parts. Shards may be counted differently (1/4 beside 1/8): a
+    shard skips a part that another one is reading. Returns the number of finished parts of all
+    shards, and the number of all parts. Raises StoreError if another process reads the same shard,
+    or runs `extract_inputs`.
     """
     provenance = inputs_provenance(manifest, modality, config)
     parts = parts_of(manifest, modality, config, target, provenance)
     own = parts_folder(target) / f"shard-{shard.number}-of-{shard.of}"
     with claimed(target, shared=True):
-        if _is_current(target, modality, provenance):  # asked inside: it may just have been merged
+        if _is_current(target, modality, provenance):  # inside: it may just have been merged
             return len(parts), len(parts)
         with claimed(own):
             read_parts(parts[shard.number - 1 :: shard.of], workers=workers, progress=progress)
@@ -213,11 +176,7 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """`I/N`.
-
-        Raises:
-            ValueError: it is not, or I is not 1 to N.
-        """
+        """`I/N`. Raises ValueError for another form, or if I is not from 1 to N."""
         number, _, of = text.partition("/")
         if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
             raise ValueError(f"{text!r}: give I/N with I from 1 to N, for instance 1/4")
@@ -225,26 +184,22 @@ class Shard:
 
 
 def parts_folder(target: Path) -> Path:
-    """Where the parts of a store are until they are merged."""
+    """The folder with the parts of a store until they are merged."""
     return target.with_name(target.name + ".parts")
 
 
 def parts_of(
-    manifest: Manifest,
-    modality: Modality,
-    config: Settings,
-    target: Path,
-    provenance: Provenance,
+    manifest: Manifest, modality: Modality, config: Settings, target: Path, provenance: Provenance
 ) -> list[Part]:
-    """All of the work, `PART_ROWS` rows a part."""
-    folder = parts_folder(target).absolute()
-    fingerprint = provenance.fingerprint
+    """All rows of a modality in parts of `PART_ROWS`."""
+    folder, fingerprint = parts_folder(target).absolute(), provenance.fingerprint
+    medium = MODALITIES[modality].medium
     work = [
         (row_id, tuple(s.absolute() if isinstance(s, Path) else s for s in media))
-        for row_id, media in work_list(manifest, modality)
+        for row_id, media in manifest.rows(modality)
     ]
     shares = [tuple(work[k : k + PART_ROWS]) for k in range(0, len(work), PART_ROWS)]
     return [
-        Part(folder / part_name(number, fingerprint, rows), modality, config, rows, provenance)
-        for number, rows in enumerate(shares)
+        Part(folder / part_name(n, fingerprint, rows), modality, medium, config, rows, provenance)
+        for n, rows in enumerate(shares)
     ]

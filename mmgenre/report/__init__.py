@@ -1,6 +1,6 @@
 """metrics.json in, one self-contained HTML page out; no torch."""
 
 from mmgenre.report.page import render, write_report
-from mmgenre.report.tables import fusion_table, rich_table
+from mmgenre.report.tables import fusion_table
 
-__all__ = ["fusion_table", "render", "rich_table", "write_report"]
+__all__ = ["fusion_table", "render", "write_report"]

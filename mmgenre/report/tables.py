@@ -1,21 +1,15 @@
-"""A fusion as rows of numbers and as one honest sentence, for the page and for the terminal."""
+"""A fusion as rows of numbers and as one sentence, for the page and for the terminal."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from mmgenre.measuring.results import FusionResult, Result, Row, headline_metric
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 ItemSet = Literal["complete", "all"]
-ITEM_SETS: dict[ItemSet, str] = {
-    "complete": "items with every modality",
-    "all": "all test items",
-}
+ITEM_SETS: dict[ItemSet, str] = {"complete": "items with every modality", "all": "all test items"}
 EXCLUSIVE_COLUMNS = {
     "macro_precision": "macro P",
     "macro_recall": "macro R",
@@ -29,21 +23,26 @@ OVERLAPPING_COLUMNS = {
     "micro_roc_auc": "micro ROC-AUC",
     "macro_pr_auc": "macro PR-AUC",
     "macro_f1": "macro F1",
-    "adiv_1": "ADiv@1",
-    "adiv_3": "ADiv@3",
-    "adiv_5": "ADiv@5",
+    **{f"adiv_{k}": f"ADiv@{k}" for k in (1, 3, 5)},
 }
 NOTHING = "–"
-DECIMALS = 3
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A metric over seeds as printed; `deviation` is empty for one seed."""
+class MetricValue:
+    """A metric over seeds; None: it does not exist. `mean` and `deviation` are as printed."""
 
-    mean: str
-    deviation: str
-    best: bool
+    value: float | None  # the mean
+    std: float | None = None  # None also for one seed
+    interval: tuple[float, float] | None = None  # 95 % bootstrap, if one was computed
+
+    @property
+    def mean(self) -> str:
+        return number(self.value)
+
+    @property
+    def deviation(self) -> str:
+        return "" if self.std is None else number(self.std)
 
     def __str__(self) -> str:
         return f"{self.mean} ± {self.deviation}" if self.deviation else self.mean
@@ -55,7 +54,8 @@ class TableRow:
 
     name: str
     inputs: tuple[str, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[MetricValue, ...]
+    best: tuple[bool, ...]  # whether each cell is the highest of its column, as printed
     interval: str  # of the headline metric
     n_items: int
     n_without_input: int
@@ -83,32 +83,17 @@ def number(value: float | None) -> str:
     >>> number(0.78149), number(None)
     ('0.781', '–')
     """
-    return NOTHING if value is None or not math.isfinite(value) else f"{value:.{DECIMALS}f}"
+    return NOTHING if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
-def mean(row: Row, items: ItemSet, metric: str) -> float | None:
-    """Mean over seeds of a metric; None where it does not exist."""
+def metric_value(row: Row, items: ItemSet, metric: str) -> MetricValue:
+    """A metric of a row on a set of items."""
     result = on(row, items)
     spread = result["summary"].get(metric) if result else None
-    value = spread["mean"] if spread else None
-    return value if value is not None and math.isfinite(value) else None
-
-
-def deviation(row: Row, items: ItemSet, metric: str) -> float | None:
-    """Deviation over seeds of a metric; None for one seed."""
-    result = on(row, items)
-    if result is None or len(result["per_seed"]) < 2 or mean(row, items, metric) is None:
-        return None
-    return result["summary"][metric]["std"]
-
-
-def interval(row: Row, items: ItemSet, metric: str) -> tuple[float, float] | None:
-    """The 95 % bootstrap interval of a metric, if one was computed."""
-    result = on(row, items)
-    pair = result["intervals"].get(metric) if result else None
-    if pair is None or any(end is None or not math.isfinite(end) for end in pair):
-        return None
-    return pair[0], pair[1]
+    if result is None or spread is None or number(spread["mean"]) == NOTHING:
+        return MetricValue(None)
+    std = spread["std"] if len(result["per_seed"]) > 1 else None
+    return MetricValue(spread["mean"], std, result["intervals"].get(metric))
 
 
 def fusion_table(fusion: FusionResult, items: ItemSet | None = None) -> list[TableRow]:
@@ -118,39 +103,34 @@ def fusion_table(fusion: FusionResult, items: ItemSet | None = None) -> list[Tab
     """
     items = items or headline_items(fusion)
     judged_by = headline_metric(exclusive=fusion["exclusive"])
-    rows = [(row, result) for row in fusion["rows"] if (result := on(row, items)) is not None]
-    best = {
-        key: max((number(m) for row, _ in rows if (m := mean(row, items, key)) is not None),
-                 default=None)
-        for key in columns(fusion)
-    }  # fmt: skip
-    return [
-        TableRow(
-            name=row["name"],
-            inputs=tuple(row["inputs"]),
-            cells=tuple(_cell(row, items, key, best[key]) for key in columns(fusion)),
-            interval=_interval(interval(row, items, judged_by)),
-            n_items=result["n_items"],
-            n_without_input=result["n_without_input"],
-        )
-        for row, result in rows
+    rows = [(row, result) for row in fusion["rows"] if (result := on(row, items))]
+    cells = [[metric_value(row, items, metric) for metric in columns(fusion)] for row, _ in rows]
+    highest = [
+        max((cell.mean for cell in column if cell.value is not None), default=None)
+        for column in zip(*cells, strict=True)
     ]
-
-
-def _cell(row: Row, items: ItemSet, metric: str, best: str | None) -> Cell:
-    value, std = mean(row, items, metric), deviation(row, items, metric)
-    return Cell(number(value), "" if std is None else number(std), best == number(value))
-
-
-def _interval(pair: tuple[float, float] | None) -> str:
-    return NOTHING if pair is None else f"{number(pair[0])}–{number(pair[1])}"
+    table = []
+    for (row, result), own in zip(rows, cells, strict=True):
+        pair = metric_value(row, items, judged_by).interval
+        table.append(
+            TableRow(
+                name=row["name"],
+                inputs=tuple(row["inputs"]),
+                cells=tuple(own),
+                best=tuple(c.mean == h for c, h in zip(own, highest, strict=True)),
+                interval=f"{number(pair[0])}–{number(pair[1])}" if pair else NOTHING,
+                n_items=result["n_items"],
+                n_without_input=result["n_without_input"],
+            )
+        )
+    return table
 
 
 def compared(fusion: FusionResult) -> tuple[list[Row], Row | None]:
-    """The rows of one input each, and the row of most inputs: what a fusion is measured by.
+    """The rows with one input each, and the row with most inputs.
 
-    Rows on joint vectors are compared only where there are no others: a gain of the joint space
-    is not a gain of a second modality.
+    Rows on joint vectors are used only where there are no others: a gain of the joint space is not
+    a gain of a second modality.
     """
     plain = [row for row in fusion["rows"] if not any("." in name for name in row["inputs"])]
     rows = plain or fusion["rows"]
@@ -159,7 +139,7 @@ def compared(fusion: FusionResult) -> tuple[list[Row], Row | None]:
 
 
 def words(row: Row) -> str:
-    """A row's inputs as a reader says them: `audio + text`, `joint audio`."""
+    """A row's inputs in words: `audio + text`, `joint audio`."""
     return " + ".join(name.replace(".", " ") for name in row["inputs"]) or row["name"]
 
 
@@ -170,67 +150,31 @@ def headline(fusion: FusionResult) -> str:
     singles, whole = compared(fusion)
     if whole is None:
         return "This fusion has no rows yet."
-    value, subject = mean(whole, items, metric), words(whole)
+    own, subject = metric_value(whole, items, metric), words(whole)
     subject = subject[:1].upper() + subject[1:]
-    if value is None:
+    if own.value is None:
         return f"{subject}: {label} does not exist here (no label can be measured)."
-    std = deviation(whole, items, metric)
-    text = f"{subject}: {label} {Cell(number(value), number(std) if std is not None else '', True)}"
-    known = {row["name"]: m for row in singles if (m := mean(row, items, metric)) is not None}
+    text = f"{subject}: {label} {own}"
+    figures = [(metric_value(row, items, metric), row) for row in singles]
+    known = [(single.value, single, row) for single, row in figures if single.value is not None]
     if not known:
         return f"{text}; there is no single modality to compare it with."
-    single = max((row for row in singles if row["name"] in known), key=lambda r: known[r["name"]])
-    text += f"; best single modality ({words(single)}) {number(known[single['name']])}: "
-    text += _verdict(whole, single, items, metric)
-    top = max(fusion["rows"], key=lambda row: mean(row, items, metric) or 0.0)
-    if number(mean(top, items, metric)) != number(value):
-        text += f" The highest of all rows is {top['name']}: {number(mean(top, items, metric))}."
+    _, single, row = max(known, key=lambda entry: entry[0])
+    text += f"; best single modality ({words(row)}) {single.mean}: {_verdict(own, single)}"
+    top = max(fusion["rows"], key=lambda row: metric_value(row, items, metric).value or 0.0)
+    if (highest := metric_value(top, items, metric).mean) != own.mean:
+        text += f" The highest of all rows is {top['name']}: {highest}."
     return text
 
 
-def _verdict(whole: Row, single: Row, items: ItemSet, metric: str) -> str:
-    """The difference in points and whether the intervals leave room for chance."""
+def _verdict(whole: MetricValue, single: MetricValue) -> str:
+    """The difference in points, and whether the intervals overlap."""
     # From the figures as printed, so that a reader who subtracts them gets the same.
-    gain = float(number(mean(whole, items, metric))) - float(number(mean(single, items, metric)))
-    points = round(100 * gain, 1)
+    points = round(100 * (float(whole.mean) - float(single.mean)), 1)
     if points == 0:
         return "no difference."
     text = f"+{points} points" if points > 0 else f"−{-points} points, fusing makes it worse"
-    a, b = interval(whole, items, metric), interval(single, items, metric)
+    a, b = whole.interval, single.interval
     if a and b and max(a[0], b[0]) <= min(a[1], b[1]):
         text += "; the 95\N{NO-BREAK SPACE}% intervals overlap"
     return text + "."
-
-
-def rich_table(fusion: FusionResult, items: ItemSet | None = None) -> Table:
-    """The fusion's table for a terminal of 80 columns; the page has what does not fit.
-
-    Deviations are shown for the headline metric alone. Names are printed as they are, never as
-    markup.
-    """
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    items = items or headline_items(fusion)
-    rows = fusion_table(fusion, items)
-    judged_by = headline_metric(exclusive=fusion["exclusive"])
-    n_items = ", ".join(f"{n:,}" for n in sorted({row.n_items for row in rows})) or "no"
-    table = Table(
-        title=Text(f"{fusion['name']}: {n_items} test items, {ITEM_SETS[items]}", style="bold"),
-        caption=Text(headline(fusion)) if items == headline_items(fusion) else None,
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE,
-    )
-    table.add_column("row", no_wrap=True)
-    for key, title in columns(fusion).items():
-        short = title.replace("ROC-AUC", "AUC").replace("PR-AUC", "AP")
-        table.add_column(short, justify="right", no_wrap=key == judged_by)
-    for row in rows:
-        cells = [
-            Text(str(cell) if key == judged_by else cell.mean, style="bold" if cell.best else "")
-            for key, cell in zip(columns(fusion), row.cells, strict=True)
-        ]
-        table.add_row(Text(row.name), *cells)
-    return table

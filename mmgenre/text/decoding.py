@@ -1,52 +1,32 @@
 """Reviews or lyrics of an item as one text of bounded length."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import Field
-
-from mmgenre.config import Settings
 from mmgenre.errors import InputError
-from mmgenre.text.entities import EntityConfig, annotator_of, enrich
+from mmgenre.text.entities.annotation import enrich
+from mmgenre.text.entities.annotators import annotator_of
+from mmgenre.text.settings import TextInput
 
 # A full stop, question or exclamation mark (also Arabic, Devanagari) with closing quotes, before a
 # space; Chinese and Japanese write none after theirs.
 SENTENCE_END = re.compile(r"[.!?…؟।][\"'”’»)\]]*(?=\s|$)|[。！？｡][\"'”’」』》）)\]]*|\n")
 
 
-class TextInput(Settings):
-    """How much of an item's texts is kept (Oramas 2018, sec. 5.1: about 1500 characters).
-
-    `entities`: whose categories are added as words (VSM+SEM, sec. 3.2); "none": plain VSM.
-    """
-
-    max_characters: int = Field(1500, ge=1)
-    entities: EntityConfig = EntityConfig()
-
-
 def load_text(
     media: Sequence[Path | str], config: TextInput | None = None, row_id: str | None = None
 ) -> str:
-    """Joins an item's texts in their order (oldest first) and cuts them at a sentence end.
+    """Joins an item's texts (oldest first), cuts them at a sentence end, then adds its entities.
 
-    Entities are looked up in what is left: their categories come on top of `max_characters`.
-
-    Args:
-        media: files or inline texts.
-        config: how much is kept, and which annotator finds entities in it.
-        row_id: the item, for annotations that are listed by item.
-
-    Raises:
-        InputError: missing, unreadable, encoding, empty or annotation.
-        MmgenreError: the annotator cannot be made.
+    Their categories come on top of `max_characters`. `row_id` is for annotations listed by item.
+    Raises InputError (missing, unreadable, encoding, empty, annotation), or MmgenreError if the
+    annotator cannot be made.
     """
     config = config or TextInput()
     parts = [_read(source) if isinstance(source, Path) else source for source in media]
     text = "\n".join(part.strip() for part in parts if part.strip())
-    if not any(character.isalnum() for character in text):
+    if not any(map(str.isalnum, text)):
         where = str(media[0]) if media and isinstance(media[0], Path) else "inline text"
         raise InputError("empty", where, "not a single letter or digit")
     text = truncate(text, config.max_characters)
@@ -66,13 +46,10 @@ def truncate(text: str, max_characters: int) -> str:
     """
     if len(text) <= max_characters:
         return text
-    # One character more shows whether a sentence ends exactly at the limit.
-    ends = [m.end() for m in SENTENCE_END.finditer(text[: max_characters + 1])]
-    ends = [end for end in ends if end <= max_characters]
-    if ends:
-        return text[: ends[-1]].rstrip()
-    spaces = [m.start() for m in re.finditer(r"\s", text[: max_characters + 1])]
-    return text[: spaces[-1]].rstrip() if spaces and spaces[-1] else text[:max_characters]
+    start = text[: max_characters + 1]  # one more: a sentence or word may end exactly at the limit
+    ends = [m.end() for m in SENTENCE_END.finditer(start) if m.end() <= max_characters]
+    ends = ends or [m.start() for m in re.finditer(r"\s", start) if m.start()]
+    return text[: ends[-1]].rstrip() if ends else text[:max_characters]
 
 
 def _read(path: Path) -> str:

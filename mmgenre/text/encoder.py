@@ -1,72 +1,29 @@
-"""The text encoder: tf-idf vector-space model through a feed-forward network (METHOD sec. 3).
-
-`mmgenre.text.sentences` has the other one, with the same network over sentence vectors.
-"""
+"""The text encoder: tf-idf vector-space model through a feed-forward network (METHOD sec. 3)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 from sklearn.feature_extraction.text import TfidfVectorizer
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.nn import functional
 
-from mmgenre.config import Settings
+from mmgenre.disk.bundle import Bundle
 from mmgenre.disk.store import FeatureStore
-from mmgenre.errors import TrainingError
-from mmgenre.learning.dense import EmbeddingDim, to_embedding
-from mmgenre.learning.dropout import Dropout
-from mmgenre.learning.optimisation import TrainingConfig
-from mmgenre.text.decoding import TextInput
-from mmgenre.text.words import WordLayer, sparse_tensor
+from mmgenre.errors import BundleError, TrainingError
+from mmgenre.learning.encoder import to_embedding
+from mmgenre.learning.settings import TargetName
+from mmgenre.text.entities.annotators import entity_provenance
+from mmgenre.text.settings import TextConfig
 
-HOW_TO_GET_A_MODEL = (
-    "Download one where there is a network, for instance: "
-    "hf download sentence-transformers/all-MiniLM-L6-v2 --local-dir models/all-MiniLM-L6-v2, "
-    "copy the folder here, and give it: --set text.model=models/all-MiniLM-L6-v2"
-)
-
-
-class TextConfig(Settings):
-    """The VSM: at most `max_words` words, none in more than a share `max_df` of the texts.
-
-    `ngrams` 2 counts pairs of words as words, too; the paper has 1. The encoder
-    "sentence-transformers" has none of these three; its `model` is a folder on this machine.
-    """
-
-    encoder: Literal["vsm", "sentence-transformers"] = "vsm"
-    model: str | None = None
-    max_words: int = Field(10_000, ge=1)
-    max_df: float = Field(0.5, gt=0, le=1)
-    ngrams: int = Field(1, ge=1, le=3)
-    hidden_dim: int = Field(2048, ge=1)
-    dropout: float = Field(0.5, ge=0, lt=1)
-    embedding_dim: EmbeddingDim = 2048
-    input: TextInput = TextInput()
-    training: TrainingConfig = TrainingConfig()
-
-    @model_validator(mode="after")
-    def _settings_are_of_the_encoder(self) -> Self:
-        if self.encoder == "vsm" and self.model is not None:
-            raise ValueError(
-                f"model {self.model!r}: the vsm has none; "
-                "set encoder to sentence-transformers, or leave model out"
-            )
-        if self.encoder == "sentence-transformers":
-            if self.model is None:
-                raise ValueError(f"model: sentence-transformers needs one. {HOW_TO_GET_A_MODEL}")
-            for name in ("max_words", "max_df", "ngrams"):
-                value, default = getattr(self, name), type(self).model_fields[name].default
-                if value != default:
-                    raise ValueError(
-                        f"{name} {value!r}: only the vsm counts words; leave it at {default!r}"
-                    )
-        return self
+VOCABULARY = "vocabulary.json"
 
 
 class Vocabulary(TypedDict):
@@ -88,36 +45,87 @@ class TextEncoder(nn.Module):
         self.embedding, self.embedding_dim = to_embedding(config.hidden_dim, config.embedding_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Embeds tf-idf rows."""
         return self.embedding(self.hidden(x))  # type: ignore[no-any-return]
 
     def source(self, store: FeatureStore) -> TextSource:
-        """Tf-idf rows of all texts of a store."""
         if not len(store):  # every text was refused; scikit-learn would raise
             nothing = np.zeros((0, len(self.vocabulary["words"])), np.float32)
             return TextSource(store, sp.csr_matrix(nothing))
         texts = (store.read_text(row_id) for row_id in store.ids)
-        return TextSource(store, vectorizer(self.config, self.vocabulary).transform(texts).tocsr())
+        return TextSource(store, vectorizer(self.config, self.vocabulary).transform(texts))
 
     def state(self) -> dict[str, Any]:
-        """Plain data from which `TextEncoder` is made again, weights and vocabulary apart."""
-        return {"config": self.config.model_dump(mode="json")}
+        return described(self.config)
+
+    def files(self) -> dict[str, Any]:
+        return {VOCABULARY: self.vocabulary}
+
+
+def described(config: TextConfig) -> dict[str, Any]:
+    """The settings, and hashes of the tables by which texts were given entities."""
+    entities = entity_provenance(config.input.entities)
+    return {"config": config.model_dump(mode="json"), "entities": entities}
+
+
+def settings_of(bundle: Bundle) -> TextConfig:
+    """The settings of an encoder's folder. Raises BundleError if the tables of entities changed."""
+    config = TextConfig.model_validate(bundle.config["config"])
+    was, now = bundle.config["entities"], entity_provenance(config.input.entities)
+    if was != now:
+        changed = sorted(key for key in {*was, *now} if was.get(key) != now.get(key))
+        raise BundleError(
+            f"{bundle.folder}: learned from texts with entities of other {', '.join(changed)} than "
+            "those at hand, so that its words would mean something else; bring the old ones back, "
+            "or train again: mmgenre extract-features"
+        )
+    return config
 
 
 def feed_forward(config: TextConfig, *first: nn.Module) -> nn.Sequential:
     """The two hidden layers, a dropout before each; `first` is one dropout and one layer."""
-    return nn.Sequential(
-        *first,
-        nn.ReLU(),
-        Dropout(config.dropout),
-        nn.Linear(config.hidden_dim, config.hidden_dim),
-        nn.ReLU(),
-    )
+    second = nn.Linear(config.hidden_dim, config.hidden_dim)
+    return nn.Sequential(*first, nn.ReLU(), nn.Dropout(config.dropout), second, nn.ReLU())
+
+
+class WordLayer(nn.Module):
+    """Dropout of words, and a linear layer: tf-idf rows (batch, n_words) -> (batch, width).
+
+    Rows may be dense, or sparse and coalesced; the function is the same. On one CPU, sparse rows
+    read the weights of their own words only, and give a sparse gradient of these. Dropping a word
+    that a text does not have changes nothing, so dropout needs only the words that it has.
+    Devices without sparse tensors, such as Apple's, get dense rows (`training.to_device`); this has
+    not been tried on one.
+    """
+
+    def __init__(self, n_words: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        limit = 1 / math.sqrt(n_words)  # as in nn.Linear
+        # A word's weights are side by side: the transpose of nn.Linear's.
+        self.weight = nn.Parameter(torch.empty(n_words, width).uniform_(-limit, limit))
+        self.bias = nn.Parameter(torch.empty(width).uniform_(-limit, limit))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shared = distributed.is_available() and distributed.is_initialized()
+        if not x.is_sparse or x.device.type != "cpu" or shared:
+            # GPUs have the bandwidth, and not every backend can average sparse gradients.
+            dense = x.to_dense() if x.is_sparse else x
+            return functional.linear(self.dropout(dense), self.weight.T, self.bias)
+        values = self.dropout(x.values())
+        kept = values.nonzero().squeeze(1)
+        texts, words = x.indices()[:, kept]
+        starts = torch.searchsorted(texts, torch.arange(len(x)))
+        # Summed over the words of the batch, not of each text: their gradient has fewer rows.
+        used, columns = words.unique(return_inverse=True)
+        weight = functional.embedding(used, self.weight, sparse=True)  # (n_used, width)
+        return self.bias + functional.embedding_bag(
+            columns, weight, starts, mode="sum", per_sample_weights=values[kept]
+        )
 
 
 @dataclass(frozen=True)
 class TextSource:
-    """Tf-idf rows; every view of a text is the same."""
+    """Tf-idf rows; all views of a text are the same."""
 
     store: FeatureStore
     rows: sp.csr_matrix
@@ -132,12 +140,19 @@ class TextSource:
         return sparse_tensor(self.rows[self.store.rows_of(ids)])
 
 
-def fit_vocabulary(config: TextConfig, store: FeatureStore, ids: Sequence[str]) -> Vocabulary:
-    """Learns words and idf from the training texts.
+def sparse_tensor(rows: sp.csr_matrix) -> Tensor:
+    """(n, n_words), coalesced."""
+    rows.sort_indices()
+    texts = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    indices = torch.from_numpy(np.stack([texts, rows.indices.astype(np.int64)]))
+    values = torch.from_numpy(rows.data)
+    # torch warns unless the check is switched on or off explicitly; it costs next to nothing.
+    with torch.sparse.check_sparse_tensor_invariants(True):  # type: ignore[no-untyped-call]
+        return torch.sparse_coo_tensor(indices, values, rows.shape, is_coalesced=True)
 
-    Raises:
-        TrainingError: no word is left.
-    """
+
+def fit_vocabulary(config: TextConfig, store: FeatureStore, ids: Sequence[str]) -> Vocabulary:
+    """Learns words and idf from the training texts. Raises TrainingError if no word is left."""
     fitted = vectorizer(config)
     try:
         fitted.fit(store.read_text(row_id) for row_id in ids)
@@ -153,7 +168,7 @@ def vectorizer(config: TextConfig, vocabulary: Vocabulary | None = None) -> Tfid
         max_df=config.max_df,
         max_features=config.max_words,
         ngram_range=(1, config.ngrams),
-        vocabulary=None if vocabulary is None else vocabulary["words"],
+        vocabulary=vocabulary and vocabulary["words"],
         dtype=np.float32,
     )
     if vocabulary is not None:
@@ -161,8 +176,14 @@ def vectorizer(config: TextConfig, vocabulary: Vocabulary | None = None) -> Tfid
     return made
 
 
-def make_text_encoder(
-    config: TextConfig, store: FeatureStore, train_ids: Sequence[str]
+def make_vsm(
+    config: TextConfig, target: TargetName, store: FeatureStore, train_ids: Sequence[str]
 ) -> TextEncoder:
     """An untrained encoder over the vocabulary of the training texts."""
+    del target
     return TextEncoder(config, fit_vocabulary(config, store, train_ids))
+
+
+def load_vsm(bundle: Bundle) -> TextEncoder:
+    """The encoder that a folder describes, without its weights."""
+    return TextEncoder(settings_of(bundle), bundle.files[VOCABULARY])

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from mmgenre.audio.decoding import AudioFeatures, AudioInput
-from mmgenre.audio.encoder import AudioConfig, AudioEncoder, AudioSource
+from mmgenre.audio.encoder import AudioEncoder, AudioSource
 from mmgenre.audio.networks import NETWORKS, AudioNetwork
+from mmgenre.audio.settings import AudioConfig, AudioInput
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
-from mmgenre.learning.targets import TargetName
+from mmgenre.kinds import kind_of
+from mmgenre.learning.settings import TargetName
 
 NAMES: tuple[AudioNetwork, ...] = tuple(n for n in get_args(AudioNetwork) if n != "timbre")
 
@@ -73,33 +74,17 @@ def test_widths_outside_of_0_to_1_are_refused(width: float) -> None:
         AudioConfig(width_multiplier=width)
 
 
-def test_features_follow_from_the_network() -> None:
-    for name in get_args(AudioNetwork):
-        wanted: AudioFeatures = "timbre" if name == "timbre" else "cqt"
-        config = AudioConfig(network=name)
-        assert config.input == AudioInput(features=wanted)
-        # What a run keeps of it does not stand in the way of another network.
-        kept = config.model_dump(mode="json")
-        assert AudioConfig.model_validate(kept) == config
-        assert AudioConfig.model_validate(kept | {"network": "low-4x96"}).input == AudioInput()
-        given = AudioConfig.model_validate({"network": name, "input": {"min_s": 2.0}})
-        assert given.input == AudioInput(features=wanted, min_s=2.0)
-        assert AudioConfig(network=name, input=AudioInput(min_s=2.0)).input == given.input
-        other: AudioFeatures = "cqt" if name == "timbre" else "timbre"
-        with pytest.raises(ValidationError, match=f"features '{other}': {name} reads {wanted}"):
-            AudioConfig.model_validate({"network": name, "input": {"features": other}})
-    with pytest.raises(ValidationError, match=r"input\n.*AudioInput"):
-        AudioConfig.model_validate({"input": 3})
-    with pytest.raises(ValidationError, match=r"audio_config|AudioConfig"):
-        AudioConfig.model_validate(3)
-
-
-def test_features_that_were_asked_for_are_kept() -> None:
-    config = AudioConfig(network="timbre", input=AudioInput(features="msd-timbre"))
-    kept = config.model_dump(mode="json")
-    assert AudioConfig.model_validate(kept) == config
-    with pytest.raises(ValidationError, match="'msd-timbre': low-4x96 reads cqt; set that"):
-        AudioConfig.model_validate(kept | {"network": "low-4x96"})
+def test_each_encoder_reads_the_features_that_it_needs() -> None:
+    kind = kind_of("audio")
+    config = AudioConfig(encoders=("cnn", "timbre"), input=AudioInput(min_s=2.0))
+    assert kind.encoder("cnn").reads(config) == AudioInput(features="cqt", min_s=2.0)
+    assert kind.encoder("timbre").reads(config) == AudioInput(features="timbre", min_s=2.0)
+    msd = config.model_copy(update={"input": AudioInput(features="msd-timbre")})
+    assert kind.encoder("timbre").reads(msd) == AudioInput(features="msd-timbre")
+    kept = msd.model_dump(mode="json")
+    assert AudioConfig.model_validate(kept) == msd
+    with pytest.raises(ValidationError, match="'msd-timbre': is for the encoder timbre, but enc"):
+        AudioConfig.model_validate(kept | {"encoders": ["cnn"]})
 
 
 def test_a_patch_of_fifteen_seconds_has_322_frames() -> None:

@@ -9,19 +9,18 @@ import librosa
 import numpy as np
 import pytest
 import soxr
-import torch
 from numpy.typing import NDArray
 
-from mmgenre.audio.batch_cqt import batch_cqt
+from mmgenre.audio import cqt
 from mmgenre.audio.cqt import (
     FMIN_HZ,
-    SEGMENT_FRAMES,
     ConstantQ,
     cqt_magnitude,
     load_log_cqt,
-    log_cqt,
+    to_decibels,
 )
-from mmgenre.audio.decoding import N_BINS, SAMPLE_RATE_HZ, AudioInput, load_audio
+from mmgenre.audio.decoding import load_audio
+from mmgenre.audio.settings import N_BINS, SAMPLE_RATE_HZ, AudioInput
 from mmgenre.errors import InputError
 
 
@@ -60,6 +59,10 @@ def error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     return float(np.abs(found - expected).max() / expected.max())
 
 
+def log_cqt(samples: NDArray[np.float32], *, exact: bool = False) -> NDArray[np.float32]:
+    return to_decibels(cqt_magnitude(samples, exact=exact))
+
+
 def magnitudes(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.abs(reference(samples, "reflect"))
 
@@ -74,7 +77,6 @@ def test_magnitudes_are_librosas(seconds: float) -> None:
     if seconds > 2:  # away from the edges
         assert error(found[20:-20], expected[20:-20]) < 3e-4
     assert error(cqt_magnitude(samples, exact=True), expected) < 1e-6
-    assert error(batch_cqt(torch.from_numpy(samples)[None])[0].numpy(), expected) < 1e-6
     # Today's default pads otherwise, and the first frames show it.
     other = np.abs(reference(samples, "constant"))
     assert np.abs(found - other)[:3].max() > 0.01 * expected.max()
@@ -112,14 +114,17 @@ def test_other_rates_are_resampled_by_soxr(rate_hz: int) -> None:
 
 
 @pytest.mark.parametrize("rate_hz", [22_050, 44_100, 48_000])
-def test_blocks_give_what_the_whole_gives(rate_hz: int) -> None:
-    noise = np.random.default_rng(2).standard_normal((round(130 * rate_hz), 2))
+def test_block_sizes_do_not_change_the_result(
+    rate_hz: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cqt, "SEGMENT_FRAMES", 256)
+    noise = np.random.default_rng(2).standard_normal((round(35 * rate_hz), 2))
     samples: NDArray[np.float32] = noise.astype(np.float32)
     mono = samples.mean(axis=1)
     if rate_hz != 22_050:
         mono = soxr.resample(mono, rate_hz, 22_050)
     expected = magnitudes(mono)
-    assert len(expected) > 2 * SEGMENT_FRAMES
+    assert len(expected) > 2 * 256 + 2 * cqt.MARGIN_FRAMES + cqt.LAST_FRAMES
     for pieces in (1, 3, 50):
         transform = ConstantQ(rate_hz)
         for block in np.array_split(samples, pieces):
@@ -127,10 +132,10 @@ def test_blocks_give_what_the_whole_gives(rate_hz: int) -> None:
         found = transform.finish()
         # At a seam as everywhere: what a wrong overlap would lose is of the order of the peak.
         assert error(found, expected) < 5e-3
-        assert error(found[900:1200], expected[900:1200]) < 5e-3
+        assert error(found[200:300], expected[200:300]) < 5e-3
 
 
-def test_the_peak_tells_of_what_is_not_finite() -> None:
+def test_the_peak_is_not_finite_if_a_sample_is_not() -> None:
     samples = music(2)
     for rate_hz, broken in ((22_050, np.nan), (44_100, np.inf), (44_100, np.nan)):
         samples[17_000] = broken
@@ -143,14 +148,14 @@ def test_the_peak_tells_of_what_is_not_finite() -> None:
 
 @pytest.mark.realdata
 def test_real_tracks_are_librosas(real_data: Path) -> None:
-    n_seen = 0
+    n_seen, excerpt = 0, AudioInput(excerpt_s=30.0)
     for path in sorted((real_data / "real" / "audio").iterdir()):
         try:
-            samples = load_audio(path, AudioInput(excerpt_s=30.0))
+            samples = load_audio(path, excerpt)
         except InputError:  # one of them is silent, as `test_audio` says
             continue
         expected = magnitudes(samples)
-        found = load_log_cqt(path, AudioInput(excerpt_s=30.0))
+        found = load_log_cqt(path, excerpt)
         assert error(cqt_magnitude(samples), expected) < 3e-4
         decibels = librosa.power_to_db(expected**2, ref=np.max, amin=1e-20, top_db=80)
         assert np.corrcoef(found.ravel(), decibels.ravel())[0, 1] > 0.99999

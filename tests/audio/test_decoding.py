@@ -9,7 +9,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from mmgenre.audio.decoding import SAMPLE_RATE_HZ, AudioInput, load_audio, mixdown
+from mmgenre.audio.decoding import load_audio, mixdown
+from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.errors import InputError
 
 Samples = NDArray[np.float64]

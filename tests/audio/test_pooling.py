@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmgenre.audio.convolutions.pooling import Members, pool, unpool
+from mmgenre.audio.convolutions import Members, pool, unpool
 
 NAN, INF = math.nan, math.inf
 

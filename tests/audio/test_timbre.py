@@ -12,7 +12,8 @@ import soundfile
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from mmgenre.audio.decoding import SAMPLE_RATE_HZ, AudioInput, load_audio
+from mmgenre.audio.decoding import load_audio
+from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.audio.timbre import SEGMENT_FRAMES, aggregate, cepstra, load_timbre, msd_timbre
 from mmgenre.disk.store import FeatureStore, content_hash, fingerprint_of
 from mmgenre.errors import InputError
@@ -253,7 +254,7 @@ def test_tracks_become_rows_of_48_numbers(tmp_path: Path, config: AudioInput) ->
         Item("a", media={"audio": (sound, tmp_path / "absent.wav")}),
         Item("b", media={"audio": (msd,)}),
     ]
-    path = extract_inputs(Manifest(items), "audio", config, tmp_path / "timbre.h5")
+    path = extract_inputs(Manifest(items), "audio", config, tmp_path / "timbre.h5", workers=1)
     read = {TIMBRE: ("a#0", sound, "b#0"), MSD: ("b#0", msd, "a#0")}[config]
     with FeatureStore(path, "audio") as store:
         assert store.ids == read[:1]
@@ -264,9 +265,10 @@ def test_tracks_become_rows_of_48_numbers(tmp_path: Path, config: AudioInput) ->
         with threadpool_limits(1, "blas"):
             wanted = load_timbre(read[1], config)
         np.testing.assert_array_equal(store.take(store.ids), [wanted])
-    alone = extract_inputs(Manifest(items), "audio", config, tmp_path / "alone.h5", workers=1)
-    assert content_hash(alone) == content_hash(path)
-    other = extract_inputs(Manifest(items), "audio", AudioInput(), tmp_path / "cqt.h5")
+    if config is TIMBRE:  # numbers that could depend on the process
+        two = extract_inputs(Manifest(items), "audio", config, tmp_path / "two.h5", workers=2)
+        assert content_hash(two) == content_hash(path)
+    other = extract_inputs(Manifest(items), "audio", AudioInput(), tmp_path / "cqt.h5", workers=1)
     assert fingerprint_of(other, "audio") != fingerprint_of(path, "audio")
     with FeatureStore(other, "audio") as store:
         assert store.row_shape == (None, 96)

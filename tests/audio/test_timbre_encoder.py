@@ -8,31 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from encoders import load_encoder, make_encoder, save_network, train_encoder
 from pydantic import ValidationError
 from torch import nn
 
-from mmgenre.audio.encoder import AudioConfig
-from mmgenre.audio.timbre_encoder import TimbreEncoder
+from mmgenre.audio.encoder import TimbreEncoder
+from mmgenre.audio.settings import AudioConfig
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
-from mmgenre.learning.optimisation import TrainingConfig
+from mmgenre.learning.encoder import GenreNetwork, embed, mean_by_item
+from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.targets import LogisticTarget
-from mmgenre.reading.network import (
-    GenreNetwork,
-    embed,
-    load_encoder,
-    make_encoder,
-    mean_by_item,
-    save_network,
-    train_encoder,
-)
 
 PROVENANCE = Provenance("test", 1, {})
 N, N_TRAIN = 24, 16
 IDS = [f"{k // 2:02d}#{k % 2}" for k in range(N)]  # two tracks an item
 CLASSES = np.arange(N) // 2 % 2
 CONFIG = AudioConfig(
-    network="timbre",
+    encoders=("timbre",),
     training=TrainingConfig(learning_rate=3e-2, batch_size=8, max_epochs=15, patience=15),
 )
 
@@ -74,17 +67,17 @@ def test_an_embedding_dim_adds_a_dense_layer() -> None:
     assert (embedding >= 0).all()
 
 
-def test_dropout_falls_before_the_output() -> None:
+def test_dropout_is_before_the_output() -> None:
     for dropout, expected in ((None, 0.0), (0.3, 0.3)):
         config = CONFIG.model_copy(update={"dropout": dropout})
         assert GenreNetwork(TimbreEncoder(config, "cosine"), 5).dropout.p == expected
 
 
-def test_what_it_has_no_use_for_is_refused() -> None:
+def test_settings_without_effect_are_refused() -> None:
     with pytest.raises(ValidationError, match=r"width_multiplier 0\.5: timbre has no filters"):
-        AudioConfig(network="timbre", width_multiplier=0.5)
+        AudioConfig(encoders=("timbre",), width_multiplier=0.5)
     with pytest.raises(ValidationError, match="spec_augment: timbre has no patches"):
-        AudioConfig(network="timbre", spec_augment=True)
+        AudioConfig(encoders=("timbre",), spec_augment=True)
 
 
 def test_numbers_are_standardised_with_training_tracks_only(
@@ -120,7 +113,7 @@ def test_it_learns_and_comes_back_from_disk(tmp_path: Path, store: FeatureStore)
     loaded, bundle = load_encoder(folder, "audio")
     assert isinstance(loaded, TimbreEncoder)
     assert loaded.config == CONFIG
-    assert loaded.config.input.features == "timbre"
+    assert bundle.config["reads"]["features"] == "timbre"
     assert bundle.config["embedding_dim"] == 48
     some = [IDS[k] for k in (7, 3, 20)]
     np.testing.assert_array_equal(embed(loaded, loaded.source(store), some), embedded[[7, 3, 20]])

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from encoders import train_encoder
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
@@ -28,7 +29,6 @@ from mmgenre.items.manifest import SPLITS, Split
 from mmgenre.learning.targets import make_target
 from mmgenre.measuring import metrics
 from mmgenre.pipeline.recipe import load_recipe
-from mmgenre.reading.network import train_encoder
 
 CAPTIONS = Path(__file__).parents[3] / "shared/data/captions/items.csv"
 SHARES = (0.70, 0.15, 0.15)
@@ -82,7 +82,7 @@ def ours(
         }
         # The run's encoder once more, this time with the output layer that the run drops.
         network, _ = train_encoder(
-            recipe.text, target, recipe.target.name, store, wanted, seed=seed
+            recipe.of("text"), target, recipe.target.name, store, wanted, seed=seed
         )
         views = network.encoder.source(store).views(manifest.ids("test"), None)
     with torch.inference_mode():

@@ -8,10 +8,8 @@ weights are random, with the batch statistics of the covers. Both sides of a rat
 this process, after a round that does not count; medians of the others, and the range.
 
 What bfloat16 gains depends on the processor: with AMX it is several times faster, without it
-slower (the first line says which). int8 gains on any x86 processor, most with VNNI. How near its
-embeddings come says little here: random weights as deep as these garble small differences, which
-trained ones do less. Decoding is a small part of an embedding, so most of the gain of the store
-shows in training, which reads every cover once an epoch.
+slower (the first line says which). Decoding is a small part of an embedding, so most of the gain of
+the store shows in training, which reads every cover once an epoch.
 """
 
 from __future__ import annotations
@@ -37,9 +35,9 @@ from mmgenre.disk.store import FeatureStore, write_store
 from mmgenre.image.augmentation import middle_crops
 from mmgenre.image.backbones import ImageNetwork
 from mmgenre.image.decoding import load_image
-from mmgenre.image.encoder import ImageConfig, ImageEncoder, ImageSource
-from mmgenre.image.quantised import cosines, quantised
-from mmgenre.reading.network import GenreNetwork, embed
+from mmgenre.image.encoder import ImageEncoder, ImageSource
+from mmgenre.image.settings import ImageConfig
+from mmgenre.learning.encoder import GenreNetwork, embed
 
 REAL = Path(__file__).parents[3] / "shared/data/real/covers"
 N_COVERS, BATCH, ROUNDS = 32, 16, 5
@@ -111,18 +109,10 @@ def speed(folder: Path) -> None:
         alike = (one * other).sum(axis=1)
         alike /= np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
         print(f"cosine of bfloat16 to float32 embeddings: {alike.min():.6f} at least")
-        seen, unseen = middle(squares).chunk(2)
-        started = time.perf_counter()
-        eight = quantised(encoder, seen)
-        took = time.perf_counter() - started
-        alike = cosines(encoder, eight, unseen).numpy()
-        print(f"cosine of int8 to float32 embeddings: {alike.min():.4f} at least, on other covers")
-        print(f"than the {len(seen)} that calibrated it, once, in {took:.1f} s")
         sides: dict[str, Side] = {
             "Pillow, torchvision, float32": lambda: plain_loop(plain, files),
             "ours, float32": lambda: ours(exact),
             "ours, bfloat16": lambda: ours(rounded),
-            "ours, int8": lambda: embed(eight, ImageSource(store, exact), ids, batch_size=BATCH),
         }
         show("Covers embedded by ResNet-101, 224 px", in_turn(sides, ROUNDS), "/s", len(files))
 

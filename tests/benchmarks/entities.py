@@ -20,8 +20,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from captions import CAPTIONS, peer, random_splits
 
 from mmgenre import Manifest
-from mmgenre.text.decoding import TextInput, load_text
-from mmgenre.text.entities import EntityConfig
+from mmgenre.text.decoding import load_text
+from mmgenre.text.entities.annotators import EntityConfig
+from mmgenre.text.settings import TextInput
 
 CONFIGS = {
     "VSM": TextInput(),

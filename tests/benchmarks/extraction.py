@@ -34,7 +34,7 @@ from _sides import Side, in_turn, show
 from numpy.typing import NDArray
 
 from mmgenre.audio.cqt import ConstantQ, cqt_magnitude, load_log_cqt
-from mmgenre.audio.decoding import SAMPLE_RATE_HZ, AudioInput
+from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.datasets.synthetic import make_catalogue
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.reading import engines

@@ -26,17 +26,20 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmgenre.audio.encoder import AudioConfig, AudioEncoder
+from mmgenre.audio.encoder import AudioEncoder
 from mmgenre.audio.networks import AudioNetwork
-from mmgenre.fusion.head import FusionConfig, predict, train_fusion
+from mmgenre.audio.settings import AudioConfig
+from mmgenre.fusion.head import predict, train_fusion
+from mmgenre.fusion.settings import FusionConfig
 from mmgenre.fusion.table import FeatureTable
-from mmgenre.learning.optimisation import TrainingConfig, make_optimizer
+from mmgenre.learning.encoder import GenreNetwork
+from mmgenre.learning.optimisation import make_optimizer
+from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.targets import LogisticTarget
 from mmgenre.learning.training import fit
 from mmgenre.measuring import metrics
-from mmgenre.reading.network import GenreNetwork
-from mmgenre.text.encoder import TextConfig, TextEncoder
-from mmgenre.text.words import sparse_tensor
+from mmgenre.text.encoder import TextEncoder, sparse_tensor
+from mmgenre.text.settings import TextConfig
 
 N_LABELS, BATCH = 250, 32
 N_ALBUMS, N_WORDS, WIDTH = 25_000, 10_000, 2048
@@ -70,7 +73,7 @@ def plain_audio(network: GenreNetwork) -> GenreNetwork:
     encoder = network.encoder
     assert isinstance(encoder, AudioEncoder)
     encoder.convolutions = nn.Sequential(  # type: ignore[assignment]
-        *(nn.Dropout(m.p) if isinstance(m, nn.Dropout) else m for m in encoder.convolutions)
+        *encoder.convolutions
     )
     return network
 

@@ -20,7 +20,8 @@ from small import NAME, SETTINGS, Small
 from mmgenre.datasets.audit import Audit
 from mmgenre.errors import Refusal
 from mmgenre.fusion.tagger import GenreTagger
-from mmgenre.items.manifest import MODALITIES, Manifest
+from mmgenre.items.manifest import Manifest
+from mmgenre.items.modalities import MODALITIES
 from mmgenre.pipeline.run import open_run
 
 
@@ -98,7 +99,7 @@ def test_json_is_alone_on_stdout(small: Small, tmp_path: Path) -> None:
 def test_extract_features_says_what_is_next(small: Small, tmp_path: Path, call: Call) -> None:
     run = small.copy(tmp_path / "run")
     done = call("extract-features", "--run", run, "-m", "text,a")
-    counts = {m: len(open_run(run).manifest.ids(having=[m])) for m in MODALITIES[:2]}
+    counts = {m: len(open_run(run).manifest.ids(having=[m])) for m in tuple(MODALITIES)[:2]}
     assert done.code == 0
     assert done.out.splitlines() == [
         f"{run}/embeddings.h5: {counts['audio']} with audio, {counts['text']} with text",
@@ -420,7 +421,7 @@ def test_quickstart_prints_three_tables_and_the_page(
         asked.append((run, seeds))
         return [small.result] * 3, run / "report.html"
 
-    monkeypatch.setattr("mmgenre.pipeline.quickstart.quickstart", instead)
+    monkeypatch.setattr("mmgenre.pipeline.commands.quickstart", instead)
     done = call("quickstart", "--run", "somewhere", "--seeds", 2)
     assert asked == [(Path("somewhere"), 2)]
     assert done.code == 0

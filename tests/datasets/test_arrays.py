@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from mmgenre.datasets.arrays import BLOCK_ROWS, float_rows, read_array
-from mmgenre.datasets.features import read_features
+from mmgenre.datasets.features import BLOCK_ROWS, Features, read_array, read_features
 from mmgenre.errors import StoreError
 
 
@@ -64,7 +63,7 @@ def test_sparse_indices_out_of_range_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["csc", "coo"])
 def test_sparse_formats_other_than_rows(tmp_path: Path, form: Any) -> None:
     sparse.save_npz(tmp_path / "v.npz", sparse.csr_array(np.eye(3)).asformat(form))
-    with pytest.raises(StoreError, match=r"wants csr|wants one array"):
+    with pytest.raises(StoreError, match=r"expected csr|expected one array"):
         read_array(tmp_path / "v.npz")
 
 
@@ -72,14 +71,14 @@ def test_one_array_in_an_archive(tmp_path: Path) -> None:
     np.savez(tmp_path / "v.npz", np.eye(3))
     np.testing.assert_array_equal(np.asarray(read_array(tmp_path / "v.npz")), np.eye(3))
     np.savez(tmp_path / "w.npz", a=np.eye(3), b=np.eye(3))
-    with pytest.raises(StoreError, match="wants one array, holds a, b"):
+    with pytest.raises(StoreError, match="expected one array, got a, b"):
         read_array(tmp_path / "w.npz")
 
 
 def test_blocks_hold_every_row_once() -> None:
     x = np.arange(2.0 * BLOCK_ROWS + 1)[:, None]
-    ids = [str(k) for k in range(len(x))]
+    ids = tuple(str(k) for k in range(len(x)))
     for array in (x, sparse.csr_array(x)):
-        blocks = list(float_rows(array, ids, "x"))
-        assert [start for start, _ in blocks] == [0, BLOCK_ROWS, 2 * BLOCK_ROWS]
+        blocks = list(Features(Path("x"), ids, array).blocks())
+        assert tuple(i for block, _ in blocks for i in block) == ids
         np.testing.assert_array_equal(np.concatenate([rows for _, rows in blocks]), x)

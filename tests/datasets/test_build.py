@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import tomllib
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -17,12 +19,13 @@ from published_layouts import (
     touch,
 )
 
-from mmgenre.datasets import cards
-from mmgenre.datasets.build import LAYOUTS, build_manifest
-from mmgenre.datasets.cards import card_folder, card_names, load_card
-from mmgenre.datasets.covers20k import ARCHIVE_FOLDER, GENRES, LEFT_OUT
-from mmgenre.datasets.msdi import COLUMNS, TABLE
+from mmgenre.datasets import sources
+from mmgenre.datasets.build import build_manifest
+from mmgenre.datasets.folders import ARCHIVE_FOLDER, GENRES, LEFT_OUT
+from mmgenre.datasets.layouts import LAYOUTS, Layout
+from mmgenre.datasets.msd import COLUMNS, TABLE
 from mmgenre.datasets.mumu import ALBUMS, METADATA, REVIEWS, SPLIT_FILES
+from mmgenre.datasets.sources import card_folder, card_names, load_card
 from mmgenre.errors import ManifestError
 from mmgenre.items.manifest import Manifest
 
@@ -98,7 +101,7 @@ def test_frequent_genres_of_albums_with_a_cover(tmp_path: Path, call: Call) -> N
     assert Manifest.read(out).ids() == ("B01", "B03")
     assert Manifest.read(out)["B01"].labels == ("Jazz", "Vocal Jazz")
     assert "note: 1 of 3 items are left out, without image (first: 'B02')" in built.out
-    assert "note: 4 of 4 genres stay: those of 1 items or more" in built.out
+    assert "note: 4 of 4 genres are kept: those of 1 items or more" in built.out
     assert call(*words, "--only-with", "cover").code == 2
     assert "between 0 and 1" in call(*words, "--min-share", 3).err
 
@@ -107,21 +110,35 @@ def test_columns_of_a_table(tmp_path: Path, call: Call) -> None:
     make_table(tmp_path, "what,kind\na,Rock\nb,Jazz\n")
     out = tmp_path / "m.csv"
     words = ("manifest", "build", "csv", tmp_path / "covers.csv", "--out", out)
-    assert "the header reads what, kind" in call(*words).err
+    assert "the header is what, kind" in call(*words).err
     built = call(*words, "--columns", "image=what,labels=kind", "--images", tmp_path)
     assert built.code == 0, built.err
     assert Manifest.read(out)["a"].media["image"] == (tmp_path / "a.jpg",)
     assert call(*words, "--columns", "image").code == 2
-    with pytest.raises(ManifestError, match="only csv"):
+    with pytest.raises(ManifestError, match="only the layout csv"):
         build_manifest("folders", tmp_path, out, columns={"image": "what"})
-    with pytest.raises(ManifestError, match="covers lie in"):
+    with pytest.raises(ManifestError, match="covers are in"):
         build_manifest("folders", tmp_path, out, images=tmp_path)
 
 
 def test_dataset_is_for_tartarus_only(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="only tartarus"):
+    with pytest.raises(ManifestError, match="only the layout tartarus"):
         build_manifest("cls", make_cls(tmp_path), tmp_path / "m.csv", dataset="MSD-I")
     assert set(MAKERS) == set(LAYOUTS) - {"tartarus"}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_reader_takes_the_options_of_its_layout(layout: Layout) -> None:
+    module, function = layout.reader.split(":")
+    reader = getattr(import_module(f"mmgenre.datasets.{module}"), function)
+    _, *options = inspect.signature(reader).parameters
+    assert set(options) - {"kept_characters"} == set(layout.options)  # MuMu's, of the library only
+    assert not (layout.has_covers and "images" in options)
+
+
+def test_an_unknown_layout_lists_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="unknown layout 'gtzan'; layouts are mumu, msdi, cls"):
+        build_manifest("gtzan", tmp_path, tmp_path / "m.csv")
 
 
 # Cards
@@ -149,8 +166,8 @@ def test_a_card_says_where_its_dataset_is(tmp_path: Path, monkeypatch: pytest.Mo
     text = (card_folder() / "morrison-covers" / "card.toml").read_text(encoding="utf-8")
     (tmp_path / "lost").mkdir()
     (tmp_path / "lost" / "card.toml").write_text(text.replace("published = false\n", ""))
-    monkeypatch.setattr(cards, "card_folder", lambda: tmp_path)
-    with pytest.raises(ManifestError, match="a published dataset names urls and files"):
+    monkeypatch.setattr(sources, "card_folder", lambda: tmp_path)
+    with pytest.raises(ManifestError, match="a published dataset needs urls and files"):
         load_card("lost")
 
 
@@ -177,7 +194,7 @@ def test_cards_are_found_in_a_wheel_and_in_a_clone(
 ) -> None:
     package = tmp_path / "site-packages" / "mmgenre"
     package.mkdir(parents=True)
-    monkeypatch.setattr(cards, "files", lambda name: package)
+    monkeypatch.setattr(sources, "files", lambda name: package)
     assert card_folder.__wrapped__() == tmp_path / "site-packages" / "data_manifests"
     (package / "data_manifests").mkdir()
     assert card_folder.__wrapped__() == package / "data_manifests"
@@ -211,7 +228,7 @@ def test_faulty_card_lists_its_faults(
         text += f"{change}\n"
     (tmp_path / "msdi").mkdir()
     (tmp_path / "msdi" / "card.toml").write_text(text)
-    monkeypatch.setattr(cards, "card_folder", lambda: tmp_path)
+    monkeypatch.setattr(sources, "card_folder", lambda: tmp_path)
     with pytest.raises(ManifestError) as caught:
         load_card("msdi")
     assert any(words in fault for fault in caught.value.faults)

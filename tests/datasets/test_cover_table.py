@@ -75,17 +75,17 @@ def test_rows_without_a_genre_are_counted(tmp_path: Path) -> None:
 def test_a_comma_separates_no_genres(tmp_path: Path) -> None:
     published = read_cover_table(make_table(tmp_path, 'path,genre\na.jpg,"Folk, World"\n'))
     assert published.items[0].labels == ("Folk, World",)
-    assert noted(published, "hold a comma")
+    assert noted(published, "contain a comma")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("path,kind\na.jpg,Rock\n", "no column for labels; say --columns labels=COLUMN"),
-        ("path,kind\na.jpg,Rock\n", "the header reads path, kind"),
-        ("path,file,genre\na.jpg,b.jpg,Rock\n", "image: could be column path or file; say"),
+        ("path,kind\na.jpg,Rock\n", "no column for labels; give --columns labels=COLUMN"),
+        ("path,kind\na.jpg,Rock\n", "the header is path, kind"),
+        ("path,file,genre\na.jpg,b.jpg,Rock\n", "image: could be column path or file; give"),
         ("path,path,genre\na.jpg,b.jpg,Rock\n", "column 'path' twice"),
-        ("path,genre\na.jpg,Rock\na.jpg,Pop\n", "line 3: 'a.jpg' stands in line 2 already"),
+        ("path,genre\na.jpg,Rock\na.jpg,Pop\n", "line 3: 'a.jpg' is already in line 2"),
         ("path,genre\n,Rock\na.jpg,Rock\n", "line 2: no image"),
         ("id,path,genre\n,a.jpg,Rock\n", "line 2: no id"),
         ("path,genre,split\na.jpg,Rock,fold1\n", "line 2: split 'fold1': allowed are train"),
@@ -113,11 +113,11 @@ def test_which_table(tmp_path: Path) -> None:
     assert "got none" in faults(read_cover_table, tmp_path)[0]
     make_table(tmp_path)
     (tmp_path / "other.tsv").touch()
-    assert "got covers.csv, other.tsv; name the file" in faults(read_cover_table, tmp_path)[0]
+    assert "got covers.csv, other.tsv; give the file" in faults(read_cover_table, tmp_path)[0]
 
 
 def test_columns_as_words() -> None:
     assert parse_columns("image=a b, labels=x=y,id=") == {"image": "a b", "labels": "x=y", "id": ""}
     for text in ("image", "genre=x", "image=a,image=b", ""):
-        with pytest.raises(ValueError, match="wants FIELD=COLUMN"):
+        with pytest.raises(ValueError, match="expected FIELD=COLUMN"):
             parse_columns(text)

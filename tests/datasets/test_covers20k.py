@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from published_layouts import faults, make_covers20k, noted, touch
 
-from mmgenre.datasets.covers20k import ARCHIVE_FOLDER, GENRES, LEFT_OUT, read_covers20k
+from mmgenre.datasets.folders import ARCHIVE_FOLDER, GENRES, LEFT_OUT, read_covers20k
 
 
 @pytest.mark.parametrize("inside", [False, True])

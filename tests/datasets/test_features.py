@@ -119,7 +119,7 @@ def test_feature_store_passes_its_groups_on(tmp_path: Path) -> None:
     assert stored(target, "old-text")["a"] == X[1].tolist()
     unnamed = import_features({"": source}, tmp_path / "own.h5")
     assert group_names(unnamed) == ("audio", "text")
-    with pytest.raises(StoreError, match=r"group 'a\.b': is no name for an input"):
+    with pytest.raises(StoreError, match=r"group 'a\.b' cannot name an input"):
         import_features({"a.b": tmp_path / "audio.h5"}, tmp_path / "bad.h5")
 
 
@@ -145,15 +145,15 @@ def test_other_groups_of_the_target_stay(tmp_path: Path) -> None:
     ("x", "ids", "match"),
     [
         (X, ["a", "b"], "3 rows for 2 ids"),
-        (X, ["a", "b", "a"], "row 2: id 'a' stands in row 0 already"),
+        (X, ["a", "b", "a"], "row 2: id 'a' is already in row 0"),
         (X, ["a", "", "c"], "row 1: '' is no id"),
         (X, ["a", "b#", "c"], None),
         (X, ["a", "#1", "c"], "row 1: '#1' is no id"),
-        (X[0], IDS, r"shape \(4,\); wants \(n, width\)"),
-        (X[:, None], IDS, "pool it to one vector an id"),
-        (X[:, :0], IDS, "holds nothing"),
-        (X.astype(str), IDS, "wants numbers"),
-        (X.astype(complex), IDS, "wants numbers"),
+        (X[0], IDS, r"shape \(4,\); expected \(n, width\)"),
+        (X[:, None], IDS, "pool it to one vector per id"),
+        (X[:, :0], IDS, "is empty"),
+        (X.astype(str), IDS, "expected numbers"),
+        (X.astype(complex), IDS, "expected numbers"),
     ],
 )
 def test_arrays_that_do_not_fit(
@@ -183,7 +183,7 @@ def test_item_with_a_row_of_its_own_and_rows_of_tracks(tmp_path: Path) -> None:
 
 def test_unclear_archive_says_what_it_holds(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", p=X, q=X, r=X)
-    with pytest.raises(StoreError, match=r"exactly two arrays.*holds p \(3, 4\), q"):
+    with pytest.raises(StoreError, match=r"exactly two arrays.*got p \(3, 4\), q"):
         read_features(tmp_path / "a.npz")
 
 
@@ -194,7 +194,7 @@ def test_ids_missing_or_ambiguous(tmp_path: Path) -> None:
         read_features(path)
     for name in ("clap_ids.txt", "clap.ids.txt"):
         (tmp_path / name).unlink()
-    with pytest.raises(StoreError, match=r"no ids; wants clap.ids.txt or clap.ids.tsv or"):
+    with pytest.raises(StoreError, match=r"no ids; expected clap.ids.txt or clap.ids.tsv or"):
         read_features(path)
     with pytest.raises(StoreError, match=r"nowhere\.txt"):
         read_features(path, tmp_path / "nowhere.txt")

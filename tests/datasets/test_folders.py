@@ -62,11 +62,11 @@ def test_what_is_no_cover_is_counted(tmp_path: Path) -> None:
     published = read_folders(tmp_path)
     assert set(by_id(published)) == {"Rock/1.jpg", "Jazz/1.jpg"}
     assert noted(published, "hidden").startswith("3 hidden")
-    assert noted(published, "no images by").startswith("2 file(s)")
-    assert "1 .txt" in noted(published, "no images by")
+    assert noted(published, "suffix of an image").startswith("2 file(s)")
+    assert "1 .txt" in noted(published, "suffix of an image")
     assert "'loose.jpg'" in noted(published, "no folder of a genre")
     assert "a;b.jpg" in noted(published, "rename them")
-    assert noted(published, "hold no image").endswith("Empty")
+    assert noted(published, "contain no image").endswith("Empty")
     assert noted(published, "no artists")
 
 
@@ -77,13 +77,13 @@ def test_links_to_folders_are_followed_but_not_round(tmp_path: Path) -> None:
     (here / "Jazz" / "up").symlink_to(here, target_is_directory=True)
     published = read_folders(here)
     assert set(by_id(published)) == {"Jazz/1.jpg", "Rock/1.jpg"}
-    assert noted(published, "read already").startswith("1 link")
+    assert noted(published, "already read").startswith("1 link")
 
 
 def test_names_alike_and_a_folder_too_high(tmp_path: Path) -> None:
     touch(tmp_path, "GAID/Hip Hop/1.jpg", "GAID/hip hop/2.jpg")
     published = read_folders(tmp_path)
-    assert noted(published, "are they one?")
+    assert noted(published, "are they the same?")
     assert noted(published, "below 'GAID'")
     assert not any("below" in note for note in read_folders(make_folders(tmp_path / "x")).notes)
 
@@ -91,12 +91,15 @@ def test_names_alike_and_a_folder_too_high(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["train/Rock/1.jpg", "Jazz/1.jpg"], "train name splits, but Jazz beside them do not"),
-        (["val/Rock/1.jpg", "valid/Rock/2.jpg"], "folders val, valid all name the split val"),
-        (["1.jpg"], "1 image(s) lie in no folder of a genre; wants FOLDER/GENRE/*.jpg"),
-        (["Rock/1.txt"], "no image at all; wants"),
-        (["train/1.jpg"], "1 image(s) lie in no folder of a genre"),
-        (["Rock /1.jpg", "Jazz/1.jpg"], "folder 'Rock ': a genre may not"),
+        (
+            ["train/Rock/1.jpg", "Jazz/1.jpg"],
+            "train are named after splits, but Jazz beside them are not",
+        ),
+        (["val/Rock/1.jpg", "valid/Rock/2.jpg"], "folders val, valid all mean the split val"),
+        (["1.jpg"], "1 image(s) are in no folder of a genre; expected FOLDER/GENRE/*.jpg"),
+        (["Rock/1.txt"], "no image at all; expected"),
+        (["train/1.jpg"], "1 image(s) are in no folder of a genre"),
+        (["Rock /1.jpg", "Jazz/1.jpg"], "folder 'Rock ': a genre must not"),
     ],
 )
 def test_faults(tmp_path: Path, names: list[str], words: str) -> None:

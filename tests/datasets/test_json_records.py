@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mmgenre.datasets.json_records import CHUNK, json_records
+from mmgenre.datasets.mumu import CHUNK, json_records
 from mmgenre.errors import ManifestError
 
 Form = Callable[[Sequence[dict[str, Any]]], str]
@@ -50,9 +50,9 @@ def test_json_record_longer_than_a_chunk(tmp_path: Path) -> None:
         ('[{"a": 1}', "ends in the middle of a list"),
         ("[", "ends in the middle of a list"),
         ("{'a': 1}", "not JSON from character 0 on"),
-        ("[1, 2]", "record 0: wants an object, got int"),
+        ("[1, 2]", "record 0: expected an object, got int"),
         ('{"a": 1}\nnonsense', "not JSON from character 9 on"),
-        ('{"B01": {"amazon_id": "B02"}}', "'B01' holds a record whose amazon_id is 'B02'"),
+        ('{"B01": {"amazon_id": "B02"}}', "'B01' has a record whose amazon_id is 'B02'"),
     ],
 )
 def test_json_that_is_none(tmp_path: Path, text: str, match: str) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from published_layouts import by_id, make_msdi, make_mumu, noted, touch
 
-from mmgenre.datasets.media import attach_media
-from mmgenre.datasets.msdi import read_msdi
+from mmgenre.datasets.build import attach_media
+from mmgenre.datasets.msd import read_msdi
 from mmgenre.datasets.mumu import read_mumu
 from mmgenre.errors import ManifestError
 
@@ -24,7 +24,7 @@ def test_media_by_track_and_item(tmp_path: Path) -> None:
     assert items["B02"].media == {"image": (images / "B02.jpg",)}
     assert noted(attached, "tracks have no file").startswith("3 of 5 tracks")
     assert noted(attached, "tracks have no file").endswith("2 of 3 items are without audio")
-    surplus = "1 file(s) of ids that the dataset does not name, and 1 that are no tracks"
+    surplus = "1 file(s) with ids that are not in the dataset, and 1 without the suffix of a track"
     assert surplus in noted(attached, str(audio) + ":")
     assert attached.notes[: len(published.notes)] == published.notes
 
@@ -32,7 +32,9 @@ def test_media_by_track_and_item(tmp_path: Path) -> None:
 def test_media_that_fit_nothing_or_twice(tmp_path: Path) -> None:
     published = read_msdi(make_msdi(tmp_path))
     covers = touch(tmp_path / "covers", "cover1.jpg")
-    with pytest.raises(ManifestError, match="named by id, as 'TRA' and a suffix; the first of 1"):
+    with pytest.raises(
+        ManifestError, match=r"named by id and suffix \(first id: 'TRA'\).*first of 1"
+    ):
         attach_media(published, images=covers)
     touch(covers, "TRA.jpg", "x/TRA.png")
     with pytest.raises(ManifestError, match="two files for 'TRA'"):

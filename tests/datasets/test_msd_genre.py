@@ -6,7 +6,7 @@ from pathlib import Path
 
 from published_layouts import by_id, faults, noted
 
-from mmgenre.datasets.msd_genre import read_cls
+from mmgenre.datasets.msd import read_cls
 
 CLS = "# tagtraum\n% or so\n\nTRA\tRock\nTRB\tPunk\tRock\nTRC\tPop_Rock\tPop_Rock\nTRD\tRnB\t\n"
 
@@ -21,7 +21,7 @@ def test_cls_majority_first(tmp_path: Path) -> None:
         "TRD": ("RnB",),
     }
     assert noted(published, "second genre").startswith("1 tracks")
-    assert "splits drawn from this manifest may share them" in noted(published, "no artists")
+    assert "splits of this manifest may share artists" in noted(published, "no artists")
     assert read_cls(tmp_path / "msd_tagtraum_cd1.cls") == published
 
 
@@ -34,7 +34,7 @@ def test_cls_with_the_artists_of_the_msd(tmp_path: Path) -> None:
     assert by_id(published)["TRB"].artist == ""
     assert "the artist of 1 of 4 tracks" in noted(published, "unique_tracks.txt")
     tracks.write_text("TRA,SO1,x,y\n")
-    assert faults(read_cls, tmp_path)[0].startswith("line 1: wants four cells")
+    assert faults(read_cls, tmp_path)[0].startswith("line 1: expected four cells")
 
 
 def test_cls_broken_lines_are_all_listed(tmp_path: Path) -> None:
@@ -54,4 +54,4 @@ def test_cls_which_file(tmp_path: Path) -> None:
     for name in ("a.cls", "b.cls"):
         (tmp_path / name).write_text("# nothing\n")
     assert "2 .cls files (a.cls, b.cls)" in faults(read_cls, tmp_path)[0]
-    assert faults(read_cls, tmp_path / "a.cls") == ("no line that is not a comment",)
+    assert faults(read_cls, tmp_path / "a.cls") == ("every line is a comment or empty",)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from published_layouts import MSDI_HEADER, MSDI_ROWS, faults, make_msdi, noted
 
-from mmgenre.datasets.msdi import read_msdi
+from mmgenre.datasets.msd import read_msdi
 from mmgenre.items.manifest import Item
 
 
@@ -46,7 +46,7 @@ def test_msdi_album_in_two_splits_is_reported(tmp_path: Path) -> None:
 def test_msdi_broken_table_lists_every_fault(tmp_path: Path) -> None:
     rows = [*MSDI_ROWS, MSDI_ROWS[0], "TRD\tRock\t4\tdev\tAR4\t", "TRE\t\t4\ttest\tAR4\t"]
     assert faults(read_msdi, make_msdi(tmp_path, rows)) == (
-        "line 5: track 'TRA' stands in line 2 already",
+        "line 5: track 'TRA' is already in line 2",
         "line 6: set 'dev': must be train, val, test or empty",
         "line 7: no genre",
     )
@@ -62,4 +62,4 @@ def test_msdi_missing_file_or_column(tmp_path: Path) -> None:
     make_msdi(tmp_path)
     (tmp_path / "copy").mkdir()
     make_msdi(tmp_path / "copy")
-    assert "is there 2 times" in faults(read_msdi, tmp_path)[0]
+    assert "exists 2 times" in faults(read_msdi, tmp_path)[0]

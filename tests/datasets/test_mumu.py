@@ -33,7 +33,7 @@ def test_mumu_labels_stay_flat(tmp_path: Path) -> None:
     """A `/` in a published name would add a genre `Blues` above it that nobody annotated."""
     published = read_mumu(make_mumu(tmp_path))
     assert by_id(published)["B03"].labels == ("Pop", "Blues|Rock")
-    assert noted(published, "genre name(s) hold '/'").endswith("Blues/Rock")
+    assert noted(published, "genre name(s) contain '/'").endswith("Blues/Rock")
 
 
 def test_mumu_reviews_oldest_first(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_mumu_says_what_is_not_there_and_where_to_get_it(tmp_path: Path) -> None
 def test_mumu_counts_what_it_leaves_out(tmp_path: Path) -> None:
     published = read_mumu(make_mumu(tmp_path))
     assert noted(published, "no title").startswith("2 albums")
-    assert "1 records of albums" in noted(published, "amazon_metadata_MuMu.json")
+    assert "1 records are left out; their albums" in noted(published, "amazon_metadata_MuMu.json")
     assert noted(published, "several artists").startswith("1 albums")
     assert "items_index_train_MuMu-albums.tsv" in noted(published, "no published splits")
 
@@ -95,7 +95,7 @@ def test_mumu_published_splits(tmp_path: Path) -> None:
     (splits / "items_index_val_MuMu-albums.tsv").write_text("B02\nB77\n")
     found = faults(read_mumu, tmp_path)
     assert any("'B77' is no album" in fault for fault in found)
-    assert any("'B02' is in val, too" in fault for fault in found)
+    assert any("'B02' is also in val" in fault for fault in found)
 
 
 def test_mumu_broken_table_lists_every_fault(tmp_path: Path) -> None:
@@ -112,14 +112,14 @@ def test_mumu_broken_table_lists_every_fault(tmp_path: Path) -> None:
     assert found == ("line 2: 3 cells, but the header has 6",)
     header = MUMU_HEADER.replace("genres", "genre")
     (found_,) = faults(read_mumu, make_mumu(tmp_path, header=header))
-    assert "no column 'genres'; the header reads" in found_
+    assert "no column 'genres'; the header is" in found_
 
 
 @pytest.mark.parametrize(
     ("record", "match"),
     [
-        ({"amazon_id": "B01", "reviewText": "x"}, "unixReviewTime: wants seconds, got None"),
-        ({"amazon_id": "B01", "text": "x"}, "record 0: no 'reviewText'; has amazon_id, text"),
+        ({"amazon_id": "B01", "reviewText": "x"}, "unixReviewTime: expected seconds, got None"),
+        ({"amazon_id": "B01", "text": "x"}, "record 0: no 'reviewText'; it has amazon_id, text"),
         ({"reviewText": "x"}, "record 0: no 'amazon_id'"),
     ],
 )

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from published_layouts import by_id, noted
 
-from mmgenre.datasets.layout import Published
-from mmgenre.datasets.selection import keep_frequent, keep_having
+from mmgenre.datasets.build import keep_frequent, keep_having
+from mmgenre.datasets.sources import Published
 from mmgenre.errors import ManifestError
 from mmgenre.items.manifest import Item
 
@@ -23,8 +23,8 @@ def test_rare_genres_go_and_items_of_none() -> None:
     assert len(kept.items) == 99
     assert by_id(kept)["098"].labels == ("Pop",)
     assert noted(kept, "left out").endswith("2.00% of them have (first: '099')")
-    note = noted(kept, "genres stay")
-    assert note.startswith("2 of 4 genres stay: those of 2 items or more")
+    note = noted(kept, "genres are kept")
+    assert note.startswith("2 of 4 genres are kept: those of 2 items or more")
     assert "'Yodel' with 1" in note
     assert keep_frequent(full, 0.01).items == full.items  # exactly 1 % is not below it
 
@@ -50,7 +50,7 @@ def test_no_label_stands_beside_its_own_child() -> None:
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, float("nan")])
 def test_shares_that_are_none(share: float) -> None:
-    with pytest.raises(ManifestError, match="wants one between 0 and 1"):
+    with pytest.raises(ManifestError, match="must be between 0 and 1"):
         keep_frequent(published(("Pop",)), share)
 
 

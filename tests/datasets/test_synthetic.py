@@ -12,11 +12,11 @@ from PIL import Image
 from mmgenre.datasets.synthetic import built_in_catalogue, make_catalogue
 from mmgenre.datasets.synthetic.bands import STYLES
 from mmgenre.datasets.synthetic.catalogue import COLUMNS, GENERATOR_VERSION, _ogg_crc
-from mmgenre.datasets.synthetic.layouts import LAYOUTS
-from mmgenre.datasets.synthetic.plan import MISSING_SHARE, plan_albums
-from mmgenre.datasets.synthetic.reviews import FAMILIES, SUBGENRE_WORDS
-from mmgenre.datasets.synthetic.taxonomy import RELATED, SUBGENRES, top_level
-from mmgenre.items.manifest import MODALITIES
+from mmgenre.datasets.synthetic.covers import LETTERING, MOTIFS, PALETTES
+from mmgenre.datasets.synthetic.music import DRUMS, INSTRUMENTS
+from mmgenre.datasets.synthetic.plan import GENRES, MISSING_SHARE, SUBGENRES, genre_of, plan_albums
+from mmgenre.datasets.synthetic.reviews import QUALITIES, THINGS
+from mmgenre.items.modalities import MODALITIES
 
 N_ALBUMS = 12  # half the table of audio formats: all four of them, mono and stereo
 
@@ -104,26 +104,28 @@ def test_the_same_recording_is_not_made_twice(manifest: Path) -> None:
 
 
 def test_every_style_in_the_table_exists() -> None:
-    assert len({top_level(label) for label in SUBGENRES}) == len(RELATED) == 8
-    assert set(SUBGENRE_WORDS) == set(SUBGENRES)
-    assert {subgenre.audio for subgenre in SUBGENRES.values()} == set(STYLES)
-    assert {subgenre.text for subgenre in SUBGENRES.values()} == set(FAMILIES)
-    assert {subgenre.image.split(".")[1] for subgenre in SUBGENRES.values()} == set(LAYOUTS)
+    assert {genre_of(label) for label in SUBGENRES} == set(GENRES)
+    assert all({*genre.related} < {*GENRES} for genre in GENRES.values())
+    assert len(GENRES) == 8
+    audio = {f"{GENRES[genre_of(label)].audio}.{sub.audio}" for label, sub in SUBGENRES.items()}
+    assert audio == set(STYLES)
+    assert {genre.text for genre in GENRES.values()} == set(THINGS) == set(QUALITIES)
+    assert {genre.image for genre in GENRES.values()} == set(PALETTES) == set(LETTERING)
+    assert {subgenre.image for subgenre in SUBGENRES.values()} == set(MOTIFS)
+
+
+def test_every_instrument_and_drum_exists() -> None:
+    for style in STYLES.values():
+        assert {part[0] for part in (style.bass, style.chords, style.lead)} <= set(INSTRUMENTS)
+        assert {f"{style.kit} {drum}" for drum in style.drums} <= set(DRUMS)
 
 
 def test_no_two_genres_share_a_family_in_two_modalities() -> None:
-    families = {
-        genre: [
-            {s[1:][i].split(".")[0] for label, s in SUBGENRES.items() if top_level(label) == genre}
-            for i in range(3)
-        ]
-        for genre in RELATED
-    }
-    for genre, own in families.items():
+    for name, own in GENRES.items():
         shared = [
-            sum(a == b for a, b in zip(own, other, strict=True))
-            for name, other in families.items()
-            if name != genre
+            sum(a == b for a, b in zip(own[:3], other[:3], strict=True))
+            for genre, other in GENRES.items()
+            if genre != name
         ]
         assert max(shared) == 1
 
@@ -131,7 +133,7 @@ def test_no_two_genres_share_a_family_in_two_modalities() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_plan_has_the_promised_shares(seed: int) -> None:
     albums = plan_albums(seed, 240)
-    mains = Counter(top_level(album.labels[0]) for album in albums)
+    mains = Counter(genre_of(album.labels[0]) for album in albums)
     assert min(mains.values()) >= 14
     assert max(mains.values()) == 4 * min(mains.values())
     assert min(Counter(album.labels[0] for album in albums).values()) >= 4
@@ -161,9 +163,9 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
 
 def test_the_cache_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMGENRE_CACHE", str(tmp_path / "cache"))
-    calls: list[tuple[int, int]] = []
+    calls: list[tuple[str, int, int]] = []
     manifest = built_in_catalogue(n_albums=2, progress=lambda *done: calls.append(done))
-    assert calls == [(1, 2), (2, 2)]
+    assert calls == [("making the catalogue", 1, 2), ("making the catalogue", 2, 2)]
     assert manifest.is_relative_to(tmp_path / "cache")
     made_at = manifest.stat().st_mtime_ns
     assert built_in_catalogue(n_albums=2, progress=lambda *done: calls.append(done)) == manifest
@@ -177,7 +179,7 @@ def test_an_interrupted_making_is_never_taken_for_a_catalogue(
 ) -> None:
     monkeypatch.setenv("MMGENRE_CACHE", str(tmp_path))
 
-    def interrupt(n_done: int, n: int) -> None:
+    def interrupt(task: str, n_done: int, n: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -200,7 +202,7 @@ def test_who_comes_second_takes_the_first_ones_catalogue(
     monkeypatch.setenv("MMGENRE_CACHE", str(tmp_path))
     first: list[Path] = []
 
-    def overtake(n_done: int, n: int) -> None:
+    def overtake(task: str, n_done: int, n: int) -> None:
         if not first:
             first.append(tmp_path)
             first.append(built_in_catalogue(n_albums=1))

@@ -65,7 +65,7 @@ def test_labels_and_splits(tmp_path: Path) -> None:
     assert {item.id: item.split for item in published.items} == {
         i: split for split, ids in IDS.items() for i in ids
     }
-    assert published.notes == ("no artists or albums: no check sees whether the splits share them",)
+    assert published.notes == ("no artists or albums: no check can tell whether splits share them",)
 
 
 def test_embeddings_lie_beside_the_manifest_by_id(tmp_path: Path) -> None:
@@ -101,11 +101,13 @@ def test_one_of_several_datasets(tmp_path: Path) -> None:
     for dataset in ("MSD-I", "MuMu-albums", "other_MSD-I"):
         make_arrays(tmp_path, dataset)
     assert faults(read_tartarus, tmp_path) == (
-        "arrays of several datasets: MSD-I, MuMu-albums, other_MSD-I; name one with --dataset",
+        "arrays of several datasets: MSD-I, MuMu-albums, other_MSD-I; choose one with --dataset",
     )
     published = read_tartarus(tmp_path, "MSD-I")
     assert sorted(published.features) == ["VSM", "model_1-pred_9"]
-    with pytest.raises(ManifestError, match="no dataset 'MSD'; has MSD-I, MuMu-albums"):
+    with pytest.raises(
+        ManifestError, match="no dataset 'MSD'; datasets here are MSD-I, MuMu-albums"
+    ):
         read_tartarus(tmp_path, "MSD")
 
 
@@ -119,7 +121,7 @@ def test_embeddings_with_an_index_of_their_own(tmp_path: Path) -> None:
     assert train.ids == ("S3", "S1")
     assert noted(published, "embeddings") == "embeddings 'model_1-pred_9': 5 of 6 items have a row"
     own.write_text("S3\nS5")
-    assert "1 ids not in train, first 'S5'" in faults(read_tartarus, tmp_path)[0]
+    assert "1 ids are not in train, first 'S5'" in faults(read_tartarus, tmp_path)[0]
 
 
 def test_what_is_left_out_is_named(tmp_path: Path) -> None:
@@ -161,10 +163,10 @@ def test_every_fault_is_listed(tmp_path: Path) -> None:
     found = "\n".join(faults(read_tartarus, folder))
     for words in (
         "items_index_dev_SUPER.tsv: unknown set 'dev'; sets are train, val, test",
-        "items_index_val_SUPER.tsv: line 3: id 'S4' stands in line 1 already",
-        "items_index_test_SUPER.tsv: 'S1' is in train, too",
-        "genre_labels_SUPER.tsv: 2 lines, 2 distinct names; wants 3",
-        "y_train_class_3_SUPER.npy: row 0 holds other values than 0 and 1",
+        "items_index_val_SUPER.tsv: line 3: id 'S4' is already in line 1",
+        "items_index_test_SUPER.tsv: 'S1' is also in train",
+        "genre_labels_SUPER.tsv: 2 lines, 2 distinct names; expected 3",
+        "y_train_class_3_SUPER.npy: row 0 has values other than 0 and 1",
         "y_test_class_3_SUPER.npy: shape (2, 3), but the index has 3 ids and 3 genres",
         "5 rows for 3 ids",
         "X_train_SUPER.npy: embeddings without a name",
@@ -187,10 +189,10 @@ def test_missing_files(tmp_path: Path, name: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("name", "array", "words"),
     [
-        ("X_val_VSM_SUPER.npy", np.ones((1, 6)), "X_val_VSM_SUPER.npy is there, too; keep one"),
+        ("X_val_VSM_SUPER.npy", np.ones((1, 6)), "X_val_VSM_SUPER.npy exists as well; keep one"),
         ("X_val_model_1-pred_9_SUPER.npy", np.ones((1, 5)), "of several widths"),
         ("X_val_model_1-pred_9_SUPER.npy", np.array([[None] * 4]), "without unpickling"),
-        ("X_val_w2v_SUPER.npy", np.ones((1, 5, 300)), "pool it to one vector an id"),
+        ("X_val_w2v_SUPER.npy", np.ones((1, 5, 300)), "pool it to one vector per id"),
     ],
 )
 def test_embeddings_that_do_not_fit(
@@ -215,5 +217,5 @@ def test_a_store_of_something_else_is_not_added_to(tmp_path: Path) -> None:
     build_manifest("tartarus", tmp_path / "a", out)  # the same again
     for path in (tmp_path / "a" / "train_data").glob("X_*_VSM_*"):
         path.unlink()
-    with pytest.raises(ManifestError, match="holds VSM, which are not of this dataset"):
+    with pytest.raises(ManifestError, match="has groups of another dataset: VSM"):
         build_manifest("tartarus", tmp_path / "a", out)

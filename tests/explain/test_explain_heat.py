@@ -16,20 +16,23 @@ from torchvision.models import VisionTransformer
 from mmgenre.errors import MmgenreError
 from mmgenre.explain import blocks as blocks_module
 from mmgenre.explain import heat as heat_module
-from mmgenre.explain.attention import (
-    attending,
-    attention_gradients,
+from mmgenre.explain.blocks import GridBlocks, NetworkBlock, attention_gradients, attention_of
+from mmgenre.explain.heat import (
+    HeatMethod,
     attention_rollout,
+    class_activation_maps,
+    explain_covers,
+    gradient_maps,
     gradient_rollout,
+    heat_of,
+    place_maps,
 )
-from mmgenre.explain.blocks import Attention, Block, Convolutions
-from mmgenre.explain.heat import HeatMethod, explain_covers
-from mmgenre.explain.maps import class_activation_maps, gradient_maps, heat_of, place_maps
-from mmgenre.image import backbones
+from mmgenre.image import backbones, cover_cnns
 from mmgenre.image.backbones import BACKBONES, Backbone, ImageNetwork
-from mmgenre.image.encoder import ImageConfig, ImageEncoder
+from mmgenre.image.encoder import ImageEncoder
+from mmgenre.image.settings import ImageConfig
+from mmgenre.learning.encoder import TaskHead
 from mmgenre.learning.targets import CosineTarget, LogisticTarget, Target
-from mmgenre.reading.network import TaskHead
 
 
 @pytest.fixture(autouse=True)
@@ -209,13 +212,9 @@ def test_every_network_has_its_blocks() -> None:
     assert set(blocks_module.BLOCKS) == set(BACKBONES)
     for network, known in blocks_module.BLOCKS.items():
         with torch.device("meta"):
-            whole = BACKBONES[network].make()
+            whole = BACKBONES[network].build(BACKBONES[network].crop_px)
         modules = dict(whole.named_modules())
-        names = (
-            [known.layers]
-            if isinstance(known, Attention)
-            else [block.name for block in known.blocks]
-        )
+        names = [known] if isinstance(known, str) else [block.name for block in known.blocks]
         assert set(names) <= set(modules), network
 
 
@@ -228,7 +227,7 @@ def test_what_cannot_be_explained_is_an_error(monkeypatch: pytest.MonkeyPatch) -
         explain_covers(encoder, head, noise(1, 16), method="attention rollout")
     with pytest.raises(ValueError, match="one cover or more"):
         explain_covers(encoder, head, noise(0, 16))
-    monkeypatch.setattr(heat_module, "BLOCKS", {"vgg-16": Attention("features")})
+    monkeypatch.setattr(blocks_module, "BLOCKS", {"vgg-16": "features"})
     with pytest.raises(MmgenreError, match=r"resnet-18: no heat maps.*known: vgg-16"):
         explain_covers(encoder, head, noise(1, 16))
 
@@ -247,12 +246,14 @@ def tiny_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A transformer of 6 x 6 patches, and three convolutions under an average over 6 x 6 places."""
     vit = replace(
         BACKBONES["vit-b-16"],
-        make=tiny_transformer,
+        make="tiny_transformer",
+        imagenet=None,
         width=32,
         crop_px=48,
         least_px=8,
         patch_px=8,
     )
+    monkeypatch.setattr(cover_cnns, "tiny_transformer", tiny_transformer, raising=False)
     monkeypatch.setitem(backbones.BACKBONES, "vit-b-16", vit)
 
     def convolutions() -> nn.Module:
@@ -263,9 +264,10 @@ def tiny_networks(monkeypatch: pytest.MonkeyPatch) -> None:
         ]
         return nn.Sequential(nn.Sequential(*layers), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
-    plain = Backbone(convolutions, None, 32, None, (("all", ("0",)),), crop_px=48)
+    monkeypatch.setattr(cover_cnns, "convolutions", convolutions, raising=False)
+    plain = Backbone("convolutions", None, 32, None, (("all", ("0",)),), crop_px=48)
     monkeypatch.setitem(backbones.BACKBONES, "cnn-5x5", plain)
-    known = Convolutions((Block("0"),), averaged=True)
+    known = GridBlocks((NetworkBlock("0"),), averaged=True)
     monkeypatch.setitem(blocks_module.BLOCKS, "cnn-5x5", known)
 
 
@@ -311,7 +313,7 @@ def test_gradients_of_attention_are_those_of_the_layer_written_out() -> None:
     torch.manual_seed(0)
     block = VisionTransformer(16, 8, 1, 2, 8, 16).eval().encoder.layers
     x, wanted = torch.randn(2, 5, 8), torch.randn(5, 8)
-    with attending(block) as seen:
+    with attention_of(block) as seen:
         score = (block(x) * wanted).sum(dim=(1, 2))
     (found,) = attention_gradients(score, seen)
     layer = block[0]

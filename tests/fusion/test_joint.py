@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from mmgenre.disk.provenance import Provenance
 from mmgenre.errors import TrainingError
 from mmgenre.fusion.joint import (
-    JointConfig,
     JointExamples,
     JointSpace,
     load_joint,
@@ -24,8 +23,9 @@ from mmgenre.fusion.joint import (
     save_joint,
     train_joint,
 )
+from mmgenre.fusion.settings import JointConfig
 from mmgenre.fusion.table import FeatureTable
-from mmgenre.learning.optimisation import TrainingConfig
+from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.training import FitLog
 
 Floats = NDArray[np.floating]

@@ -14,12 +14,13 @@ import pytest
 from numpy.typing import NDArray
 from small import NAME, Small
 
-from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import BundleError, InputError
 from mmgenre.fusion.tagger import GenreTagger, Prediction
-from mmgenre.items.manifest import MODALITIES, Item, Manifest, Modality
-from mmgenre.pipeline import fuse
+from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.modalities import MODALITIES, Modality
+from mmgenre.pipeline.commands import fuse
 from mmgenre.pipeline.run import open_run
+from mmgenre.pipeline.scores import read_scores
 
 SUBSETS = [s for k in (1, 2, 3) for s in combinations(MODALITIES, k)]
 
@@ -54,7 +55,7 @@ def one_of_everything(manifest: Manifest) -> Item:
     )
 
 
-def given(item: Item, modalities: tuple[Modality, ...] = MODALITIES) -> dict[str, Any]:
+def given(item: Item, modalities: tuple[Modality, ...] = tuple(MODALITIES)) -> dict[str, Any]:
     """Arguments of `predict`."""
     media = {m: item.media[m] for m in modalities}
     return {m: list(v) if m == "audio" else v[0] for m, v in media.items()}
@@ -67,27 +68,26 @@ def scores(prediction: Prediction, names: list[str]) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize(
-    ("fusion", "group"),
+    ("fusion", "row"),
     [
-        (NAME, "A+T+I.seed0"),
-        ("single-logistic-a+t+i-with-joint", "A+T+I+joint.A+joint.T+joint.I.seed0"),
-        ("multi-cosine-a+t", "A+T.seed0"),
+        (NAME, "A+T+I"),
+        ("single-logistic-a+t+i-with-joint", "A+T+I+joint.A+joint.T+joint.I"),
+        ("multi-cosine-a+t", "A+T"),
     ],
 )
 def test_predictions_are_the_measured_scores(
-    run: Path, held_out: Manifest, fusion: str, group: str
+    run: Path, held_out: Manifest, fusion: str, row: str
 ) -> None:
     tagger = GenreTagger.from_pretrained(run, fusion)
     predictions, refused = tagger.predict_manifest(held_out)
     assert refused == []
     assert [p.id for p in predictions] == list(held_out.ids())
     names = list(tagger.fusion.labels.names)
-    with FeatureStore(run / "fusion" / fusion / "scores.h5", group) as store:
-        for prediction in predictions:
-            expected = store.read(prediction.id)
-            np.testing.assert_allclose(scores(prediction, names), expected, atol=1e-5)
-            has = tuple(m for m in tagger.encoders if m in held_out[prediction.id].media)
-            assert prediction.used == has
+    measured = read_scores(run / "fusion" / fusion).of(row, 0, held_out.ids())
+    for prediction, expected in zip(predictions, measured, strict=True):
+        np.testing.assert_allclose(scores(prediction, names), expected, atol=1e-5)
+        has = tuple(m for m in tagger.encoders if m in held_out[prediction.id].media)
+        assert prediction.used == has
     assert len({p.used for p in predictions}) > 1
 
 
@@ -96,8 +96,7 @@ def test_one_item_alone_gets_the_same_scores(
 ) -> None:
     item = one_of_everything(held_out)
     prediction = tagger.predict(**given(item))
-    with FeatureStore(small.run / "fusion" / NAME / "scores.h5", "A+T+I.seed0") as store:
-        expected = store.read(item.id)
+    [expected] = read_scores(small.run / "fusion" / NAME).of("A+T+I", 0, [item.id])
     np.testing.assert_allclose(
         scores(prediction, list(tagger.fusion.labels.names)), expected, atol=1e-5
     )
@@ -205,7 +204,7 @@ def test_of_many_the_damaged_are_listed(
     ]
     predictions, refused = tagger.predict_manifest(Manifest(items), workers=1)
     assert {p.id: p.used for p in predictions} == {
-        "good": MODALITIES,
+        "good": tuple(MODALITIES),
         "half": ("text",),
         "one-track": ("audio",),
     }

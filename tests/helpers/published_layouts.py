@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgenre.datasets.covers20k import ARCHIVE_FOLDER, GENRES, LEFT_OUT
-from mmgenre.datasets.layout import Published
+from mmgenre.datasets.folders import ARCHIVE_FOLDER, GENRES, LEFT_OUT
+from mmgenre.datasets.sources import Published
 from mmgenre.errors import ManifestError
 from mmgenre.items.manifest import Item
 

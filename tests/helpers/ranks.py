@@ -1,13 +1,15 @@
-"""What `test_processes.py` has several processes do: torchrun ranks.py TASK,TASK FOLDER.
+"""What `test_processes.py` runs on several ranks: `run`, or torchrun ranks.py TASK,TASK FOLDER.
 
-Each process leaves FOLDER/TASK/RANK.json or FOLDER/TASK/RANK.safetensors behind.
+Each rank writes FOLDER/TASK/RANK.json or FOLDER/TASK/RANK.safetensors.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,13 +24,24 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmgenre.disk.provenance import Provenance
 from mmgenre.errors import TrainingError
 from mmgenre.learning import processes
-from mmgenre.learning.crew import ElsewhereError, OutOfStepError
-from mmgenre.learning.optimisation import TrainingConfig
+from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.training import Batch, FitLog, evaluate_loss, fit, seeded
+from mmgenre.pipeline.artefact import Artefact, carry_out
+from mmgenre.progress import Progress
 
 CPU = torch.device("cpu")
+# None of ours: the server's sys.path may not be that of the tests. Optimisers import torch._dynamo.
+SLOW_IMPORTS = [
+    "torch",
+    "torch._dynamo",
+    "accelerate",
+    "safetensors.torch",
+    "pydantic",
+    "scipy.sparse",
+]
 # 43 rows in batches of 8: parts of 4 and 4; the last batch has 3, which no two can share.
 CONFIG = TrainingConfig(learning_rate=0.05, batch_size=8, max_epochs=6, patience=6)
 ODD = CONFIG.model_copy(update={"batch_size": 7, "accumulate": 2})  # parts of 4 and 3
@@ -50,7 +63,7 @@ class Waves:
 
 
 class Noisy(Waves):
-    """Whose training views are random; remembers the first."""
+    """Its training views are random; remembers the first."""
 
     first: list[float] | None = None
 
@@ -86,7 +99,7 @@ def trained(
     progress: Callable[[str, int, int], None] = lambda task, done, total: None,
     device: torch.device | None = CPU,
 ) -> tuple[nn.Module, FitLog]:
-    """First weights differ by rank: those of the main process count."""
+    """Initial weights differ by rank: those of rank 0 count."""
     module = seeded(init + processes.place()[0], make)
     log = fit(
         module,
@@ -154,84 +167,78 @@ def task_evaluate(folder: Path) -> None:
 
 
 def task_wait(folder: Path) -> None:
-    """The main process is busy for longer than any collective operation may take."""
-    PartialState(cpu=True, timeout=timedelta(seconds=3))
-    made = folder / "made"
+    """Rank 0 is busy for longer than a collective operation of training may take."""
+    PartialState(cpu=True, timeout=timedelta(seconds=1))
 
-    def make() -> str:
-        time.sleep(7)
-        made.write_text("by main")
-        return "made"
+    def ask() -> list[str]:
+        time.sleep(2.5)
+        return ["from", "main"]
 
-    got = processes.by_main(make, made.read_text)
+    got = processes.from_main(ask)
     leave_weights(folder, *trained())  # and they are still connected
-    leave_words(folder, [got, processes.agreed(lambda: processes.is_main())])
+    leave_words(folder, got)
 
 
 def task_nested(folder: Path) -> None:
-    """What the main process does for all knows of no other, however deep."""
+    """What rank 0 does for all knows of no other rank, however deep."""
 
-    def make() -> list[int]:
-        inner = processes.by_main(lambda: [*processes.place()], lambda: [-1])
-        return [*inner, *processes.place()]
+    def ask() -> list[int]:
+        return [*processes.from_main(processes.place), *processes.place()]
 
-    seen = processes.by_main(make, lambda: [*processes.place()])
-    leave_words(folder, [seen, [*processes.place()]])
+    leave_words(folder, [processes.from_main(ask), [*processes.place()]])
 
 
 def task_fail(folder: Path) -> None:
+    """Rank 0 fails for all; then training fails on all ranks; then they go on."""
     words = []
-    for call in (processes.by_main, lambda make, read: processes.agreed(make)):
-        try:
-            call(lambda: int("x"), lambda: 0)
-        except (ValueError, ElsewhereError) as error:
-            words.append(f"{type(error).__name__}: {error}")
-    leave_words(folder, [words, processes.agreed(lambda: "in step")])
+    try:
+        processes.from_main(lambda: int("x"))
+    except (ValueError, processes.ElsewhereError) as error:
+        words.append(f"{type(error).__name__}: {error}")
+    try:
+        trained(config=CONFIG.model_copy(update={"learning_rate": 1e30}))
+    except TrainingError as error:
+        processes.check_all_failed(error)
+        words.append(str(error))
+    leave_words(folder, [*words, processes.from_main(lambda: "in step")])
 
 
-def task_lead(folder: Path) -> None:
-    """Steps: one that works, one that fails everywhere, one after that."""
-    done: list[str] = []
+def task_plan(folder: Path) -> None:
+    """A plan of three trainings: one that works, one that fails on all ranks, one after that."""
+    made: list[str] = []
 
-    def work(order: str) -> int:
-        done.append(order)
-        if order == "diverge":
-            trained(config=CONFIG.model_copy(update={"learning_rate": 1e30}))
-        return len(processes.by_main(lambda: done, lambda: done))
+    def artefact(name: str) -> Artefact:
+        def make(progress: Progress) -> None:
+            made.append(name)
+            rate = 1e30 if name == "diverge" else CONFIG.learning_rate
+            trained(config=CONFIG.model_copy(update={"learning_rate": rate}))
 
-    def program() -> list[str]:
-        outcomes = []
-        for order in ("first", "diverge", "last"):
-            try:
-                outcomes.append(f"{processes.lead(order, lambda: work(order))}")  # noqa: B023
-            except TrainingError as error:
-                outcomes.append(str(error)[:22])
-        return outcomes
+        provenance = Provenance("test", 1, {"name": name})
+        return Artefact("learn", name, folder / name, provenance, (), lambda: None, make, True)
 
-    result = processes.led(program, work, (TrainingError,))
-    leave_words(folder, [result, done])
+    plan = [artefact(name) for name in ("first", "diverge", "last")]
+    outcome = carry_out(plan, folder / "locks", keep_going=True)
+    leave_words(folder, [made, [why[:22] for why in outcome.failed.values()]])
 
 
 def task_out_of_step(folder: Path) -> None:
-    """Process 1 fails alone while the main one waits for it in a collective operation."""
-    from mmgenre.learning import crew
-
-    crew.PATIENCE_S = 1.0
-
-    def work(order: str) -> None:
+    """Rank 1 fails alone while rank 0 waits for it in a collective operation."""
+    processes.LONGEST_DELAY = timedelta(seconds=1)
+    processes.from_main(lambda: None)
+    try:
         if not processes.is_main():
             raise TrainingError("no room on this machine")
         trained()
-
-    try:
-        processes.led(lambda: processes.lead("x", lambda: work("x")), work, (TrainingError,))
-    except OutOfStepError as error:
-        leave_words(folder, str(error))
-        raise
+    except TrainingError as failure:
+        try:
+            processes.check_all_failed(failure)
+        except processes.OutOfStepError as error:
+            leave_words(folder, str(error))
+            raise
 
 
 def task_kill(folder: Path) -> None:
-    """Process 1 dies in the middle of the fourth epoch."""
+    """Rank 1 dies in the middle of the fourth epoch."""
     checkpoint = folder / "checkpoint"
 
     class Deadly(Waves):
@@ -247,12 +254,12 @@ def task_kill(folder: Path) -> None:
 
 
 def task_resume(folder: Path) -> None:
-    told: list[int] = []
+    epochs: list[int] = []
     module, log = trained(
-        init=70, checkpoint=folder / "checkpoint", progress=lambda task, k, n: told.append(k)
+        init=70, checkpoint=folder / "checkpoint", progress=lambda task, k, n: epochs.append(k)
     )
     leave_weights(folder, module, log)
-    leave_words(folder, told)
+    leave_words(folder, epochs)
 
 
 def do(tasks: Sequence[str], folder: Path) -> None:
@@ -260,6 +267,43 @@ def do(tasks: Sequence[str], folder: Path) -> None:
         place = folder / name
         place.mkdir(parents=True, exist_ok=True)
         globals()[f"task_{name}"](place)
+
+
+def start_rank(rank: int, n: int, port: int, tasks: Sequence[str], folder: Path) -> None:
+    """As a launcher starts it, in a new process."""
+    where = {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "RANK": rank, "LOCAL_RANK": rank}
+    sizes = {"WORLD_SIZE": n, "LOCAL_WORLD_SIZE": n}
+    os.environ |= {key: str(value) for key, value in (where | sizes).items()}
+    os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    torch.set_num_threads(1)
+    do(tasks, folder)
+    processes.leave()
+
+
+def run(folder: Path, *tasks: str, n: int = 2, limit_s: float = 120) -> list[int | None]:
+    """Does tasks on n ranks, forked from one server that has imported torch; their exit codes."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(SLOW_IMPORTS)
+    port = free_port()
+    started = [
+        context.Process(target=start_rank, args=(rank, n, port, tasks, folder)) for rank in range(n)
+    ]
+    for process in started:
+        process.start()
+    end = time.monotonic() + limit_s
+    try:
+        for process in started:
+            process.join(max(0.0, end - time.monotonic()))
+        return [process.exitcode for process in started]  # None: still running
+    finally:
+        for process in started:
+            process.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as own:
+        own.bind(("localhost", 0))
+        return int(own.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmgenre.datasets.synthetic import make_catalogue
 from mmgenre.measuring.results import FusionResult
-from mmgenre.pipeline import extract_features, fuse
+from mmgenre.pipeline.commands import extract_features, fuse
 
 # On top of the recipe `quick`: seconds instead of minutes.
 SETTINGS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mmgenre.items.manifest import Item, Manifest
@@ -22,6 +23,11 @@ def odd(path, *args, **kwargs):
 
 Path.read_text = odd
 """
+
+
+def first_on_path(folder: Path) -> str:
+    """PYTHONPATH with a folder before what is on it already."""
+    return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
 
 
 def text_files(folder: Path, names: list[str]) -> Manifest:

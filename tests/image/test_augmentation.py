@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -18,11 +16,10 @@ from mmgenre.image.augmentation import (
     random_sizes,
     warp,
 )
+from mmgenre.image.settings import ImageConfig, ImageInput
 
 N, STORED, SIDE = 6, 20, 12
-PLAIN: dict[str, Any] = {
-    "anywhere": True, "mirrored": True, "rotation_deg": 0.0, "min_scale": None
-}  # fmt: skip
+PLAIN = ImageConfig(weights="none", crop_px=SIDE, input=ImageInput(size_px=STORED))
 
 
 @pytest.fixture
@@ -91,14 +88,16 @@ def test_sizes_keep_to_area_and_aspect(rng: np.random.Generator) -> None:
 
 def test_views_stay_inside(images: NDArray[np.uint8], rng: np.random.Generator) -> None:
     inside = images // 2  # what is interpolated lies between what is there
-    views = random_crops(inside, SIDE, rng, **{**PLAIN, "rotation_deg": 180.0, "min_scale": 0.3})
+    turned = PLAIN.model_copy(update={"rotation_deg": 180.0, "min_scale": 0.3})
+    views = random_crops(inside, turned, rng)
     assert views.shape == (N, SIDE, SIDE, 3)
     assert views.max() <= 127
 
 
 def test_what_is_off_draws_nothing(images: NDArray[np.uint8]) -> None:
     one, other = np.random.default_rng(3), np.random.default_rng(3)
-    random_crops(images, SIDE, one, **{**PLAIN, "anywhere": False, "mirrored": False})
+    still = PLAIN.model_copy(update={"random_crop": False, "random_flip": False})
+    random_crops(images, still, one)
     assert one.random() == other.random()
 
 

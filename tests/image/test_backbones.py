@@ -10,10 +10,9 @@ import torch
 from torch import nn
 from torchvision import models
 
-from mmgenre.image.backbones import BACKBONES, ImageNetwork, headless
-from mmgenre.image.decoding import ImageInput
-from mmgenre.image.encoder import ImageConfig, ImageEncoder
-from mmgenre.image.freezing import frozen_stages, rate_factor, stage_of
+from mmgenre.image.backbones import BACKBONES, ImageNetwork, frozen_stages, headless, stage_of
+from mmgenre.image.encoder import ImageEncoder
+from mmgenre.image.settings import ImageConfig, ImageInput
 
 NAMES = get_args(ImageNetwork)
 PUBLISHED = [name for name in NAMES if BACKBONES[name].imagenet is not None]
@@ -75,7 +74,7 @@ def test_the_native_width_comes_out_at_the_least_size(name: ImageNetwork) -> Non
         ("cnn-6-blocks", 63),
     ],
 )
-def test_smaller_covers_would_vanish(name: ImageNetwork, side: int) -> None:
+def test_covers_below_the_least_size_are_refused(name: ImageNetwork, side: int) -> None:
     with pytest.raises(RuntimeError, match="Given input size"):
         output_shape(without_memory(name).eval(), side)
     with pytest.raises(ValueError, match=f"crop_px {side}: {name} takes .* or more"):
@@ -83,11 +82,10 @@ def test_smaller_covers_would_vanish(name: ImageNetwork, side: int) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_embeddings_are_2048_wide_or_native(name: ImageNetwork) -> None:
+def test_embeddings_are_2048_wide(name: ImageNetwork) -> None:
     with torch.device("meta"):
         encoder = ImageEncoder(ImageConfig(network=name))
-        native = ImageEncoder(ImageConfig(network=name, embedding_dim="native"))
-    assert (encoder.embedding_dim, native.embedding_dim) == (2048, WIDTHS[name])
+    assert encoder.embedding_dim == 2048
     assert isinstance(encoder.embedding, nn.Identity) == (WIDTHS[name] == 2048)
     backbone = BACKBONES[name]
     side = backbone.crop_px if backbone.patch_px else backbone.least_px
@@ -97,7 +95,7 @@ def test_embeddings_are_2048_wide_or_native(name: ImageNetwork) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_stages_share_out_the_weights(name: ImageNetwork) -> None:
+def test_each_weight_is_in_one_stage(name: ImageNetwork) -> None:
     stages = BACKBONES[name].stages
     prefixes = [prefix for _, of_stage in stages for prefix in of_stage]
     weights = [key for key, _ in without_memory(name).named_parameters()]
@@ -114,26 +112,27 @@ def test_stages_share_out_the_weights(name: ImageNetwork) -> None:
 def test_the_table_agrees_with_the_published_weights(name: ImageNetwork) -> None:
     backbone = BACKBONES[name]
     with torch.device("meta"):
-        whole = backbone.make()
+        whole = backbone.build(backbone.crop_px)
+    weights = backbone.published_weights()
     assert backbone.classifier is not None
     last = whole.get_submodule(backbone.classifier)
     assert isinstance(last, nn.Linear)
     assert (last.in_features, last.out_features) == (backbone.width, 1000)
     assert [m for m in whole.modules() if isinstance(m, nn.Linear)][-1] is last
-    assert sum(p.numel() for p in whole.parameters()) == backbone.imagenet.meta["num_params"]
-    transform = backbone.imagenet.transforms()
+    assert sum(p.numel() for p in whole.parameters()) == weights.meta["num_params"]
+    transform = weights.transforms()
     assert transform.crop_size == [backbone.crop_px]
     assert transform.resize_size[0] <= backbone.stored_px
     if name != "inception-v3":
         assert (tuple(transform.mean), tuple(transform.std)) == (backbone.mean, backbone.std)
-    sha256_begins = backbone.imagenet.url.rsplit("-", 1)[-1].removesuffix(".pth")
+    sha256_begins = weights.url.rsplit("-", 1)[-1].removesuffix(".pth")
     assert len(bytes.fromhex(sha256_begins)) == 4
 
 
-def test_inception_sees_what_torchvision_shows_it() -> None:
+def test_inception_gets_the_input_that_torchvision_gives_it() -> None:
     backbone = BACKBONES["inception-v3"]
     with torch.device("meta"):
-        whole: Any = backbone.make()
+        whole: Any = backbone.build(75)
     whole.transform_input = True  # as torchvision sets it with ImageNet weights
     transform = models.Inception_V3_Weights.IMAGENET1K_V1.transforms(crop_size=75, resize_size=75)
     covers = torch.randint(256, (2, 3, 75, 75), dtype=torch.uint8)
@@ -183,7 +182,7 @@ def test_what_can_be_frozen() -> None:
         ("all", "write 'none'"),
     ],
 )
-def test_a_stage_that_is_none_is_refused(freeze: tuple[str, ...] | str, match: str) -> None:
+def test_unknown_stages_are_refused(freeze: tuple[str, ...] | str, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         frozen_stages("vgg-16", freeze)
     with pytest.raises(ValueError, match=match.removesuffix("$")):
@@ -192,13 +191,14 @@ def test_a_stage_that_is_none_is_refused(freeze: tuple[str, ...] | str, match: s
 
 def test_learning_rates_fall_from_stage_to_stage() -> None:
     names = ("conv1.weight", "bn1.bias", "layer1.0.x", "layer2.1.x", "layer3.x", "layer4.x")
-    rates = [rate_factor("resnet-50", name, ("stem", "layer2"), 0.5) for name in names]
-    assert rates == [0, 0, 0.125, 0, 0.5, 1]
+    with torch.device("meta"):
+        encoder = ImageEncoder(ImageConfig(freeze=("stem", "layer2"), stage_decay=0.5))
+    assert [encoder.rate_of(f"backbone.{name}") for name in names] == [0, 0, 0.125, 0, 0.5, 1]
     with pytest.raises(ValueError, match=r"fc\.weight: in no stage of resnet-50"):
-        rate_factor("resnet-50", "fc.weight", (), 1.0)
+        encoder.rate_of("backbone.fc.weight")
 
 
-def test_settings_say_which_covers_a_network_needs() -> None:
+def test_sizes_of_covers_follow_from_the_network() -> None:
     sizes = {
         name: (c.crop_px, c.input.size_px) for name in NAMES if (c := ImageConfig(network=name))
     }
@@ -214,7 +214,7 @@ def test_settings_say_which_covers_a_network_needs() -> None:
         ImageConfig(network="inception-v3", input=ImageInput(size_px=256))
 
 
-def test_sizes_that_follow_leave_with_their_network() -> None:
+def test_default_sizes_are_not_saved() -> None:
     kept = ImageConfig(network="inception-v3").model_dump(mode="json")
     assert "crop_px" not in kept
     assert kept["input"] == {}

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmgenre.errors import InputError
-from mmgenre.image.decoding import ImageInput, load_image
+from mmgenre.image.decoding import load_image
+from mmgenre.image.settings import ImageInput
 
 RED, GREEN, BLUE, WHITE, BLACK = (
     (255, 0, 0),

@@ -11,20 +11,20 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
+from encoders import load_encoder, save_network
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
-from mmgenre.image.backbones import BACKBONES, Backbone, ImageNetwork
-from mmgenre.image.decoding import ImageInput
-from mmgenre.image.encoder import ImageConfig, ImageEncoder, ImageSource
-from mmgenre.image.freezing import stage_of
-from mmgenre.learning.optimisation import TrainingConfig
+from mmgenre.image.backbones import BACKBONES, Backbone, ImageNetwork, stage_of
+from mmgenre.image.encoder import ImageEncoder, ImageSource
+from mmgenre.image.settings import ImageConfig, ImageInput
+from mmgenre.learning.encoder import GenreNetwork, embed
+from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.targets import LogisticTarget
 from mmgenre.learning.training import Batch, FitLog, fit
-from mmgenre.reading.network import GenreNetwork, embed, load_encoder, save_network
 
 SIDE, CROP = 12, 8
 CONFIG = ImageConfig(
@@ -186,7 +186,7 @@ def trained(config: ImageConfig) -> tuple[ImageEncoder, ImageEncoder]:
         ("all but the last 0 stages", set()),
     ],
 )
-def test_what_is_frozen_does_not_move(freeze: str | tuple[str, ...], learning: set[str]) -> None:
+def test_frozen_stages_do_not_change(freeze: str | tuple[str, ...], learning: set[str]) -> None:
     config = CONFIG.model_copy(update={"freeze": freeze, "embedding_dim": 4})
     before, after = trained(config)
     old, new = before.state_dict(), after.state_dict()
@@ -273,8 +273,7 @@ def test_bfloat16_embeddings_are_nearly_those_of_float32(store: FeatureStore) ->
         encoder = ImageEncoder(CONFIG)
     source = encoder.source(store)
     exact = embed(encoder, source, store.ids)
-    encoder.config = CONFIG.model_copy(update={"embedding_precision": "bfloat16"})
-    rounded = embed(encoder, source, store.ids)
+    rounded = embed(encoder, source, store.ids, precision="bfloat16")
     assert rounded.dtype == np.float32
     assert (rounded != exact).any()
     norms = np.linalg.norm(exact, axis=1) * np.linalg.norm(rounded, axis=1)

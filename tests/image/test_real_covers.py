@@ -14,8 +14,8 @@ from torch import Tensor
 
 from mmgenre.disk.store import FeatureStore
 from mmgenre.image.backbones import BACKBONES, ImageNetwork
-from mmgenre.image.decoding import ImageInput
-from mmgenre.image.encoder import ImageConfig, ImageEncoder
+from mmgenre.image.encoder import ImageEncoder
+from mmgenre.image.settings import ImageConfig, ImageInput
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.reading.extraction import extract_inputs
 
@@ -59,7 +59,7 @@ def seen_by(network: ImageNetwork, store: FeatureStore) -> Tensor:
 @cache
 def preset_of(network: ImageNetwork) -> Any:
     """What torchvision does to images before its ImageNet weights see them."""
-    weights = BACKBONES[network].imagenet
+    weights = BACKBONES[network].published_weights()
     return None if weights is None else weights.transforms()
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mmgenre.errors import ManifestError
-from mmgenre.items.manifest import SPLITS, Item, Manifest, Modality, parse_modalities
+from mmgenre.items.manifest import SPLITS, Item, Manifest
+from mmgenre.items.modalities import Modality
 
 
 def catalogue(folder: Path) -> list[Item]:
@@ -106,7 +107,8 @@ def test_ids_by_split_and_modality(tmp_path: Path) -> None:
 
 
 def test_tracks_are_numbered() -> None:
-    assert Item("x", media={"audio": (Path("a"), Path("b"))}).tracks == ("x#0", "x#1")
+    manifest = Manifest([Item("x", media={"audio": (Path("a"), Path("b"))})])
+    assert list(manifest.rows("audio")) == [("x#0", (Path("a"),)), ("x#1", (Path("b"),))]
 
 
 def test_only_the_id_column_is_needed(tmp_path: Path) -> None:
@@ -336,23 +338,58 @@ def test_with_splits_wants_one_for_every_item_and_for_no_other() -> None:
         manifest.with_splits({"a": "train", "b": "val", "c": "val"})
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a,t,i", ("audio", "text", "image")),
-        ("image, A", ("audio", "image")),
-        ("text", ("text",)),
-        ("t,", ("text",)),
-    ],
-)
-def test_modalities_by_letter_and_by_name(text: str, expected: tuple[Modality, ...]) -> None:
-    assert parse_modalities(text) == expected
+def test_rows_are_tracks_of_audio_and_items_of_other_media(tmp_path: Path) -> None:
+    manifest = Manifest(catalogue(tmp_path))
+    back = Manifest.read(manifest.write(tmp_path / "m.csv"))
+    for one in (manifest, back):
+        assert list(one.rows("audio")) == [
+            ("b2#0", (tmp_path / "audio" / "1.mp3",)),
+            ("b2#1", (tmp_path / "audio" / "2.mp3",)),
+        ]
+        assert list(one.rows("image")) == [("b2", (tmp_path / "covers" / "b 2.jpg",))]
+        assert list(one.rows("text")) == [
+            ("b2", one["b2"].media["text"]),
+            ("é3", ("  padded  ",)),
+        ]
 
 
-@pytest.mark.parametrize("text", ["", ",", "a,a", "a,audio", "v", "at", "audio;text"])
-def test_modalities_that_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"give each of a \(audio\), t \(text\), i \(image\)"):
-        parse_modalities(text)
+def test_columns_answer_as_the_items_do(tmp_path: Path) -> None:
+    manifest = Manifest(catalogue(tmp_path))
+    assert manifest.labels() == (("Rock",), ("Jazz/Vocal Jazz", "R&B"), ())
+    assert manifest.labels("val") == (("Rock",),)
+    assert manifest.splits == {"a1": "val", "b2": "train", "é3": None}
+    for split in (None, *SPLITS):
+        for having in ((), ("text",), ("text", "audio"), ("image",)):
+            assert manifest.count(split, having) == len(manifest.ids(split, having))
+    assert manifest.ids("val") is manifest.ids("val")
+    with pytest.raises(KeyError, match="b3"):
+        manifest["b3"]
+
+
+def test_equal_label_cells_share_their_labels(tmp_path: Path) -> None:
+    manifest = Manifest.read(write(tmp_path / "m.csv", "id,labels\na,X;Y\nb,Z\nc,X;Y\n"))
+    first, _, third = manifest.labels()
+    assert first == ("X", "Y")
+    assert first is third
+
+
+def test_task_digest_follows_ids_splits_and_labels_only() -> None:
+    item = Item("a", "artist", "album", "train", ("Rock", "Pop"), {"text": ("x",)}, {"n": "1"})
+    digest = Manifest([item]).task_digest
+    assert Manifest([Item("a", split="train", labels=("Rock", "Pop"))]).task_digest == digest
+    others = [
+        replace(item, id="b"),
+        replace(item, split="val"),
+        replace(item, split=None),
+        replace(item, labels=("Pop", "Rock")),
+        replace(item, labels=("Rock;Pop",)),
+    ]
+    assert len({digest, *(Manifest([other]).task_digest for other in others)}) == 6
+
+
+def test_media_of_an_unknown_modality_are_refused() -> None:
+    with pytest.raises(ManifestError, match="id 'a': 'video' is no modality; those are audio, te"):
+        Manifest([Item("a", media={"video": (Path("a.mp4"),)})])
 
 
 @pytest.mark.realdata

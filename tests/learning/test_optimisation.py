@@ -1,4 +1,4 @@
-"""How weights move: against steps written by hand, and through a kill."""
+"""Optimisers against steps written by hand, and through a kill; rates and settings."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from test_training import Lines, StopError, same, squares, weights
 from torch import Tensor, nn
 
-from mmgenre.learning.optimisation import TrainingConfig, make_optimizer, set_rate
+from mmgenre.learning.optimisation import make_optimizer
+from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.training import Batch, FitLog, fit, seeded
 
 CPU = torch.device("cpu")
@@ -45,6 +48,22 @@ def test_the_learning_rate_of_each_epoch(settings: dict[str, Any], rates: list[f
     assert [config.rate_at(k + 1) for k in range(len(rates))] == pytest.approx(rates)
 
 
+@given(
+    schedule=st.sampled_from(["none", "step", "cosine"]),
+    learning_rate=st.floats(1e-6, 10),
+    step_factor=st.floats(0.01, 1),
+    step_epochs=st.integers(1, 10),
+    max_epochs=st.integers(1, 50),
+)
+def test_rates_start_at_the_learning_rate_and_fall(**settings: Any) -> None:
+    config = TrainingConfig(**settings)
+    rates = [config.rate_at(epoch + 1) for epoch in range(config.max_epochs)]
+    assert rates[0] == config.learning_rate
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] > 0
+    assert TrainingConfig.model_validate_json(config.model_dump_json()) == config
+
+
 def test_the_schedule_is_that_of_torch() -> None:
     config = TrainingConfig(learning_rate=0.3, schedule="cosine", max_epochs=7)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.3)
@@ -62,7 +81,6 @@ def test_a_step_of_sgd_with_momentum_and_decay_by_hand() -> None:
     optimizer = make_optimizer(module, config)
     w, velocity = 2.0, 0.0
     for _ in range(3):
-        set_rate(optimizer, 0.1)
         optimizer.zero_grad()
         module(torch.tensor([[3.0]])).sum().backward()  # its gradient is 3
         optimizer.step()

@@ -1,10 +1,10 @@
-"""Several processes: the same weights and figures as one, whatever waits, fails or dies."""
+"""Several ranks train as one process does; what happens if one is slow, fails or dies."""
 
 from __future__ import annotations
 
 import json
 import os
-import socket
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,25 +21,18 @@ from torch import nn
 from mmgenre.datasets.synthetic import make_catalogue
 from mmgenre.errors import MmgenreError
 from mmgenre.learning import processes
-from mmgenre.learning.crew import the_crew
-from mmgenre.pipeline import extract_features, fuse
+from mmgenre.pipeline.commands import extract_features, fuse
 
 SCRIPT = Path(ranks.__file__)
-LIMIT_S = 240  # two starts of torch a process, on a machine that others use
+LIMIT_S = 240  # two starts of torch per process, on a machine that others use
 DEFAULTS = ("--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no")
-
-
-def free_port() -> int:
-    with socket.socket() as own:
-        own.bind(("localhost", 0))
-        return int(own.getsockname()[1])
 
 
 def launch(*words: str, n: int = 2) -> subprocess.CompletedProcess[str]:
     """Runs a script or `-m module` in n processes on CPUs."""
     launcher = [
         *(sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu"),
-        *(f"--num_processes={n}", f"--main_process_port={free_port()}", *DEFAULTS),
+        *(f"--num_processes={n}", f"--main_process_port={ranks.free_port()}", *DEFAULTS),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(
@@ -52,12 +45,11 @@ def launch(*words: str, n: int = 2) -> subprocess.CompletedProcess[str]:
 
 
 def do(folder: Path, *tasks: str, n: int = 2) -> Path:
-    """Has n processes do tasks of `ranks.py`, each in its own folder; one is this one."""
+    """Does tasks of `ranks.py` on n ranks; one is this process."""
     if n == 1:
         ranks.do(tasks, folder)
     else:
-        done = launch(str(SCRIPT), ",".join(tasks), str(folder), n=n)
-        assert done.returncode == 0, done.stderr
+        assert ranks.run(folder, *tasks, n=n) == [0] * n
     return folder
 
 
@@ -68,12 +60,12 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    tasks = ("fit", "odd", "rough", "evaluate", "nested", "fail", "lead")
+    tasks = ("fit", "odd", "rough", "evaluate", "nested", "fail", "plan")
     return do(tmp_path_factory.mktemp("two"), *tasks)
 
 
 def words(folder: Path, n: int = 2) -> list[Any]:
-    """What each process left."""
+    """What each rank wrote."""
     return [json.loads((folder / f"{k}.json").read_text(encoding="utf-8")) for k in range(n)]
 
 
@@ -93,7 +85,7 @@ def assert_near(a: Path, b: Path) -> None:
 
 
 @pytest.mark.parametrize("task", ["fit", "odd"])
-def test_two_processes_learn_what_one_learns(task: str, alone: Path, two: Path) -> None:
+def test_two_ranks_learn_what_one_learns(task: str, alone: Path, two: Path) -> None:
     """Unequal parts, parts of parts, and a last batch that cannot be split, included."""
     one = alone / task / "0.safetensors"
     assert len(losses(one)) == 6
@@ -102,8 +94,7 @@ def test_two_processes_learn_what_one_learns(task: str, alone: Path, two: Path) 
         assert_near(one, two / task / f"{rank}.safetensors")
 
 
-@pytest.mark.slow
-def test_three_processes_learn_what_one_learns(alone: Path, tmp_path: Path) -> None:
+def test_three_ranks_learn_what_one_learns(alone: Path, tmp_path: Path) -> None:
     three = do(tmp_path, "fit", "odd", n=3)
     for task in ("fit", "odd"):
         for rank in range(3):
@@ -111,7 +102,7 @@ def test_three_processes_learn_what_one_learns(alone: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("task", ["fit", "odd", "rough"])
-def test_all_processes_end_with_the_same_weights_to_the_bit(task: str, two: Path) -> None:
+def test_all_ranks_end_with_the_same_weights_to_the_bit(task: str, two: Path) -> None:
     """Running statistics of batch norm, and the best epoch, included."""
     main, other = (two / task / f"{rank}.safetensors" for rank in range(2))
     assert losses(main) == losses(other)
@@ -119,7 +110,7 @@ def test_all_processes_end_with_the_same_weights_to_the_bit(task: str, two: Path
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_views_and_dropout_are_each_processs_own(alone: Path, two: Path) -> None:
+def test_each_rank_has_its_own_views_and_dropout(alone: Path, two: Path) -> None:
     [one] = words(alone / "rough", 1)
     main, other = words(two / "rough")
     assert main["views"] != other["views"]
@@ -134,56 +125,57 @@ def test_a_validation_loss_is_the_same_to_the_bit(alone: Path, two: Path) -> Non
     assert len(set(one)) == 4
 
 
-def test_what_one_does_for_all_knows_of_no_other(two: Path) -> None:
-    assert words(two / "nested") == [[[0, 1, 0, 1], [0, 2]], [[0, 1], [1, 2]]]
+def test_from_main_broadcasts_what_rank_0_finds_alone(two: Path) -> None:
+    assert words(two / "nested") == [[[0, 1, 0, 1], [0, 2]], [[0, 1, 0, 1], [1, 2]]]
 
 
-def test_a_failure_of_the_main_process_is_everybodys(two: Path) -> None:
-    (own, step), (heard, other_step) = words(two / "fail")
-    assert step == other_step == "in step"
-    assert all(fault.startswith("ValueError: invalid literal") for fault in own)
-    told = "ElsewhereError: process 1 of 2: the main process failed: ValueError: invalid literal"
-    assert [fault[: len(told)] for fault in heard] == [told] * 2
+def test_a_failure_of_rank_0_is_raised_on_all_and_a_common_one_ends_no_run(two: Path) -> None:
+    (own, *after), (other, *other_after) = words(two / "fail")
+    assert own.startswith("ValueError: invalid literal")
+    assert other.startswith(f"ElsewhereError: rank 1 of 2: rank 0 failed: {own}")
+    assert after == other_after
+    assert after[0].startswith("training: epoch 1 gave losses")
+    assert after[1:] == ["in step"]
 
 
-def test_steps_are_led_and_one_that_fails_everywhere_ends_itself_alone(two: Path) -> None:
-    for result, done in words(two / "lead"):
-        assert result == ["1", "training: epoch 1 gave", "3"]
-        assert done == ["first", "diverge", "last"]
+def test_a_training_that_fails_on_all_ranks_ends_itself_alone(two: Path) -> None:
+    for made, failed in words(two / "plan"):
+        assert made == ["first", "diverge", "last"]
+        assert failed == ["training: epoch 1 gave"]
 
 
-@pytest.mark.slow
-def test_waiting_outlasts_the_time_that_an_operation_may_take(tmp_path: Path) -> None:
+def test_others_wait_for_rank_0_beyond_the_timeout_of_training(tmp_path: Path) -> None:
     do(tmp_path, "wait")
-    assert words(tmp_path / "wait") == [["made", True], ["by main", True]]
+    assert words(tmp_path / "wait") == [["from", "main"]] * 2
 
 
-def test_one_that_fails_alone_ends_the_run(tmp_path: Path) -> None:
-    done = launch(str(SCRIPT), "out_of_step", str(tmp_path))
-    assert done.returncode != 0
-    left = json.loads((tmp_path / "out_of_step" / "1.json").read_text(encoding="utf-8"))
-    assert left == "process 1 of 2 failed, others did not: no room on this machine"
+def test_a_rank_that_fails_alone_ends_the_run(tmp_path: Path) -> None:
+    assert ranks.run(tmp_path, "out_of_step") == [1, 1]
+    error = json.loads((tmp_path / "out_of_step" / "1.json").read_text(encoding="utf-8"))
+    assert error.startswith(
+        "rank 1 of 2 failed where others may have gone on: no room on this mach"
+    )
 
 
-def test_one_that_dies_ends_the_run_which_goes_on_later(tmp_path: Path, alone: Path) -> None:
+def test_a_rank_that_dies_ends_the_run_which_resumes_later(tmp_path: Path, alone: Path) -> None:
     done = launch(str(SCRIPT), "kill", str(tmp_path / "two"))
     assert done.returncode != 0
     assert "Signal 9 (SIGKILL)" in done.stderr
     checkpoint = tmp_path / "two" / "kill" / "checkpoint"
-    for n in (2, 1):  # with as many processes, and with fewer
+    for n in (2, 1):  # with as many ranks, and with fewer
         folder = tmp_path / f"again{n}" / "resume"
         folder.mkdir(parents=True)
         (folder / "checkpoint").write_bytes(checkpoint.read_bytes())
         do(folder.parent, "resume", n=n)
         assert_near(folder / "0.safetensors", alone / "fit" / "0.safetensors")
-        told = words(folder, n)
-        assert told == [[3, 4, 5, 6], []][:n]  # three epochs were done; one process tells
+        # Three epochs were done; rank 0 alone calls the progress callback.
+        assert words(folder, n) == [[3, 4, 5, 6], []][:n]
 
 
-# No dropout, no batch norm, no random views: one process and two are to come to the same.
+# No dropout, no batch norm, no random views: one process and two give the same figures.
 EXACT = (
     "split.ratios=[0.5, 0.25, 0.25]",
-    "audio.network=timbre",
+    'audio.encoders=["timbre"]',
     "audio.dropout=0.0",
     "audio.training.max_epochs=3",
     "text.hidden_dim=48",
@@ -203,7 +195,7 @@ EXACT = (
 
 
 def launched(folder: Path, manifest: Path) -> None:
-    """`extract-features` and `fuse` in two processes."""
+    """`extract-features` and `fuse` on two ranks."""
     sets = [word for setting in EXACT for word in ("--set", setting)]
     run = ("--run", str(folder))
     extract = ("extract-features", "--manifest", str(manifest), "--recipe", "quick", *sets, *run)
@@ -225,7 +217,7 @@ def numbers(value: Any, where: str = "") -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_the_commands_come_to_the_same_figures(tmp_path: Path) -> None:
+def test_the_commands_give_the_figures_of_one_process(tmp_path: Path) -> None:
     manifest = make_catalogue(tmp_path / "catalogue", seed=1, n_albums=24)
     launched(tmp_path / "two", manifest)
     extract_features(manifest, run=tmp_path / "one", recipe="quick", settings=EXACT)
@@ -244,26 +236,43 @@ def test_the_commands_come_to_the_same_figures(tmp_path: Path) -> None:
 
 def test_a_single_process_connects_to_nobody() -> None:
     source = (
-        "import sys; from mmgenre import training, processes, stages;"
-        "processes.by_main(lambda: 1, lambda: 2); processes.leave();"
+        "import sys; from mmgenre.learning import training, processes;"
+        "processes.from_main(lambda: 1); processes.leave();"
         "sys.exit('accelerate' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", source], check=False).returncode == 0
+    package = Path(processes.__file__).parents[1].rglob("*.py")
+    users = [
+        p.name for p in package if re.search(r"(import|from) accelerate", p.read_text("utf-8"))
+    ]
+    assert users == ["processes.py"]
     assert processes.place() == (0, 1)
-    assert processes.by_main(lambda: "made", lambda: "read") == "made"
-    assert processes.agreed(lambda: 3) == 3
-    assert processes.led(lambda: processes.lead("x", lambda: 4), lambda order: None, ()) == 4
+    assert processes.from_main(lambda: 3) == 3
+    processes.check_all_failed(MmgenreError("of a single process"))
 
 
-def test_half_a_launch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("environment", "error"),
+    [
+        ({"RANK": ""}, r"WORLD_SIZE is 4, but RANK is not set: launch"),
+        ({"RANK": "0", "ACCELERATE_MIXED_PRECISION": "bf16"}, r"sets mixed precision bf16, but"),
+    ],
+)
+def test_a_wrong_launch_is_refused(
+    environment: dict[str, str], error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")
-    monkeypatch.delenv("RANK", raising=False)
-    the_crew.cache_clear()
+    for key, value in environment.items():
+        if value:
+            monkeypatch.setenv(key, value)
+        else:
+            monkeypatch.delenv(key, raising=False)
+    processes._world.cache_clear()
     try:
-        with pytest.raises(MmgenreError, match=r"WORLD_SIZE is 4, but RANK is not set: launch"):
-            processes.place()
+        with pytest.raises(MmgenreError, match=error):
+            processes.from_main(lambda: None)
     finally:
-        the_crew.cache_clear()
+        processes._world.cache_clear()
 
 
 def test_batch_norm_comes_back_as_it_was() -> None:
@@ -282,7 +291,13 @@ def test_batch_norm_comes_back_as_it_was() -> None:
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 def test_two_gpus_learn_with_common_batch_norm(tmp_path: Path) -> None:
-    words = [f"--main_process_port={free_port()}", *DEFAULTS, str(SCRIPT), "gpus", str(tmp_path)]
+    words = [
+        f"--main_process_port={ranks.free_port()}",
+        *DEFAULTS,
+        str(SCRIPT),
+        "gpus",
+        str(tmp_path),
+    ]
     launcher = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
     done = subprocess.run(
         [*launcher, "--multi_gpu", "--num_processes=2", *words],
@@ -291,7 +306,7 @@ def test_two_gpus_learn_with_common_batch_norm(tmp_path: Path) -> None:
         timeout=LIMIT_S,
     )
     assert done.returncode == 0, done.stderr
-    # Normalised by the rows of both, two parts of a batch are as the batch: one GPU's weights.
+    # Normalised by the rows of both ranks, two parts of a batch give one GPU's weights.
     ranks.do(["gpus"], tmp_path / "one")
     ours = load_file(tmp_path / "gpus" / "0.safetensors")
     theirs = load_file(tmp_path / "one" / "gpus" / "0.safetensors")

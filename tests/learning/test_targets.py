@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from mmgenre.errors import LabelError
+from mmgenre.learning.settings import TargetConfig
 from mmgenre.learning.targets import (
     CosineTarget,
     LogisticTarget,
     Target,
-    TargetConfig,
     label_factors,
     load_target,
     make_target,

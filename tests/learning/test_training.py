@@ -1,4 +1,4 @@
-"""The training loop: early stopping, best weights, reproducibility, going on after a kill."""
+"""The training loop: early stopping, best weights, reproducibility, resuming after a kill."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmgenre.errors import TrainingError
-from mmgenre.learning import training
-from mmgenre.learning.checkpoint import save_checkpoint
-from mmgenre.learning.optimisation import TrainingConfig
+from mmgenre.learning import optimisation, training
+from mmgenre.learning.optimisation import save_checkpoint
+from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.training import (
     Batch,
     FitLog,
@@ -213,7 +213,7 @@ class StopError(Exception):
 
 
 @pytest.mark.parametrize("after", [1, 3, 6])
-def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path, after: int) -> None:
+def test_a_killed_training_resumes_to_the_same_weights(tmp_path: Path, after: int) -> None:
     expected, expected_log = train(FAST, seed=9)
     checkpoint = tmp_path / "run" / "audio.checkpoint"
 
@@ -268,7 +268,7 @@ def test_checkpoints_are_written_no_oftener_than_asked(
         saved.append(len(args[-1]["epochs"]))
         save_checkpoint(path, *args)
 
-    monkeypatch.setattr(training, "save_checkpoint", noted)
+    monkeypatch.setattr(optimisation, "save_checkpoint", noted)
     expected, _ = train(FAST, seed=9, checkpoint=tmp_path / "checkpoint", every_s=25.0)
     assert saved == [3, 6]
     got, _ = train(FAST, seed=9, init=77, checkpoint=tmp_path / "checkpoint", every_s=25.0)
@@ -384,10 +384,10 @@ def test_bfloat16_learns_with_float32_weights() -> None:
     assert log.best_loss < 0.3 * log.epochs[0]["val_loss"]
 
 
-def test_progress_is_told_from_nothing_to_all() -> None:
-    told: list[tuple[int, int]] = []
-    train(FAST, progress=lambda task, done, total: told.append((done, total)))
-    assert told == [(k, 7) for k in range(8)]
+def test_the_progress_callback_gets_every_epoch() -> None:
+    calls: list[tuple[int, int]] = []
+    train(FAST, progress=lambda task, done, total: calls.append((done, total)))
+    assert calls == [(k, 7) for k in range(8)]
 
 
 def test_a_device_is_found() -> None:

@@ -20,7 +20,8 @@ from torchvision import models
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.errors import WeightsError
 from mmgenre.image.backbones import BACKBONES, ImageNetwork
-from mmgenre.image.encoder import ImageConfig, make_image_encoder
+from mmgenre.image.encoder import make_image_encoder
+from mmgenre.image.settings import ImageConfig
 from mmgenre.learning.weights import load_path, load_published
 
 State = dict[str, Tensor]
@@ -165,7 +166,7 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, how: str) -> None:
     [
         ([torch.ones(2)], "holds a list, not a state dict"),
         (torch.ones(2), "holds a Tensor, not a state dict"),
-        ({1: torch.ones(2)}, "1 is no name of a weight"),
+        ({1: torch.ones(2)}, "the key 1 is not a string"),
         ({"weight": 3, "bias": 4}, "does not fit the network"),
     ],
 )
@@ -216,12 +217,12 @@ def test_offline_the_error_says_what_to_do(offline: Path) -> None:
 
 @pytest.mark.parametrize("name", [n for n, made in BACKBONES.items() if made.imagenet])
 def test_every_published_file_has_its_place(offline: Path, name: ImageNetwork) -> None:
-    weights = BACKBONES[name].imagenet
+    weights = BACKBONES[name].published_weights()
     with pytest.raises(WeightsError) as caught:
         load_published(nn.Linear(1, 1), weights)
     message = str(caught.value)
     assert message.startswith(f"{weights}: cannot be downloaded (")
-    assert f"Download {weights.url} elsewhere and put it at {offline}/" in message
+    assert f"Download {weights.url} on another machine and copy it to {offline}/" in message
 
 
 def test_a_wrong_file_under_the_right_name_is_refused(offline: Path, resnet18: State) -> None:

@@ -376,12 +376,12 @@ def test_other_misuse_is_refused() -> None:
     names = [str(j) for j in range(y.shape[1])]
     with pytest.raises(ValueError, match="k must be at least 1, got 0"):
         metrics.adiv(scores, 0)
-    with pytest.raises(ValueError, match="NaN, which has no rank"):
+    with pytest.raises(ValueError, match="contain NaN, which has no rank"):
         metrics.adiv(np.array([[np.nan, 1.0]]), 1)
-    with pytest.raises(ValueError, match="one true and one predicted label a row"):
+    with pytest.raises(ValueError, match="one true and one predicted label per row"):
         metrics.confusion_matrix(y, scores > 0.5)
     for exclusive, threshold in ((True, 0.5), (False, None)):
-        with pytest.raises(ValueError, match="a threshold goes with overlapping labels"):
+        with pytest.raises(ValueError, match="overlapping labels need a threshold"):
             metrics.evaluate(y, scores, names, exclusive=exclusive, threshold=threshold)
     with pytest.raises(ValueError, match="longer than"):
         metrics.evaluate(y, scores, names[:-1], exclusive=True)

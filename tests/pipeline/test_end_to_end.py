@@ -17,8 +17,8 @@ from command_line import Call
 from small import SETTINGS, Small
 
 from mmgenre.disk.store import content_hash
-from mmgenre.items.manifest import MODALITIES
-from mmgenre.pipeline import extract_features
+from mmgenre.items.modalities import MODALITIES
+from mmgenre.pipeline.commands import extract_features
 
 WAIT_S = 120
 

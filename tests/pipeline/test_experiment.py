@@ -9,9 +9,9 @@ import torch
 
 from mmgenre.audio.encoder import AudioEncoder
 from mmgenre.errors import RecipeError
+from mmgenre.learning.encoder import GenreNetwork
 from mmgenre.pipeline.experiment import load_experiment, small_overlay
 from mmgenre.pipeline.recipe import is_experiment, load_recipe, recipe_folder, recipe_names
-from mmgenre.reading.network import GenreNetwork
 
 NAMES = [name for name in recipe_names() if is_experiment(name)]
 
@@ -37,7 +37,7 @@ def test_every_experiment_resolves_in_full_and_in_small(name: str, in_small: boo
     recipes = [experiment.recipe(cell, 1) for cell in experiment.cells]
     assert {recipe.seed for recipe in recipes} == {1}
     if in_small:
-        assert {recipe.image.weights for recipe in recipes} == {"none"}
+        assert {recipe.of("image").weights for recipe in recipes} == {"none"}
 
 
 def test_all_parts_of_the_paper_and_all_ablations_are_there() -> None:
@@ -75,7 +75,7 @@ def test_table_6_is_whole() -> None:
         if len(cell.inputs) > 1:
             assert recipe.fusion.head == recipe.target.name
             assert cell.scores == "head"
-        sem = recipe.text.input.entities.annotator == "local"
+        sem = recipe.of("text").input.entities.annotator == "local"
         assert sem == ("SEM" in cell.name or (len(cell.inputs) > 1 and "T" in cell.name[:3]))
 
 
@@ -98,7 +98,7 @@ C = { fusion.head = "cosine" }
     recipe = experiment.recipe(experiment.cells[3], 5)
     assert (recipe.joint.margin, recipe.fusion.head, recipe.seed) == (0.9, "cosine", 5)
     base = load_recipe("quick")
-    assert recipe.audio == base.audio
+    assert recipe.of("audio") == base.of("audio")
     assert recipe.fusion.training == base.fusion.training
 
 
@@ -110,7 +110,11 @@ def test_what_stands_above_what(tmp_path: Path) -> None:
     overlay = write(tmp_path / "over.toml", text)
     experiment = load_experiment(path, overlay=overlay, settings=["audio.patch_s=8.0"])
     recipe = experiment.recipe(experiment.cells[0], 0)
-    assert (recipe.audio.patches, recipe.audio.patch_s, recipe.text.max_words) == (7, 8.0, 6)
+    assert (
+        recipe.of("audio").patches,
+        recipe.of("audio").patch_s,
+        recipe.of("text").max_words,
+    ) == (7, 8.0, 6)
 
 
 ROW = '{ name = "A", inputs = ["audio"] }'
@@ -200,7 +204,7 @@ def test_table_6_has_the_published_numbers_of_parameters() -> None:
     for name, millions in published.items():
         recipe = experiment.recipe(cells[name], 0)
         with torch.device("meta"):
-            encoder = AudioEncoder(recipe.audio, recipe.target.name)
+            encoder = AudioEncoder(recipe.of("audio"), recipe.target.name)
             network = GenreNetwork(encoder, 50 if recipe.target.name == "cosine" else 250)
         count = sum(p.numel() for p in network.parameters()) / 1e6
         assert count == pytest.approx(millions, rel=0.05), name

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import pytest
 from command_line import Call
+from rich.console import Console
 from sklearn.metrics import classification_report, confusion_matrix, roc_auc_score
 from small import Small
 from test_end_to_end import kill_when, mmgenre
@@ -19,16 +21,17 @@ from test_experiment import NAMES
 
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import MmgenreError, RecipeError
-from mmgenre.measuring.results import TableResult
-from mmgenre.pipeline.costs import LOG, describe_plan
-from mmgenre.pipeline.features import labels_of, train
+from mmgenre.measuring.results import PlanResult, TableResult
+from mmgenre.pipeline import learn
+from mmgenre.pipeline.artefact import Artefact
+from mmgenre.pipeline.cells import LOG, Plan, describe_plan, write_table
 from mmgenre.pipeline.grid import POOL, prepare_experiment, run_experiment
-from mmgenre.pipeline.planning import Plan
-from mmgenre.pipeline.scoring import ROW_SCORES, read_row
-from mmgenre.pipeline.tabulating import write_table
-from mmgenre.report.classification import reports_markdown
+from mmgenre.pipeline.recipe import View
+from mmgenre.pipeline.run import Run
+from mmgenre.pipeline.scores import SCORES, read_scores
 from mmgenre.report.experiment import render_experiment
-from mmgenre.report.published import as_csv, markdown
+from mmgenre.report.published import as_csv, markdown, reports_markdown
+from mmgenre.report.terminal import rich_plan
 
 TINY = str(Path(__file__).parent / "tiny.toml")
 TINY_COVERS = str(Path(__file__).parent / "tiny-covers.toml")
@@ -59,6 +62,10 @@ def prepare(
     )
 
 
+def find(plan: Plan, stage: str, name: str) -> Artefact:
+    return next(a for a in plan.artefacts if (a.stage, a.name) == (stage, name))
+
+
 # Networks of 60 to 140 million weights: a gigabyte of encoders.
 LARGE = {"covers/greenfield2024", "covers/li2020"}
 
@@ -75,35 +82,33 @@ def test_every_experiment_runs_whole(name: str, small: Small, runs: Path) -> Non
     assert all(len(row["per_seed"]) == 1 for row in result["rows"])
     metrics = set(result["metrics"])
     assert all(set(row["summary"]) == metrics for row in result["rows"])
-    assert all(step.is_done() for step in plan.steps.values())
+    assert all(step.is_current() for step in plan.artefacts)
     text = markdown(result)
     assert all(f"| {row['name']} |" in text for row in result["rows"])
 
 
 def test_cells_share_every_common_step(small: Small, runs: Path) -> None:
     plan = prepare(TABLE2, small, runs)
-    count = {
-        s: [t for t in plan.steps.values() if t.stage == s] for s in ("read", "train", "align")
-    }
+    count = {s: [t for t in plan.artefacts if t.stage == s] for s in ("read", "learn", "align")}
     assert {stage: len(steps) for stage, steps in count.items()} == {
         "read": 2,
-        "train": 2,
+        "learn": 2,
         "align": 1,
     }
-    assert len(plan.steps) == 2 + 2 + 2 + 1 + 9
+    assert len(plan.artefacts) == 2 + 2 + 2 + 1 + 9
     # CNN_VISUAL alone needs no audio; the other eight do, some for the joint space alone.
-    uses = {(s.stage, s.what): len(s.cells) for s in plan.steps.values()}
-    assert uses["train", "audio"] == uses["train", "image"] == 8
+    uses = {(s.stage, s.name): len(plan.users[s.fingerprint]) for s in plan.artefacts}
+    assert uses["learn", "audio"] == uses["learn", "image"] == 8
     assert uses["align", "a+i"] == 6
     # Another seed shares what was read, and nothing else.
     both = prepare(TABLE2, small, runs, seeds=2)
-    assert len(both.steps) == 2 * len(plan.steps) - 2
-    assert plan.steps.keys() < both.steps.keys()
+    assert len(both.artefacts) == 2 * len(plan.artefacts) - 2
+    assert plan.users.keys() < both.users.keys()
 
 
 def test_table_6_trains_each_network_once(small: Small, runs: Path) -> None:
     plan = prepare(TABLE6, small, runs)
-    trained = [s.what for s in plan.steps.values() if s.stage == "train"]
+    trained = [s.name for s in plan.artefacts if s.stage == "learn"]
     # Audio: the baseline, and six networks by two targets; text: two by two; images: two targets.
     assert {m: trained.count(m) for m in set(trained)} == {"audio": 13, "text": 4, "image": 2}
 
@@ -116,10 +121,8 @@ def test_a_second_call_makes_nothing(
     def busy(*args: object, **kwargs: object) -> NoReturn:
         raise AssertionError("work was done again")
 
-    for home in ("features.train", "planning.extract_inputs", "planning.score_row"):
-        monkeypatch.setattr(
-            f"mmgenre.pipeline.{home.replace('features.train', 'planning.train')}", busy
-        )
+    for home in ("learn._train", "read.extract_inputs", "heads.make_fusion"):
+        monkeypatch.setattr(f"mmgenre.pipeline.{home}", busy)
     again = run_experiment(prepare(TABLE2, small, runs))
     assert sum(step["made"] for step in again["steps"]) == 0
     assert again["rows"] == first["rows"]
@@ -128,34 +131,35 @@ def test_a_second_call_makes_nothing(
 def test_one_setting_remakes_only_what_depends_on_it(small: Small, runs: Path) -> None:
     run_experiment(prepare(TABLE2, small, runs))
     changed = prepare(TABLE2, small, runs, "joint.margin=0.2")
-    todo = [s for s in changed.steps.values() if not s.is_done()]
+    todo = [s for s in changed.artefacts if not s.is_current()]
     assert [s.stage for s in todo].count("align") == 1
-    assert {s.stage for s in todo} == {"align", "score"}
+    assert {s.stage for s in todo} == {"align", "fuse"}
     assert len(todo) == 1 + 6  # the rows that read a joint vector
     changed = prepare(TABLE2, small, runs, "image.training.learning_rate=0.01")
-    assert {(s.stage, s.what) for s in changed.steps.values() if s.is_done()} == {
+    assert {(s.stage, s.name) for s in changed.artefacts if s.is_current()} == {
         ("read", "audio"),
         ("read", "image"),
-        ("train", "audio"),
+        ("learn", "audio"),
         ("embed", "audio"),
-        ("score", "CNN_AUDIO"),
+        ("fuse", "CNN_AUDIO"),
     }
 
 
 def test_artefacts_have_the_fingerprints_that_were_planned(small: Small, runs: Path) -> None:
     plan = prepare(TABLE2, small, runs)
     run_experiment(plan)
-    for step in plan.steps.values():
+    for step in plan.artefacts:
         if step.stage in ("read", "embed"):
-            with FeatureStore(step.path, step.what) as store:
+            with FeatureStore(step.path, step.name) as store:
                 assert store.fingerprint == step.fingerprint
-                assert set(store.provenance["parents"].values()) >= set(step.needs)
+                needs = {parent.fingerprint for parent in step.parents}
+                assert set(store.provenance["parents"].values()) == needs
 
 
 def test_figures_are_those_of_the_scores(small: Small, runs: Path) -> None:
     plan = prepare(TABLE6, small, runs)
     result = run_experiment(plan)
-    rows = {cell.cell.name: read_row(cell.folder) for cell in plan.cells}
+    rows = {cell.cell.name: read_scores(cell.scores.path) for cell in plan.cells}
     measured = set.intersection(
         *({i for i, c in zip(r.ids, r.complete, strict=True) if c} for r in rows.values())
     )
@@ -163,11 +167,11 @@ def test_figures_are_those_of_the_scores(small: Small, runs: Path) -> None:
     run = plan.cells[0].run
     assert measured <= set(run.manifest.ids("test"))
     ids = sorted(measured)
-    y = labels_of(run, ids, run.recipe)
+    y = run.truth(ids)
     both = y.any(axis=0) & ~y.all(axis=0)
     for found in result["rows"]:
         row = rows[found["name"]]
-        scores = row.scores[[row.ids.index(i) for i in ids]].astype(float)
+        scores = row.values[[row.ids.index(i) for i in ids], 0, 0].astype(float)
         expected = np.mean([roc_auc_score(y[:, j], scores[:, j]) for j in np.flatnonzero(both)])
         assert found["summary"]["macro_roc_auc"]["mean"] == pytest.approx(expected)
         top = {int(k) for s in scores for k in np.argsort(-s, kind="stable")[:3]}
@@ -177,12 +181,14 @@ def test_figures_are_those_of_the_scores(small: Small, runs: Path) -> None:
 def test_a_step_that_fails_ends_only_the_rows_that_need_it(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_images(run: object, modality: str, *, progress: object) -> None:
-        if modality == "image":
-            raise MmgenreError("image: the loss went away")
-        train(run, modality, progress=progress)  # type: ignore[arg-type]
+    train = learn._train
 
-    monkeypatch.setattr("mmgenre.pipeline.planning.train", no_images)
+    def no_images(run: Run, view: View, *rest: Any) -> None:
+        if view.modality == "image":
+            raise MmgenreError("image: the loss went away")
+        train(run, view, *rest)
+
+    monkeypatch.setattr(learn, "_train", no_images)
     plan = prepare(TABLE2, small, tmp_path, seeds=1)
     result = run_experiment(plan)
     failed = {row["name"] for row in result["rows"] if row["failed"]}
@@ -191,15 +197,15 @@ def test_a_step_that_fails_ends_only_the_rows_that_need_it(
     assert result["rows"][1]["failed"] == ["seed 0: image: the loss went away"]
     assert "MM_AUDIO: seed 0: image: the loss went away" in markdown(result)
     # Mended, the rest is made and nothing else.
-    monkeypatch.setattr("mmgenre.pipeline.planning.train", train)
+    monkeypatch.setattr(learn, "_train", train)
     again = run_experiment(prepare(TABLE2, small, tmp_path, seeds=1))
     assert not any(row["failed"] for row in again["rows"])
     assert {s["stage"]: s["made"] for s in again["steps"]} == {
         "read": 0,
-        "train": 1,
+        "learn": 1,
         "embed": 1,
         "align": 1,
-        "score": 8,
+        "fuse": 8,
     }
 
 
@@ -219,8 +225,8 @@ def test_vocabulary_sizes_decide_the_network(small: Small, runs: Path) -> None:
     run_experiment(plan)
     words = [
         len(json.loads((s.path / "vocabulary.json").read_text(encoding="utf-8"))["words"])
-        for s in plan.steps.values()
-        if s.stage == "train"
+        for s in plan.artefacts
+        if s.stage == "learn"
     ]
     assert words[0] == 100 < words[1] == words[2] < 300  # the small catalogue has no more
 
@@ -231,17 +237,17 @@ def test_reports_are_those_of_the_scores_at_each_seed(small: Small, runs: Path) 
     planned = {(cell.cell.name, cell.seed): cell for cell in plan.cells}
     by_seed: dict[int, set[str]] = {}
     for (_, seed), cell in planned.items():
-        scored = read_row(cell.folder)
+        scored = read_scores(cell.scores.path)
         complete = {i for i, c in zip(scored.ids, scored.complete, strict=True) if c}
         by_seed[seed] = by_seed.get(seed, complete) & complete
     for row in result["rows"]:
         assert [report["seed"] for report in row["reports"]] == [0, 1]
         for report, figures in zip(row["reports"], row["per_seed"], strict=True):
             cell = planned[row["name"], report["seed"]]
-            scored, ids = read_row(cell.folder), sorted(by_seed[report["seed"]])
+            scored, ids = read_scores(cell.scores.path), sorted(by_seed[report["seed"]])
             names = cell.run.labels().names
-            said = scored.scores[[scored.ids.index(i) for i in ids]].argmax(axis=1)
-            true = labels_of(cell.run, ids, cell.run.recipe).argmax(axis=1)
+            said = scored.values[[scored.ids.index(i) for i in ids], 0, 0].argmax(axis=1)
+            true = cell.run.truth(ids).argmax(axis=1)
             matrix = confusion_matrix(true, said, labels=range(len(names)))
             assert report["confusion_matrix"] == matrix.tolist()
             assert list(report["per_label"]) == list(names)
@@ -278,7 +284,7 @@ def test_report_makes_an_experiment_s_page_again(small: Small, runs: Path, call:
 def test_a_row_without_an_item_in_common_has_no_report(
     small: Small, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmgenre.pipeline.tabulating._measured_items", lambda rows, items: ())
+    monkeypatch.setattr("mmgenre.pipeline.cells._measured_items", lambda rows, items: ())
     result = run_experiment(prepare(TABLE2, small, runs))
     assert result["n_items"] == [0]
     assert [row["reports"] for row in result["rows"]] == [[]] * 9
@@ -301,10 +307,10 @@ def test_a_fixed_threshold_decides_what_counts_as_named(
         plan = prepare(str(path), small, runs)
         result = run_experiment(plan)
         [row] = result["rows"]
-        scores = read_row(plan.cells[0].folder)
+        scores = read_scores(plan.cells[0].scores.path)
         run = plan.cells[0].run
-        y = labels_of(run, scores.ids, run.recipe)
-        named = scores.scores >= threshold
+        y = run.truth(scores.ids)
+        named = scores.values[:, 0, 0] >= threshold
         share = (y & named).sum() / y.sum()
         assert row["summary"]["micro_recall"]["mean"] == pytest.approx(share)
         recalls.append(share)
@@ -349,26 +355,39 @@ def test_the_table_on_disk(small: Small, runs: Path, call: Call) -> None:
     assert all(step["done"] and step["took_s"] is not None for step in steps)
 
 
+def shown(plan: PlanResult) -> str:
+    """The table of `mmgenre plan`, its words separated by one space."""
+    console = Console(width=200, file=io.StringIO())
+    console.print(rich_plan(plan))
+    assert isinstance(console.file, io.StringIO)
+    return " ".join(console.file.getvalue().split())
+
+
 def test_a_plan_knows_what_is_left(small: Small, tmp_path: Path) -> None:
     plan = prepare(TABLE2, small, tmp_path)
     described = describe_plan(plan)
     assert not (tmp_path / POOL).exists()  # planning makes nothing
     assert [step["done"] for step in described["steps"]] == [False] * 16
-    assert all((step["estimate_s"] or 0) > 0 for step in described["steps"])
-    assert described["corrected_by"] == 0
+    assert all(step["estimate_s"] is None for step in described["steps"])  # nothing timed yet
+    assert described["n_timed"] == 0
     by_fingerprint = {step["fingerprint"]: k for k, step in enumerate(described["steps"])}
     for k, step in enumerate(described["steps"]):
         assert all(by_fingerprint[parent] < k for parent in step["needs"])
-    # What was timed here corrects the estimate of what is left.
-    train = next(s for s in plan.steps.values() if s.stage == "train" and s.what == "audio")
-    k = list(plan.steps).index(train.fingerprint)
-    first = described["steps"][k]["estimate_s"]
-    assert first is not None
-    line = {"fingerprint": "x", "stage": "train", "what": "audio", "seconds": 30, "nominal_s": 10}
+    # What is left will take the median of what the same took here, else of the same stage.
+    lines = [
+        {"fingerprint": "x", "stage": "learn", "what": what, "seconds": seconds}
+        for what, seconds in (("audio", 10), ("audio", 30), ("audio", 11), ("text", 50))
+    ]
     log = tmp_path / POOL / LOG
     log.parent.mkdir()
-    log.write_text(json.dumps(line) + '\n{"cut', encoding="utf-8")
-    assert describe_plan(plan)["steps"][k]["estimate_s"] == pytest.approx(3 * first)
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    log.write_text(text + '{"cut', encoding="utf-8")
+    estimates = {
+        (step["stage"], step["what"]): step["estimate_s"] for step in describe_plan(plan)["steps"]
+    }
+    assert estimates["learn", "audio"] == 11
+    assert estimates["learn", "image"] == 20.5
+    assert estimates["align", "a+i"] is None
 
 
 def test_killed_and_gone_on_with_it_ends_as_if_it_had_not_been(
@@ -382,7 +401,7 @@ def test_killed_and_gone_on_with_it_ends_as_if_it_had_not_been(
     def some(pattern: str, n: int = 1) -> Callable[[], bool]:
         return lambda: len(list(pool.glob(pattern))) >= n
 
-    for moment in (some("inputs/audio-*.h5"), some("encoders/audio-*"), some("rows/*", 3)):
+    for moment in (some("inputs/audio-*.h5"), some("encoders/audio-*"), some("fusion/*", 3)):
         kill_when(moment, words)
     result = run_experiment(prepare(TABLE2, small, tmp_path))
     assert result["rows"] == expected["rows"]
@@ -420,14 +439,17 @@ def test_damaged_artefacts_are_made_again(small: Small, runs: Path, tmp_path: Pa
     copied = tmp_path / "runs"
     shutil.copytree(runs, copied)
     plan = prepare(TABLE2, small, copied)
-    embedded = next(s for s in plan.steps.values() if (s.stage, s.what) == ("embed", "audio"))
+    embedded = find(plan, "embed", "audio")
     embedded.path.write_bytes(embedded.path.read_bytes()[:100])
-    encoder = next(s for s in plan.steps.values() if (s.stage, s.what) == ("train", "image"))
+    encoder = find(plan, "learn", "image")
     (encoder.path / "config.json").write_text("{", encoding="utf-8")
     plan = prepare(TABLE2, small, copied)
     assert [s["done"] for s in describe_plan(plan)["steps"]].count(False) == 2
     result = run_experiment(plan)
-    assert {s["stage"]: s["made"] for s in result["steps"] if s["made"]} == {"train": 1, "embed": 1}
+    assert {s["stage"]: s["made"] for s in result["steps"] if s["made"]} == {"learn": 1, "embed": 1}
+    # What was damaged is set aside.
+    assert len(list(embedded.path.parent.glob("*.damaged"))) == 1
+    assert len(list(encoder.path.parent.glob("*.damaged"))) == 1
 
 
 def test_two_at_once_make_each_step_once(small: Small, tmp_path: Path) -> None:
@@ -447,7 +469,7 @@ def test_what_a_library_raises_ends_a_step_and_not_the_experiment(
     def full(*args: object, **kwargs: object) -> NoReturn:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mmgenre.pipeline.planning.align", full)
+    monkeypatch.setattr("mmgenre.fusion.joint.train_joint", full)
     result = run_experiment(prepare(TABLE2, small, tmp_path))
     failed = {row["name"]: row["failed"] for row in result["rows"] if row["failed"]}
     assert failed["ALL"] == ["seed 0: OSError: [Errno 28] No space left on device"]
@@ -473,11 +495,11 @@ def test_labels_that_averages_leave_out_are_listed(small: Small, runs: Path) -> 
     result = run_experiment(prepare("ablations/modalities", small, runs))
     plan = prepare("ablations/modalities", small, runs)
     run = plan.cells[0].run
-    rows = [read_row(cell.folder) for cell in plan.cells]
+    rows = [read_scores(cell.scores.path) for cell in plan.cells]
     ids = sorted(
         set.intersection(*({i for i, c in zip(r.ids, r.complete, strict=True) if c} for r in rows))
     )
-    y = labels_of(run, ids, run.recipe)
+    y = run.truth(ids)
     expected = [
         name
         for name, n in zip(run.labels().names, y.sum(axis=0), strict=True)
@@ -506,7 +528,7 @@ def test_other_weights_under_the_same_name_are_another_encoder(
     for content in (b"one", b"two"):
         weights.write_bytes(content)
         plan = prepare(TABLE2, small, tmp_path, f"image.weights={weights}")
-        trained += [s.fingerprint for s in plan.steps.values() if s.stage == "train"]
+        trained += [s.fingerprint for s in plan.artefacts if s.stage == "learn"]
     assert trained[0] == trained[2]  # audio
     assert trained[1] != trained[3]
 
@@ -548,7 +570,7 @@ def test_a_damaged_row_is_not_taken_for_done(small: Small, tmp_path: Path, runs:
     shutil.copytree(runs, copied)
     plan = prepare(TABLE2, small, copied)
     cell = plan.cells[0]
-    (cell.folder / ROW_SCORES).unlink()
+    (cell.scores.path / SCORES).unlink()
     result = run_experiment(plan)
     assert sum(step["made"] for step in result["steps"]) == 1
     assert write_table(result, copied) == copied / "table2-manifest"

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from mmgenre.errors import RecipeError
-from mmgenre.pipeline.fuse import _fusion_recipe
+from mmgenre.pipeline.commands import fusion_recipe
 from mmgenre.pipeline.recipe import (
-    Recipe,
     is_experiment,
     load_recipe,
     merge,
     parse_setting,
     recipe_folder,
     recipe_names,
+    recipe_type,
     validate,
 )
 
@@ -52,7 +52,9 @@ def test_an_experiment_is_no_recipe_of_a_run() -> None:
 
 def test_default_is_the_library_s_own_but_for_what_it_states() -> None:
     stated = tomllib.loads((FOLDER / "default.toml").read_text(encoding="utf-8"))
-    assert load_recipe("default") == validate(merge(Recipe().model_dump(), stated), where="test")
+    assert load_recipe("default") == validate(
+        merge(recipe_type()().model_dump(), stated), where="test"
+    )
     assert "base" not in stated
 
 
@@ -61,7 +63,7 @@ def test_quick_changes_what_it_says_and_keeps_the_rest_of_default() -> None:
     assert stated.pop("base") == "default"
     expected = merge(load_recipe("default").model_dump(), stated)
     assert load_recipe("quick") == validate(expected, where="test")
-    assert load_recipe("quick").image.weights == "none"  # nothing to download
+    assert load_recipe("quick").of("image").weights == "none"  # nothing to download
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_quick_changes_what_it_says_and_keeps_the_rest_of_default() -> None:
         ("audio.network=low-5x70", "audio.network: .*'high-4x70', got 'low-5x70'"),
         ("fusion.modality_dropout=1", "fusion.modality_dropout: .*less than 1, got 1"),
         ("labels.task=both", "labels.task: .*'single' or 'multi', got 'both'"),
-        ("split.ratios=[0.5, 0.5]", "split.ratios: "),
+        ("split.ratios=[0.5, 0.5]", "split.ratios.2: Field required"),
         ("audio=3", "audio: .*, got 3"),
         ("seed=-1", "seed: .*greater than or equal to 0, got -1"),
         ("image.crop_px=999", r"crop_px 999: the stored squares have input\.size_px"),
@@ -126,8 +128,8 @@ def test_a_setting_without_key_or_value(setting: str) -> None:
 def test_the_last_setting_wins_and_neighbours_stay() -> None:
     recipe = load_recipe("quick", ["audio.patches=4", "audio.patches=5", "text.dropout=0.25"])
     quick = load_recipe("quick")
-    assert (recipe.audio.patches, recipe.text.dropout) == (5, 0.25)
-    assert recipe.text.max_words == quick.text.max_words
+    assert (recipe.of("audio").patches, recipe.of("text").dropout) == (5, 0.25)
+    assert recipe.of("text").max_words == quick.of("text").max_words
 
 
 def test_merge_changes_neither_side() -> None:
@@ -141,8 +143,8 @@ def test_a_file_over_a_base_beside_it_over_one_of_ours(tmp_path: Path) -> None:
     for base in ("house", "house.toml"):
         path = write(tmp_path / "mine.toml", f'base = "{base}"\n[audio]\ndropout = 0.4\n')
         recipe = load_recipe(path)
-        assert (recipe.seed, recipe.audio.patches, recipe.audio.dropout) == (7, 9, 0.4)
-        assert recipe.audio.network == load_recipe("quick").audio.network
+        assert (recipe.seed, recipe.of("audio").patches, recipe.of("audio").dropout) == (7, 9, 0.4)
+        assert recipe.of("audio").network == load_recipe("quick").of("audio").network
 
 
 def test_one_s_own_file_may_have_the_name_of_its_base(tmp_path: Path) -> None:
@@ -171,13 +173,13 @@ def test_paths_in_settings_hold_from_other_folders(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe("quick", ["image.weights=w.pth", "text.input.entities.annotator=local"])
-    assert recipe.image.weights == str(tmp_path / "w.pth")
-    assert recipe.text.input.entities.knowledge_base is None
+    assert recipe.of("image").weights == str(tmp_path / "w.pth")
+    assert recipe.of("text").input.entities.knowledge_base is None
     linked = load_recipe(
         "quick",
         ["text.input.entities={ annotator = 'local', knowledge_base = 'base' }"],
     )
-    assert linked.text.input.entities.knowledge_base == str(tmp_path / "base")
+    assert linked.of("text").input.entities.knowledge_base == str(tmp_path / "base")
 
 
 @pytest.mark.parametrize(
@@ -209,17 +211,17 @@ def test_a_misspelt_name_is_given_the_nearest() -> None:
 
 def test_fusion_takes_settings_of_its_sections_only() -> None:
     recipe = load_recipe("quick")
-    changed = _fusion_recipe(recipe, "cosine", True, "single", ["fusion.dropout=0.3"])
+    changed = fusion_recipe(recipe, "cosine", True, "single", ["fusion.dropout=0.3"])
     assert (changed.fusion.head, changed.fusion.joint, changed.fusion.dropout) == (
         "cosine",
         "beside",
         0.3,
     )
     assert changed.exclusive
-    assert changed.audio == recipe.audio
+    assert changed.of("audio") == recipe.of("audio")
     for setting in ("audio.patches=2", "text.dropout=0.1", "split.leakage=report", "seed=3"):
         section = setting.split(".")[0].split("=")[0]
         with pytest.raises(RecipeError, match=f"{section}: no setting of fusion"):
-            _fusion_recipe(recipe, None, None, None, [setting])
+            fusion_recipe(recipe, None, None, None, [setting])
     with pytest.raises(RecipeError, match=r"fusion\.head: .*'cosine', got 'sine'"):
-        _fusion_recipe(recipe, "sine", None, None, [])
+        fusion_recipe(recipe, "sine", None, None, [])

@@ -113,7 +113,7 @@ def test_a_new_run_with_a_manifest_takes_the_default_recipe(tmp_path: Path, csv:
     again = open_run(tmp_path / "run")
     assert again.recipe == run.recipe
     assert splits(again.manifest) == splits(run.manifest)
-    assert again.task_digest == run.task_digest
+    assert again.manifest.task_digest == run.manifest.task_digest
     assert again.labels() == run.labels()
 
 
@@ -130,7 +130,7 @@ def test_a_setting_changes_the_run_s_recipe_and_nothing_else(tmp_path: Path, csv
     folder = tmp_path / "run"
     first = prepare_run(folder, manifest=csv, recipe="quick", settings=["seed=4"])
     changed = prepare_run(folder, manifest=csv, settings=["text.max_words=77"])
-    text = first.recipe.text.model_copy(update={"max_words": 77})
+    text = first.recipe.of("text").model_copy(update={"max_words": 77})
     assert changed.recipe == first.recipe.model_copy(update={"text": text})
     assert open_run(folder).recipe == changed.recipe
 
@@ -152,7 +152,7 @@ def test_a_run_is_gone_on_with_from_another_folder(
 def test_task_digest_follows_splits_and_labels_not_media(tmp_path: Path) -> None:
     def digest(name: str, change: Callable[[Item], Item]) -> str:
         path = Manifest(change(i) for i in given()).write(tmp_path / f"{name}.csv")
-        return prepare_run(tmp_path / name, manifest=path).task_digest
+        return prepare_run(tmp_path / name, manifest=path).manifest.task_digest
 
     same = digest("same", lambda i: i)
     assert digest("media", lambda i: replace(i, media={"text": ("Other words.",)})) == same

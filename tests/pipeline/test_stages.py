@@ -24,13 +24,16 @@ from mmgenre.disk.store import FeatureStore, content_hash, fingerprint_of, group
 from mmgenre.errors import BundleError, MmgenreError, RecipeError, WeightsError
 from mmgenre.fusion.head import KIND
 from mmgenre.fusion.tagger import GenreTagger
-from mmgenre.items.manifest import MODALITIES, Item, Manifest, Modality
+from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.modalities import MODALITIES, Modality
+from mmgenre.measuring import evaluation
 from mmgenre.measuring.results import FusionResult
-from mmgenre.pipeline import extract_features, fuse
+from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.run import open_run, prepare_run
+from mmgenre.pipeline.scores import read_scores
 
 OTHER_SEED = 1  # draws other splits of the small catalogue than 0, the shared run's
-FITS = [f"mmgenre.{home}.fit" for home in ("reading.network", "fusion.head", "fusion.joint")]
+FITS = [f"mmgenre.{home}.fit" for home in ("learning.encoder", "fusion.head", "fusion.joint")]
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def times(run: Path) -> dict[str, int]:
     return {
         str(p.relative_to(run)): p.stat().st_mtime_ns
         for p in files
-        if p.parent != run or p.name not in always
+        if (p.parent != run or p.name not in always) and p.parent.name != ".locks"
     }
 
 
@@ -93,7 +96,7 @@ def test_embeddings_are_of_every_item_that_has_the_modality(small: Small) -> Non
 
 def test_two_tracks_are_one_embedding(small: Small) -> None:
     manifest = open_run(small.run).manifest
-    n_tracks = sum(len(i.tracks) for i in manifest if "audio" in i.media)
+    n_tracks = sum(len(i.media.get("audio", ())) for i in manifest)
     with FeatureStore(small.run / "inputs" / "audio.h5", "audio") as store:
         assert len(store) == n_tracks > len(manifest.ids(having=["audio"]))
 
@@ -103,17 +106,16 @@ def test_the_table_has_a_row_for_every_subset(small: Small) -> None:
     assert [row["name"] for row in small.result["rows"]] == names
     assert small.result["rows"][3]["inputs"] == ["audio", "text"]
     assert small.result["seeds"] == [0, 1]
-    scores = small.run / "fusion" / NAME / "scores.h5"
-    assert set(group_names(scores)) == {f"{name}.seed{k}" for name in names for k in (0, 1)}
+    scores = read_scores(small.run / "fusion" / NAME)
+    assert [row["name"] for row in scores.about["rows"]] == names
+    assert scores.about["seeds"] == [0, 1]
 
 
 def test_scores_are_of_the_test_items_whatever_they_lack(small: Small) -> None:
     manifest = open_run(small.run).manifest
-    scores = small.run / "fusion" / NAME / "scores.h5"
-    for group in group_names(scores):
-        with FeatureStore(scores, group) as store:
-            assert store.ids == manifest.ids("test")
-            assert store.row_shape == (len(small.result["labels"]),)
+    scores = read_scores(small.run / "fusion" / NAME)
+    assert scores.ids == manifest.ids("test")
+    assert scores.values.shape == (len(scores.ids), 7, 2, len(small.result["labels"]))
 
 
 def test_items_without_input_are_counted_and_predicted(small: Small) -> None:
@@ -122,7 +124,7 @@ def test_items_without_input_are_counted_and_predicted(small: Small) -> None:
     complete = manifest.ids("test", having=MODALITIES)
     assert 0 < len(complete) < len(test)
     for row in small.result["rows"]:
-        having = {i for m in row["inputs"] for i in manifest.ids("test", having=[m])}  # type: ignore[list-item]
+        having = {i for m in row["inputs"] for i in manifest.ids("test", having=[m])}
         assert row["all"]["n_items"] == len(test)
         assert row["all"]["n_without_input"] == len(test) - len(having)
         assert row["complete"] is not None
@@ -149,7 +151,7 @@ def test_metrics_are_those_of_the_scores(small: Small) -> None:
     saved = json.loads((small.run / "metrics.json").read_text(encoding="utf-8"))
     [result] = saved["fusions"]
     assert result == json.loads(json.dumps(small.result))
-    scores = small.run / "fusion" / NAME / "scores.h5"
+    scores = read_scores(small.run / "fusion" / NAME)
     manifest = Manifest.read(small.run / "manifest.csv")
     for part, ids in {
         "all": manifest.ids("test"),
@@ -160,8 +162,7 @@ def test_metrics_are_those_of_the_scores(small: Small) -> None:
         for row in result["rows"]:
             aucs = []
             for seed, found in enumerate(row[part]["per_seed"]):
-                with FeatureStore(scores, f"{row['name']}.seed{seed}") as store:
-                    s = store.take(ids)
+                s = scores.of(row["name"], seed, ids)
                 macro = roc_auc_score(y[:, usable], s[:, usable], average="macro")
                 assert found["macro_roc_auc"] == pytest.approx(macro, abs=1e-6)
                 present = y.any(axis=0)
@@ -309,13 +310,52 @@ def test_fusions_of_several_kinds_stand_side_by_side(small: Small, tmp_path: Pat
     ]
 
 
-def test_fewer_seeds_leave_nothing_of_the_others(small: Small, tmp_path: Path) -> None:
+def test_a_fusion_that_differs_in_any_setting_has_a_folder_of_its_own(
+    small: Small, tmp_path: Path
+) -> None:
     run = small.copy(tmp_path / "run")
-    fuse(("text",), run=run, seeds=2)
-    scores = run / "fusion" / "multi-logistic-t" / "scores.h5"
-    assert group_names(scores) == ("T.seed0", "T.seed1")
-    fuse(("text",), run=run, seeds=1)
-    assert group_names(scores) == ("T.seed0",)
+    two = fuse(("text",), run=run, seeds=2)
+    before = times(run)
+    changes: list[dict[str, Any]] = [
+        {"seeds": 1},
+        {"seeds": 2, "settings": ["fusion.dropout=0.5"]},
+        {"seeds": 1, "settings": ["fusion.dropout=0.5"]},
+        {"seeds": 2, "settings": ["fusion.training.max_epochs=2"]},
+    ]
+    others = [fuse(("text",), run=run, **change) for change in changes]
+    assert [found["name"] for found in (two, *others)] == [
+        "multi-logistic-t",
+        "multi-logistic-t-seeds=1",
+        "multi-logistic-t-dropout=0.5",
+        "multi-logistic-t-dropout=0.5-seeds=1",
+        "multi-logistic-t-training.max_epochs=2",
+    ]
+    assert {name: time for name, time in times(run).items() if name in before} == before
+    # Asked for again, each is found, whatever came in between.
+    after = times(run)
+    assert fuse(("text",), run=run, seeds=2) == two
+    assert [fuse(("text",), run=run, **change) for change in changes] == others
+    assert times(run) == after
+    saved = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    assert {f["name"] for f in saved["fusions"]} == {NAME, *(f["name"] for f in (two, *others))}
+
+
+def test_a_new_metric_needs_no_training(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle: None
+) -> None:
+    run = small.copy(tmp_path / "run")
+    evaluate_as_before = evaluation.result
+
+    def with_one_more(*args: Any, **kwargs: Any) -> Any:
+        found = evaluate_as_before(*args, **kwargs)
+        return {**found, "summary": {**found["summary"], "new": {"mean": 0.5, "std": 0.0}}}
+
+    monkeypatch.setattr(evaluation, "result", with_one_more)
+    monkeypatch.setattr("mmgenre.pipeline.measure._code", lambda: "of the new metric")
+    result = fuse(run=run, seeds=2)
+    assert result["rows"][0]["all"]["summary"]["new"]["mean"] == 0.5
+    saved = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    assert saved["fusions"] == [result]
 
 
 def test_a_killed_fusion_is_not_taken_for_the_older_one(
@@ -371,7 +411,7 @@ def test_an_encoder_from_elsewhere_is_used_and_copied(
         )
 
     with monkeypatch.context() as patch:
-        patch.setattr("mmgenre.reading.network.fit", None)
+        patch.setattr("mmgenre.learning.encoder.fit", None)
         extract()
         assert checksum(run, "text") == checksum(small.run, "text")
         before = times(run)
@@ -379,7 +419,7 @@ def test_an_encoder_from_elsewhere_is_used_and_copied(
         assert times(run) == before
     shutil.rmtree(source)
     with monkeypatch.context() as patch:
-        patch.setattr("mmgenre.reading.network.fit", None)
+        patch.setattr("mmgenre.learning.encoder.fit", None)
         fuse(("text",), run=run, seeds=1)  # it does not train one instead
     tagger = GenreTagger.from_pretrained(run)
     assert tagger.predict(text="Loud guitars.").used == ("text",)
@@ -536,7 +576,7 @@ def joint_run(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_joint_vectors_stand_beside_embeddings(joint_run: Path) -> None:
     folder = joint_run / "fusion" / f"{NAME}-with-joint"
-    result = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    result = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["result"]
     assert len(result["rows"]) == 7
     assert result["rows"][3]["name"] == "A+T+joint.A+joint.T"
     assert result["rows"][6]["inputs"] == [*MODALITIES, *(f"joint.{m}" for m in MODALITIES)]
@@ -601,7 +641,7 @@ def test_vectors_given_to_a_run_are_inputs_like_the_others(
     provenance = Provenance("features", 1, {})
     write_store(ready.features, "clap", [(ids, y)], provenance)
     write_store(ready.features, "text", [(ids[:-3], noise[:-3])], provenance)
-    monkeypatch.setattr("mmgenre.pipeline.fuse.extract_features", None)  # nothing to extract
+    monkeypatch.setattr("mmgenre.pipeline.read.extract_inputs", None)  # nothing to extract
     result = fuse(
         ("text",),
         run=folder,
@@ -629,7 +669,7 @@ def test_hiding_modalities_of_test_items(joint_run: Path, small: Small, tmp_path
 def test_the_single_genre_task(joint_run: Path) -> None:
     result = json.loads(
         (joint_run / "fusion" / "single-logistic-a+t" / "metrics.json").read_text(encoding="utf-8")
-    )
+    )["result"]
     assert result["exclusive"]
     assert all("/" not in name for name in result["labels"])
     ids = Manifest.read(joint_run / "manifest.csv").ids("test")
@@ -637,10 +677,7 @@ def test_the_single_genre_task(joint_run: Path) -> None:
     assert (y.sum(axis=1) == 1).all()
     for row in result["rows"]:
         found = row["all"]["per_seed"][0]
-        rows = rows_of(
-            joint_run / "fusion" / "single-logistic-a+t" / "scores.h5", f"{row['name']}.seed0"
-        )
-        s = np.array([rows[i] for i in ids])
+        s = read_scores(joint_run / "fusion" / "single-logistic-a+t").of(row["name"], 0, ids)
         np.testing.assert_allclose(s.sum(axis=1), 1, atol=1e-5)
         right = s.argmax(axis=1) == y.argmax(axis=1)
         assert found["accuracy"] == pytest.approx(right.mean())
@@ -652,8 +689,7 @@ def test_the_single_genre_task(joint_run: Path) -> None:
 def test_the_cosine_head(other: Path) -> None:
     model = head(other, "multi-cosine-a+t")
     assert model.config["target"]["name"] == "cosine"
-    scores = rows_of(other / "fusion" / "multi-cosine-a+t" / "scores.h5", "A+T.seed0")
-    values = np.array(list(scores.values()))
+    values = read_scores(other / "fusion" / "multi-cosine-a+t").values
     assert -1 - 1e-6 <= values.min() < values.max() <= 1 + 1e-6
 
 
@@ -691,7 +727,7 @@ def test_a_split_without_usable_media_is_named(
     split = {item.id: item.split for item in open_run(small.run).manifest}
 
     def only_train(item: Item) -> Item:
-        kept: tuple[Modality, ...] = MODALITIES if split[item.id] == "train" else ("audio",)
+        kept: tuple[Modality, ...] = tuple(MODALITIES) if split[item.id] == "train" else ("audio",)
         media = {m: files for m, files in item.media.items() if m in kept}
         return replace(item, split=split[item.id], media=media)
 

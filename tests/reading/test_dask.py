@@ -9,15 +9,18 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from text_files import ODD_READERS, text_files
+from text_files import ODD_READERS, first_on_path, text_files
 
 from mmgenre.disk.store import FeatureStore, content_hash
 from mmgenre.errors import MmgenreError
-from mmgenre.reading import engines, extraction, parts
+from mmgenre.kinds import KINDS
+from mmgenre.reading import engines, extraction
+from mmgenre.reading.engines import read_parts
 from mmgenre.reading.extraction import (
     extract_inputs,
     inputs_provenance,
@@ -25,8 +28,7 @@ from mmgenre.reading.extraction import (
     parts_of,
 )
 from mmgenre.reading.parts import Part
-from mmgenre.reading.workers import read_parts
-from mmgenre.text.decoding import TextInput
+from mmgenre.text.settings import TextInput
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("default")  # of Dask's own clean-up
@@ -43,7 +45,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("path")
     (folder / "sitecustomize.py").write_text(ODD_READERS)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("PYTHONPATH", str(folder))
+        patched.setenv("PYTHONPATH", first_on_path(folder))
         with distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None
         ) as made:
@@ -92,16 +94,16 @@ def test_a_text_that_crashes_its_reader_costs_itself_only(
     tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(ODD_READERS)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # of the process that reads it alone
+    monkeypatch.setenv("PYTHONPATH", first_on_path(tmp_path))  # of the process that reads it alone
     monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
-    tries, on_dask = [], engines.dask
+    tries, on_dask = [], engines.on_dask
 
     def counted(parts: Sequence[Part], address: str, workers: int) -> Iterator[Part]:
         tries.append(len(parts))
         assert len(tries) < 9, "for ever"
         return on_dask(parts, address, workers)
 
-    monkeypatch.setattr(engines, "dask", counted)
+    monkeypatch.setattr(engines, "on_dask", counted)
     manifest = text_files(tmp_path / "texts", ["fine", "crash", "fine", "fine"])
     made = inputs_provenance(manifest, "text", TextInput())
     all_parts = parts_of(manifest, "text", TextInput(), tmp_path / "t.h5", made)
@@ -121,7 +123,7 @@ def test_a_scheduler_that_goes_away_is_told(
 
     monkeypatch.setattr(engines, "_by_client", broken)
     manifest, target = text_files(tmp_path / "texts", ["fine"] * 6), tmp_path / "t.h5"
-    words = "Dask: the scheduler at tcp://.* any more: reset by peer; start it, then run this again"
+    words = "scheduler at tcp://.* stopped answering: reset by peer; start it, then run this again"
     with pytest.raises(MmgenreError, match=words):
         extract_inputs(manifest, "text", TextInput(), target, dask=cluster.scheduler_address)
     assert len(list(parts_folder(target).glob("*.h5"))) == 1
@@ -129,18 +131,18 @@ def test_a_scheduler_that_goes_away_is_told(
 
 def test_workers_that_come_later_get_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest, target = text_files(tmp_path / "texts", ["fine"] * 40), tmp_path / "t.h5"
-    read = parts.READERS["text"]
+    text = KINDS["text"]
     have_come, met = threading.Event(), threading.Event()
     # More than the two that were given out to the first worker alone; broken if they never meet.
     all_at_once = threading.Barrier(4)
 
-    def meeting(media: Any, config: Any) -> Any:
+    def meeting(media: Any, config: Any, row_id: str) -> Any:
         if have_come.is_set() and not met.is_set():
             all_at_once.wait(timeout=10)
             met.set()
-        return read(media, config)
+        return text.read(media, config, row_id)
 
-    monkeypatch.setitem(parts.READERS, "text", meeting)
+    monkeypatch.setitem(KINDS, "text", replace(text, read=meeting))
     with distributed.LocalCluster(
         n_workers=1,
         threads_per_worker=1,

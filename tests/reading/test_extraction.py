@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ import soundfile
 from PIL import Image
 
 from mmgenre.audio.cqt import load_log_cqt
-from mmgenre.audio.decoding import SAMPLE_RATE_HZ, AudioInput
+from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.disk.store import FeatureStore, content_hash
 from mmgenre.errors import StoreError
-from mmgenre.image.decoding import ImageInput
+from mmgenre.image.settings import ImageInput
 from mmgenre.items.manifest import Item, Manifest
-from mmgenre.reading import extraction, parts
+from mmgenre.kinds import KINDS
+from mmgenre.learning.kind import Kind
+from mmgenre.reading import extraction
 from mmgenre.reading.extraction import extract_inputs
-from mmgenre.text.decoding import TextInput
+from mmgenre.text.settings import TextInput
 
 SMALL = ImageInput(size_px=16)
 
@@ -67,16 +70,16 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of what the readers were given, in the order they were."""
     seen: list[str] = []
 
-    def counting(reader: Callable[..., Any]) -> Callable[..., Any]:
-        def count(media: tuple[Path | str, ...], config: Any) -> Any:
+    def counting(reader: Kind) -> Kind:
+        def count(media: Sequence[Path | str], config: Any, row_id: str) -> Any:
             first = media[0]
             seen.append(first.name if isinstance(first, Path) else first)
-            return reader(media, config)
+            return reader.read(media, config, row_id)
 
-        return count
+        return replace(reader, read=count)
 
-    for modality, reader in list(parts.READERS.items()):
-        monkeypatch.setitem(parts.READERS, modality, counting(reader))
+    for modality, reader in list(KINDS.items()):
+        monkeypatch.setitem(KINDS, modality, counting(reader))
     return seen
 
 
@@ -149,18 +152,18 @@ def test_unforeseen_damage_becomes_a_refusal(
 ) -> None:
     text = "A secret review. " * 50
 
-    def fails(media: tuple[Path | str, ...], config: Any) -> Any:
+    def fails(media: Sequence[Path | str], config: Any, row_id: str) -> Any:
         if media[0] == text:
             raise ZeroDivisionError("odd header")
         return np.zeros(3, np.uint8)
 
-    monkeypatch.setitem(parts.READERS, "text", fails)
+    monkeypatch.setitem(KINDS, "text", replace(KINDS["text"], read=fails))
     items = [Item("a", media={"text": (text,)}), Item("b", media={"text": ("fine",)})]
     items.append(Item("c", media={"text": ()}))  # the reader raises IndexError
     target = extract_inputs(Manifest(items), "text", TextInput(), tmp_path / "t.h5", workers=1)
     with FeatureStore(target, "text") as store:
         assert store.ids == ("b",)
-        assert [(r.id, r.code) for r in store.refused] == [("a", "unexpected"), ("c", "unexpected")]
+        assert [(r.id, r.code) for r in store.refused] == [("a", "unexpected")]
         assert store.refused[0].detail == (
             "inline text of a: ZeroDivisionError: odd header [unexpected]"
         )

@@ -6,6 +6,7 @@ import errno
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from mmgenre.audio.decoding import SAMPLE_RATE_HZ, AudioInput
+from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, content_hash
 from mmgenre.errors import MmgenreError
 from mmgenre.items.manifest import Item, Manifest
+from mmgenre.kinds import KINDS
 from mmgenre.reading import engines, extraction, parts
+from mmgenre.reading.engines import read_parts
 from mmgenre.reading.extraction import extract_inputs, parts_of
 from mmgenre.reading.parts import Part, part_name, read_part
-from mmgenre.reading.workers import read_parts
-from mmgenre.text.decoding import TextInput
+from mmgenre.text.settings import TextInput
 
 MADE = Provenance("inputs", 1, {})
 
@@ -63,7 +65,7 @@ def test_a_part_that_another_process_has_read_since_is_not_read_again(
     part = some_parts(tmp_path)[0]
     assert read_part(part)
     before = part.path.stat()
-    monkeypatch.setattr(parts, "READERS", {})
+    monkeypatch.setattr(parts, "_read", None)
     assert read_part(part)
     assert part.path.stat() == before
 
@@ -171,14 +173,14 @@ def test_the_row_that_is_being_read_is_named_whole(
     made = parts_of(manifest, "text", TextInput(), tmp_path / "t.h5", MADE)
     made[1].crashes.parent.mkdir()
     made[1].crashes.write_text('["d-longer", "SIGSEGV"]\n')
-    read = parts.READERS["text"]
+    text = KINDS["text"]
     seen: list[str] = []
 
-    def peeking(media: tuple[Path | str, ...], config: Any) -> Any:
+    def peeking(media: Sequence[Path | str], config: Any, row_id: str) -> Any:
         seen.extend(path.read_text("utf-8") for path in tmp_path.glob("*.parts/*.reading"))
-        return read(media, config)
+        return text.read(media, config, row_id)
 
-    monkeypatch.setitem(parts.READERS, "text", peeking)
+    monkeypatch.setitem(KINDS, "text", replace(text, read=peeking))
     read_parts(made, workers=1)
     assert seen == names[:3]
     assert not list(tmp_path.glob("*.parts/*.reading"))
@@ -206,15 +208,15 @@ def test_a_torn_line_about_a_crash_is_passed_over(tmp_path: Path) -> None:
 def test_faults_of_the_machine_end_the_run_and_not_the_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, words: str
 ) -> None:
-    read, manifest, target = parts.READERS["text"], texts(6), tmp_path / "t.h5"
+    text, manifest, target = KINDS["text"], texts(6), tmp_path / "t.h5"
 
-    def failing(media: tuple[Path | str, ...], config: Any) -> Any:
+    def failing(media: Sequence[Path | str], config: Any, row_id: str) -> Any:
         if media[0] == "Text number 3.":
             raise fault
-        return read(media, config)
+        return text.read(media, config, row_id)
 
     with monkeypatch.context() as patched:
-        patched.setitem(parts.READERS, "text", failing)
+        patched.setitem(KINDS, "text", replace(text, read=failing))
         with pytest.raises(MmgenreError, match=words):
             extract_inputs(manifest, "text", TextInput(), target, workers=1)
     extract_inputs(manifest, "text", TextInput(), target, workers=1)
@@ -273,7 +275,7 @@ def test_a_finished_store_leaves_the_parts_of_others_at_work(tmp_path: Path) -> 
         if done == 4:
             code = (
                 "from mmgenre.reading.extraction import *; from mmgenre.items.manifest import *;"
-                "from pathlib import Path;"
+                "from mmgenre.text.decoding import TextInput; from pathlib import Path;"
                 "m = Manifest([Item(f'i{k:02d}', media={'text': (f'Text number {k}.',)})"
                 " for k in range(6)]);"
                 f"extract_inputs(m, 'text', TextInput(), Path({str(first)!r}), workers=1)"
@@ -298,8 +300,10 @@ def test_without_a_place_for_it_machine_code_is_made_anew(tmp_path: Path) -> Non
         "    if options.get('cache'): raise RuntimeError('no locator available')\n"
         "    return real(*args, **options)\n"
         "numba.njit = njit\n"
-        "import numpy as np; from mmgenre.audio.octaves import peak\n"
-        "print(peak(np.array([1, -3, 2], np.float32)))\n"
+        "import numpy as np; from mmgenre.audio.octaves import magnitudes\n"
+        "out = np.zeros((1, 1), np.float32)\n"
+        "magnitudes(np.array([[3, 4]], np.float32), 1.0, out)\n"
+        "print(out[0, 0])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "3.0"
+    assert done.stdout.strip() == "5.0"

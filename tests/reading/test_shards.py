@@ -19,27 +19,29 @@ from mmgenre.reading.extraction import (
     extract_inputs,
     extract_shard,
 )
-from mmgenre.text.decoding import TextInput
+from mmgenre.text.settings import TextInput
 
 # Reads shard 1/4 of 16 inline texts, and stops at the first one until it is told to go on.
 SHARD = """
 import sys
+from dataclasses import replace
 from pathlib import Path
-from mmgenre.reading import extraction, parts
+from mmgenre.kinds import KINDS
+from mmgenre.reading import extraction
 from mmgenre.reading.extraction import Shard, extract_shard
-from mmgenre.text.decoding import TextInput
+from mmgenre.text.settings import TextInput
 from mmgenre.items.manifest import Item, Manifest
 
 extraction.PART_ROWS = 2
-read = parts.READERS["text"]
+text = KINDS["text"]
 
-def stopping(media, config):
+def stopping(media, config, row_id):
     if media[0] == "Text number 0.":
         print("reading", flush=True)
         sys.stdin.readline()
-    return read(media, config)
+    return text.read(media, config, row_id)
 
-parts.READERS["text"] = stopping
+KINDS["text"] = replace(text, read=stopping)
 manifest = Manifest([Item(f"{k:02d}", media={"text": (f"Text number {k}.",)}) for k in range(16)])
 print(*extract_shard(manifest, "text", TextInput(), Path(sys.argv[1]), Shard(1, 4), workers=1))
 """

@@ -13,29 +13,28 @@ from pathlib import Path
 import loky
 import psutil
 import pytest
-from text_files import ODD_READERS, text_files
+from text_files import ODD_READERS, first_on_path, text_files
 
 from mmgenre.disk.locks import claimed
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import MmgenreError, StoreError
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.reading import engines, extraction
-from mmgenre.reading import workers as reading
+from mmgenre.reading.engines import read_parts
 from mmgenre.reading.extraction import (
     extract_inputs,
     inputs_provenance,
     parts_of,
 )
 from mmgenre.reading.parts import Part, read_part
-from mmgenre.reading.workers import read_parts
-from mmgenre.text.decoding import TextInput
+from mmgenre.text.settings import TextInput
 
 # Reads the texts of a folder with two workers.
 LEADER = """
 import sys
 from pathlib import Path
 from mmgenre.reading.extraction import extract_inputs
-from mmgenre.text.decoding import TextInput
+from mmgenre.text.settings import TextInput
 from mmgenre.items.manifest import Item, Manifest
 
 files = sorted(Path(sys.argv[1]).glob("*.txt"))
@@ -91,7 +90,7 @@ def test_of_several_suspects_each_names_its_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(ODD_READERS)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", first_on_path(tmp_path))
     manifest = text_files(tmp_path / "texts", ["fine", "crash", "fine", "fine", "crash", "fine"])
     parts = some_parts(manifest, tmp_path)
     parts[0].path.parent.mkdir()
@@ -122,7 +121,7 @@ def test_workers_end_soon_after_the_process_that_they_work_for(tmp_path: Path) -
     text_files(tmp_path / "texts", ["slow"] * 99)
     with subprocess.Popen(
         [sys.executable, "-c", LEADER, str(tmp_path / "texts"), str(tmp_path / "t.h5")],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": first_on_path(tmp_path)},
         stdout=subprocess.PIPE,
         text=True,
     ) as leader:
@@ -137,11 +136,12 @@ def test_workers_end_soon_after_the_process_that_they_work_for(tmp_path: Path) -
 
 def test_workers_of_a_reading_that_is_stopped_are_ended(tmp_path: Path) -> None:
     """Else they would read on, and keep their parts from whoever goes on."""
+    others = workers_of(os.getpid())  # which other tests have left to this process
     workers: list[psutil.Process] = []
 
     def stop(task: str, done: int, total: int) -> None:
         if done:
-            workers.extend(workers_of(os.getpid()))
+            workers.extend(p for p in workers_of(os.getpid()) if p not in others)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -161,7 +161,7 @@ def test_workers_are_as_many_as_the_cores_that_one_may_use(
         asked.append(workers)
         return engines.here(parts)
 
-    monkeypatch.setattr(reading, "_engine", engine)
+    monkeypatch.setattr(engines, "_engine", engine)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
     monkeypatch.delenv("LOKY_MAX_CPU_COUNT", raising=False)
@@ -182,7 +182,7 @@ def test_one_part_is_read_here_only_if_that_is_asked_for(
     monkeypatch.setattr(engines, "here", None)
     parts = some_parts(texts(2), tmp_path)
     assert read_parts(parts, workers=2) == []
-    assert [part.is_done() for part in parts] == [True]
+    assert [part.path.is_file() for part in parts] == [True]
 
 
 def test_a_row_that_another_process_is_at_is_not_blamed(
@@ -253,8 +253,10 @@ def test_processes_that_end_before_they_begin_are_not_tried_for_ever(
             yield parts[0]  # something came of it: two more in vain are allowed
         raise engines.WorkerLostError("SIGKILL(-9)")
 
-    monkeypatch.setattr(reading, "_engine", engine)
-    with pytest.raises(MmgenreError, match=r"before they begin, 3 times in a row: SIGKILL\(-9\)"):
+    monkeypatch.setattr(engines, "_engine", engine)
+    with pytest.raises(
+        MmgenreError, match=r"before they read a row, 3 times in a row: SIGKILL\(-9\)"
+    ):
         read_parts(parts, workers=2)
     assert tries == [3, 3, 2, 2, 2]
 

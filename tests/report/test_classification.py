@@ -17,7 +17,7 @@ from sklearn.metrics import (
 
 from mmgenre.measuring import evaluation, metrics
 from mmgenre.measuring.results import TableResult, TableRow
-from mmgenre.report.classification import Line, classification, reports_csv, reports_markdown
+from mmgenre.report.published import Line, classification, reports_csv, reports_markdown
 
 NAMES = ["Rock", "Jazz", "New Age", "Folk", "Polka"]  # New Age is never predicted, Polka never true
 Case = tuple[metrics.Bools, metrics.Floats]

@@ -13,9 +13,9 @@ from test_page import HOSTILE, Page
 
 from mmgenre.errors import MmgenreError
 from mmgenre.measuring.results import TableResult, TableRow, as_json
-from mmgenre.pipeline.describing import make_report
-from mmgenre.report.classification import classification
+from mmgenre.pipeline.qualitative import make_report
 from mmgenre.report.experiment import render_experiment, write_experiment
+from mmgenre.report.published import classification
 
 LOADING = re.compile(r"https?://|@import|\bsrc=|<link|<iframe|<object|url\((?!#)")
 
@@ -165,7 +165,7 @@ def test_everything_is_made_again_from_table_json(tmp_path: Path) -> None:
     assert (tmp_path / "table.html").read_text(encoding="utf-8") == render_experiment(table)
     names = ["reports.csv", "reports.md", "table.csv", "table.html", "table.json", "table.md"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
-    with pytest.raises(MmgenreError, match="an annotator stands beside a run"):
+    with pytest.raises(MmgenreError, match="an annotator is compared with a run"):
         make_report(tmp_path, human=tmp_path / "human.csv")
 
 

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,8 +16,10 @@ import pytest
 from test_tables import GENRES, SIGNAL, TOP, TREE, learning_curve, made_fusion
 
 from mmgenre.errors import MmgenreError
+from mmgenre.items.modalities import MODALITIES, TEXT
 from mmgenre.measuring.results import FusionResult, RunResult
 from mmgenre.report import render, write_report
+from mmgenre.report.page import SECTIONS
 
 HOSTILE = '<script>alert("1")</script>'
 
@@ -43,6 +46,7 @@ def made_run(fusions: list[FusionResult], names: list[str]) -> RunResult:
                 "image": {"train": 1188, "val": 158, "test": 238},
             },
             "label_counts": counts,
+            "given": [],
             "refused": [
                 {
                     "id": f"album-{k:04d}",
@@ -146,13 +150,13 @@ def test_every_section_is_there(page: str) -> None:
     order = [
         "default",
         "1,600 items (1,200 train, 160 val, 240 test), 15 labels, audio for 1,532",
-        "The catalogue is synthetic; these figures say how the code works",
+        "The catalogue is synthetic; these figures show that the code works",
         "Audio + text + image: macro F1 0.",
         "Items with every modality (n = ",
         "All test items (n = 240)",
         "Macro F1 of each row",
         "F1 by label",
-        "Confusion: what is taken for what",
+        "Confusion matrix",
         "1 of 15 labels cannot be measured (no test item has them): New Age.",
         "Macro ROC-AUC of each row",
         "What tells genres apart",
@@ -174,9 +178,17 @@ def test_every_section_is_there(page: str) -> None:
     for part in order:
         place = text.find(part, place)
         assert place >= 0, f"{part!r} is not where it belongs"
-    taken = page[page.index(">taken for<") :]
+    taken = page[page.index(">predicted<") :]
     assert re.findall(r"<bdi>(.*?)</bdi></th><td", taken)[0] in GENRES
     assert page.count("<svg") == 2 * 2 + 1 + 3 + 9 + 6
+
+
+def test_the_page_has_every_section_of_the_list_in_its_order(page: str) -> None:
+    parsed = Page(page)
+    listed = ["fusion-1", "fusion-2", *SECTIONS]
+    assert [v for tag, name, v in parsed.attributes if (tag, name) == ("section", "id")] == listed
+    links = [v for tag, name, v in parsed.attributes if (tag, name) == ("a", "href")]
+    assert links == [f"#{name}" for name in listed]
 
 
 def test_the_same_result_gives_the_same_bytes(two_fusions: RunResult) -> None:
@@ -250,7 +262,7 @@ def test_hundreds_of_labels_are_cut_in_figures_and_whole_in_the_table() -> None:
     assert "One seed, so there is no deviation over seeds" in text
     assert "error bars: 95 % interval" in text
     assert "±" not in text
-    table = text[text.index("All 250 labels as a table") : text.index("Confusion: what")]
+    table = text[text.index("All 250 labels as a table") : text.index("Confusion matrix")]
     assert all(f"{name} " in table for name in names)
 
 
@@ -264,6 +276,7 @@ def test_what_is_missing_is_said() -> None:
         "splits": {},
         "modalities": {},
         "label_counts": {},
+        "given": [],
         "refused": [],
     }
     text = Page(render(run)).text
@@ -317,8 +330,27 @@ def test_write_report_is_whole_or_not_at_all(
     assert target == tmp_path / "report.html"
     assert target.read_text(encoding="utf-8") == render(run)
     before = target.read_bytes()
-    monkeypatch.setattr("mmgenre.report.page.render", lambda result, described: "\ud800")
+    monkeypatch.setattr("mmgenre.report.page.render", lambda result, found: "\ud800")
     with pytest.raises(UnicodeEncodeError):
         write_report(tmp_path)
     assert target.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["metrics.json", "report.html"]
+
+
+def test_a_further_modality_has_the_colour_and_the_place_of_its_line(
+    two_fusions: RunResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lyrics = replace(TEXT, name="lyrics", short="l", colour="#123456", marker="P")
+    monkeypatch.setitem(MODALITIES, "lyrics", lyrics)
+    run = copy.deepcopy(two_fusions)
+    data = run["dataset"]["modalities"]
+    run["dataset"]["modalities"] = {"zither": data["text"], "lyrics": data["text"], **data}
+    for row in run["fusions"][0]["rows"]:
+        if row["inputs"] == ["image"]:
+            row["inputs"] = ["lyrics"]
+    page = render({**run, "fusions": run["fusions"][:1]})
+    assert "text for 1,360, image for 1,584, lyrics for 1,360, zither for 1,360" in page
+    drawn = r'<svg [^>]*aria-label="[^"]* of each (?:row|label).*?</svg>'
+    bars, labels = re.findall(drawn, page, flags=re.S)
+    assert "fill: #123456" in bars
+    assert "fill: #123456" in labels

@@ -13,9 +13,9 @@ from test_page import HOSTILE, Page, made_run
 from test_tables import GENRES, made_fusion
 
 from mmgenre.disk.provenance import sha256_file
-from mmgenre.explain.description import PointMap, Qualitative
+from mmgenre.explain.results import PointMap, Qualitative
 from mmgenre.report import render, write_report
-from mmgenre.report.points import STYLES, genre_styles
+from mmgenre.report.plots import STYLES, genre_styles
 
 PICTURE = base64.b64encode(b"a picture").decode()
 
@@ -138,17 +138,18 @@ def test_every_part_is_shown_with_its_sizes(page: str) -> None:
         "by CAM: exact",
         "✓ right Rock, probability 0.87",
         "✗ wrong Pop, probability 0.25; no place speaks for it",
-        "The first 2 by id of 90 test items that have a cover; 1 of these 2 named rightly",
+        "The first 2 by id of 90 test items that have a cover; 1 of these 2 named correctly",
         "resnet-50, 224 px: the map is taken at layer4, the last block, which has 7 × 7 positions",
         "42% of the neighbours have the broadest genre of their query (n = 180: 2 neighbours of "
-        "each of 90 test covers); 12% would by chance",
+        "each of 90 test covers); 12% would have it by chance",
         "3% of the neighbours are by the query's own artist",
         "Jazz, test",
         "✓ has the query's genre 0.988, train, same artist",
         "✗ another genre −0.500, val",
         "the first 1 by id, each followed by its neighbours",
-        "Albums by their genres: vectors of some items. 30 items, a draw of 15 shown, 15 different",
-        "perplexity 5 (30 would want more points), seed 7",
+        "Albums by their genres: vectors of some items. 30 items, of which a random sample of 15 "
+        "is shown, 15 different",
+        "perplexity 5 (30 needs more points), seed 7",
         "; 3 rarer genres are grey",
         "LOGISTIC: 1 of 1 first guesses right, a right one among three for 1, 2 different genres",
         "COSINE: 0 of 1 first guesses right",
@@ -256,7 +257,7 @@ def test_a_description_of_other_metrics_is_not_shown(tmp_path: Path) -> None:
         return " ".join(Page(write_report(tmp_path).read_text(encoding="utf-8")).text.split())
 
     described.write_text(json.dumps(found))
-    assert "No words: qualitative.json is of other metrics than this page's" in text()
+    assert "No words: qualitative.json belongs to other metrics than this page" in text()
     described.write_text("[]")
     assert "qualitative.json lacks covers, factors" in text()
     described.write_text("{")

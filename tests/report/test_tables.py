@@ -13,8 +13,9 @@ from rich.console import Console
 
 from mmgenre.measuring import metrics
 from mmgenre.measuring.results import Curve, FusionResult, Result, Row, Spread
-from mmgenre.report import fusion_table, rich_table
+from mmgenre.report import fusion_table
 from mmgenre.report.tables import headline
+from mmgenre.report.terminal import rich_table
 
 GENRES = """Rock;Pop;Electronic;Rap;Country;Metal;Jazz;RnB;Folk;Latin;Punk;Reggae;Blues;World;
 New Age""".replace("\n", "").split(";")
@@ -138,7 +139,7 @@ def test_the_headline_is_honest_in_both_directions(means: dict[str, float], said
 
 def test_the_table_marks_every_highest_value_of_a_column() -> None:
     rows = fusion_table(with_means(A=0.5, T=0.7001, AT=0.6999))
-    assert [row.cells[2].best for row in rows] == [False, True, True]
+    assert [row.best[2] for row in rows] == [False, True, True]
     assert [str(row.cells[2]) for row in rows] == ["0.500", "0.700", "0.700"]
     assert rows[0].interval == "0.490–0.510"
     seeded = made_fusion("m", GENRES, exclusive=False, n_seeds=2, sizes=(1, 3))

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mmgenre.errors import InputError
-from mmgenre.text.decoding import TextInput, load_text, truncate
+from mmgenre.text.decoding import SENTENCE_END, load_text, truncate
+from mmgenre.text.settings import TextInput
 
 
 def code_of(*media: Path | str) -> str:
@@ -106,21 +109,29 @@ def test_as_many_whole_sentences_as_fit_are_kept() -> None:
         assert truncate(" ".join(sentences), limit) == kept
 
 
-def test_random_texts_keep_the_limit_and_whole_words() -> None:
-    rng = np.random.default_rng(6)
-    alphabet = list("abcdefgä7") * 3 + list("  \n.!?\"').,;-")
-    cut = 0
-    for _ in range(3000):
-        text = "".join(rng.choice(alphabet, rng.integers(1, 80))).strip()
-        limit = int(rng.integers(1, 60))
-        kept = truncate(text, limit)
-        assert len(kept) <= limit
-        assert text.startswith(kept)
-        if len(text) <= limit:
-            assert kept == text
-        elif kept and not text[len(kept)].isspace():
-            # Within a word only if no space stands before the limit.
-            assert kept == text[:limit]
-            assert not any(c.isspace() for c in kept)
-            cut += 1
-    assert cut > 10
+TEXTS = st.text() | st.text("abgä7音 \n.!?…।。\"\u201d')»,;-")
+
+
+@given(TEXTS, st.integers(1, 60))
+def test_any_text_keeps_the_limit_and_whole_words(text: str, limit: int) -> None:
+    kept = truncate(text, limit)
+    assert len(kept) <= limit
+    assert text.startswith(kept)
+    assert truncate(kept, limit) == kept
+    if len(text) <= limit:
+        assert kept == text
+    elif kept and not text[len(kept)].isspace() and not SENTENCE_END.search(kept[-4:] + "\n"):
+        # Within a word only if no space stands before the limit.
+        assert kept == text[:limit]
+        assert not any(c.isspace() for c in kept[1:])
+
+
+@given(st.lists(st.text("ab ", min_size=1).filter(str.strip), min_size=1), st.integers(1, 60))
+def test_a_text_is_cut_after_the_last_sentence_that_fits(words: list[str], limit: int) -> None:
+    sentences = [f"{' '.join(part.split())}." for part in words]
+    whole = [" ".join(sentences[:n]) for n in range(1, len(sentences) + 1)]
+    fitting = [text for text in whole if len(text) <= limit]
+    if fitting:
+        assert truncate(whole[-1], limit) == fitting[-1]
+    else:
+        assert sentences[0].startswith(truncate(whole[-1], limit))

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from encoders import make_encoder
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import nn
 
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
 from mmgenre.errors import TrainingError
-from mmgenre.learning.dropout import Dropout
-from mmgenre.learning.examples import InputExamples
-from mmgenre.text.encoder import TextConfig, TextEncoder, fit_vocabulary, make_text_encoder
-from mmgenre.text.words import WordLayer
+from mmgenre.learning.encoder import InputExamples
+from mmgenre.text.encoder import TextEncoder, WordLayer, fit_vocabulary
+from mmgenre.text.settings import TextConfig
 
 TEXTS = {
     "a": "loud guitar and loud drums",
@@ -71,7 +71,7 @@ def test_json_rebuilds_tf_idf_exactly(store: FeatureStore) -> None:
     fitted = TfidfVectorizer(sublinear_tf=True, max_df=0.5, max_features=5, dtype=np.float32)
     expected = fitted.fit([TEXTS[i] for i in TRAIN]).transform(list(TEXTS.values())).toarray()
     config = SMALL.model_copy(update={"max_words": 5})
-    encoder = make_text_encoder(config, store, TRAIN)
+    encoder = make_encoder(config, "logistic", store, TRAIN)
     again = TextEncoder(config, json.loads(json.dumps(encoder.vocabulary)))
     for made in (encoder, again):
         rows = made.source(store).views(list(TEXTS), None)[:, 0]
@@ -85,14 +85,14 @@ def test_pairs_of_words_count_where_asked(store: FeatureStore) -> None:
 
 
 def test_rows_are_looked_up_by_id_and_the_same_in_training(store: FeatureStore) -> None:
-    source = make_text_encoder(SMALL, store, TRAIN).source(store)
+    source = make_encoder(SMALL, "logistic", store, TRAIN).source(store)
     rows = source.views(["d", "a", "d"], np.random.default_rng(0))
     np.testing.assert_array_equal(rows[0], rows[2])
     np.testing.assert_array_equal(rows[1], source.views(["a"], None)[0])
 
 
 def test_examples_are_the_same_rows_sparse(store: FeatureStore) -> None:
-    source = make_text_encoder(SMALL, store, TRAIN).source(store)
+    source = make_encoder(SMALL, "logistic", store, TRAIN).source(store)
     targets = np.arange(4, dtype=np.float32)[:, None]
     examples = InputExamples(source, TRAIN, targets)
     for rng in (None, np.random.default_rng(0)):
@@ -105,9 +105,9 @@ def test_examples_are_the_same_rows_sparse(store: FeatureStore) -> None:
 
 
 def test_the_network_is_the_published_one(store: FeatureStore) -> None:
-    encoder = make_text_encoder(TextConfig(), store, TRAIN)
+    encoder = make_encoder(TextConfig(), "logistic", store, TRAIN)
     kinds = [type(layer) for layer in encoder.hidden]
-    assert kinds == [WordLayer, nn.ReLU, Dropout, nn.Linear, nn.ReLU]
+    assert kinds == [WordLayer, nn.ReLU, nn.Dropout, nn.Linear, nn.ReLU]
     assert [tuple(p.shape) for p in encoder.hidden.parameters()] == [
         *((7, 2048), (2048,)),
         *((2048, 2048), (2048,)),

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmgenre.learning import training
-from mmgenre.learning.optimisation import TrainingConfig, make_optimizer
-from mmgenre.learning.training import sparse_is_possible, to_device
-from mmgenre.text.words import WordLayer, sparse_tensor
+from mmgenre.learning.optimisation import make_optimizer
+from mmgenre.learning.settings import TrainingConfig
+from mmgenre.learning.training import SPARSE_DEVICES, to_device
+from mmgenre.text.encoder import WordLayer, sparse_tensor
 
 N_WORDS, WIDTH = 30, 8
 
@@ -72,13 +73,23 @@ def test_dropout_of_sparse_rows_is_dropout_of_words() -> None:
         layer.weight.copy_(torch.eye(N_WORDS))  # the output is what is left of the input
         layer.bias.zero_()
     rows, dense = texts(6)
+    n = 3000
     with torch.no_grad():
-        seen = torch.stack([layer(sparse_tensor(rows)) for _ in range(3000)])
+        seen = layer(sparse_tensor(sp.vstack([rows] * n).tocsr())).view(n, *dense.shape)
     assert not seen[:, dense == 0].any()
     left = seen[:, dense > 0]
     kept = (left > 0).float().mean(dim=0)
     assert (kept - 0.3).abs().max() < 0.045  # each word of each text: five standard deviations
     torch.testing.assert_close(left.amax(dim=0), dense[dense > 0] / 0.3, rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_without_a_known_word_gives_the_bias() -> None:
+    layer = WordLayer(N_WORDS, WIDTH, 0.5).train()
+    output = layer(sparse_tensor(sp.csr_matrix(np.zeros((3, N_WORDS), np.float32))))
+    output.sum().backward()
+    assert torch.equal(output, layer.bias.expand(3, -1))
+    assert layer.weight.grad is not None
+    assert not layer.weight.grad.to_dense().any()
 
 
 @pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
@@ -131,7 +142,7 @@ def test_a_device_without_sparse_tensors_gets_dense_rows() -> None:
     assert {name: x.device.type for name, x in elsewhere.items()} == {"x": "meta", "target": "meta"}
     assert not elsewhere["x"].is_sparse
     assert elsewhere["x"].shape == dense.shape
-    assert [sparse_is_possible(kind) for kind in ("cpu", "cuda", "mps")] == [True, True, False]
+    assert [kind in SPARSE_DEVICES for kind in ("cpu", "cuda", "mps")] == [True, True, False]
 
 
 def test_a_training_on_such_a_device_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +162,7 @@ def test_a_training_on_such_a_device_is_the_same(monkeypatch: pytest.MonkeyPatch
 
     weights: list[Tensor] = []
     for possible in (True, False):
-        monkeypatch.setattr(training, "sparse_is_possible", lambda _, answer=possible: answer)
+        monkeypatch.setattr(training, "SPARSE_DEVICES", ("cpu",) * possible)
         torch.manual_seed(0)
         layer = WordLayer(N_WORDS, WIDTH, 0.0)
         config = TrainingConfig(max_epochs=4, batch_size=4, learning_rate=0.05)

@@ -17,16 +17,16 @@ PHRYGIAN = (0, 1, 3, 5, 7, 8, 10)
 
 @dataclass(frozen=True)
 class Style:
-    """What a band of one style does; the tempo is drawn from `bpm`, the key from anywhere."""
+    """How a band of one style plays; the tempo is drawn from `bpm`, the key from all keys."""
 
     bpm: tuple[int, int]
     scale: tuple[int, ...]  # semitones above the key
     progressions: tuple[tuple[int, ...], ...]  # a scale degree per bar, from 0
-    kit: str | None
     drums: Mapping[str, str]  # drum -> pattern
     bass: tuple[str, str, int]  # instrument, pattern, MIDI note around which it lies
     chords: tuple[str, str, int]
     lead: tuple[str, str, int]
+    kit: str = "acoustic"
     chord_degrees: tuple[int, ...] = (0, 2, 4)  # scale steps above the root
     levels: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)  # drums, bass, chords, lead
     swing: float = 0.0  # delay of every second eighth, in eighths
@@ -34,19 +34,11 @@ class Style:
     reverb: float = 0.0  # level of the tail; 0: dry
 
 
-POP_PROGRESSIONS = ((0, 4, 5, 3), (0, 5, 3, 4), (5, 3, 0, 4), (0, 3, 4, 3))
-FOLK_PROGRESSIONS = ((0, 3, 0, 4), (0, 0, 3, 4), (0, 4, 3, 0))
-
 BAND = Style(
     bpm=(100, 120),
     scale=MAJOR,
-    progressions=POP_PROGRESSIONS,
-    kit="acoustic",
-    drums={
-        "kick": "x.......x.x.....",
-        "snare": "....x.......x...",
-        "hat": "x.o.x.o.x.o.x.o.",
-    },
+    progressions=((0, 4, 5, 3), (0, 5, 3, 4), (5, 3, 0, 4), (0, 3, 4, 3)),
+    drums={"kick": "x.......x.x.....", "snare": "....x.......x...", "hat": "x.o.x.o.x.o.x.o."},
     bass=("bass guitar", "r.r.r.r.r.r.r.r.", 38),
     chords=("electric guitar", "x...x.x...x.x...", 55),
     lead=("lead guitar", "x...o.x.x...x.o.", 74),
@@ -58,11 +50,7 @@ HEAVY = Style(
     scale=PHRYGIAN,
     progressions=((0, 0, 1, 0), (0, 5, 0, 1), (0, 0, 3, 1)),
     kit="metal",
-    drums={
-        "kick": "xxxxxxxxxxxxxxxx",
-        "snare": "....x.......x...",
-        "hat": "x...x...x...x...",
-    },
+    drums={"kick": "xxxxxxxxxxxxxxxx", "snare": "....x.......x...", "hat": "x...x...x...x..."},
     bass=("saw bass", "rrrrrrrrrrrrrrrr", 30),
     chords=("electric guitar", "x.xxx.xxx.xxx.xx", 42),
     lead=("lead guitar", "o...o...o...o...", 70),
@@ -99,10 +87,9 @@ COMBO = Style(
 ACOUSTIC = Style(
     bpm=(76, 92),
     scale=MAJOR,
-    progressions=FOLK_PROGRESSIONS,
-    kit=None,
+    progressions=((0, 3, 0, 4), (0, 0, 3, 4), (0, 4, 3, 0)),
     drums={},
-    bass=("upright bass", "r.......5.......", 40),
+    bass=("upright bass", "r...5...r...5...", 40),
     chords=("steel guitar", "0.2.1.2.0.2.1.2.", 60),
     lead=("voice", "x...o.x.x.......", 67),
     chord_degrees=(0, 2, 4, 7),
@@ -116,11 +103,7 @@ STYLES: Mapping[str, Style] = {
     "band.fast": replace(
         BAND,
         bpm=(150, 176),
-        drums={
-            "kick": "x...x...x...x...",
-            "snare": "..x...x...x...x.",
-            "hat": "xoxoxoxoxoxoxoxo",
-        },
+        drums={"kick": "x...x...x...x...", "snare": "..x...x...x...x.", "hat": "xoxoxoxoxoxoxoxo"},
         chords=("electric guitar", "x.x.x.x.x.x.x.x.", 57),
     ),
     "band.slow": replace(
@@ -135,22 +118,14 @@ STYLES: Mapping[str, Style] = {
     "heavy.slow": replace(
         HEAVY,
         bpm=(56, 68),
-        drums={
-            "kick": "x.......x.......",
-            "snare": "....x.......x...",
-            "hat": "x.......x.......",
-        },
+        drums={"kick": "x.......x.......", "snare": "....x.......x...", "hat": "x.......x......."},
         bass=("saw bass", "r.......r.......", 28),
         chords=("electric guitar", "x.......x.....x.", 40),
     ),
     "heavy.blast": replace(
         HEAVY,
         bpm=(190, 215),
-        drums={
-            "kick": "x.x.x.x.x.x.x.x.",
-            "snare": ".x.x.x.x.x.x.x.x",
-            "hat": "x.x.x.x.x.x.x.x.",
-        },
+        drums={"kick": "x.x.x.x.x.x.x.x.", "snare": ".x.x.x.x.x.x.x.x", "hat": "x.x.x.x.x.x.x.x."},
         chords=("electric guitar", "xxxxxxxxxxxxxxxx", 52),
         reverb=0.25,
     ),
@@ -167,7 +142,6 @@ STYLES: Mapping[str, Style] = {
     "club.ambient": replace(
         CLUB,
         bpm=(60, 76),
-        kit=None,
         drums={},
         bass=("sub bass", "r...............", 33),
         chords=("pad", "x...............", 60),
@@ -178,11 +152,7 @@ STYLES: Mapping[str, Style] = {
     "club.breaks": replace(
         CLUB,
         bpm=(168, 178),
-        drums={
-            "kick": "x.........x.....",
-            "snare": "....x..o.o..x...",
-            "hat": "x.x.xox.x.x.xox.",
-        },
+        drums={"kick": "x.........x.....", "snare": "....x..o.o..x...", "hat": "x.x.xox.x.x.xox."},
         bass=("sub bass", "r.....r...8.....", 30),
         chords=("pad", "x...............", 62),
     ),
@@ -209,20 +179,18 @@ STYLES: Mapping[str, Style] = {
         chords=("piano", "0.1.2..1.2.1.2.3", 66),
         levels=(0.8, 1.2, 0.7, 0.7),
     ),
-    "acoustic.ballad": ACOUSTIC,
+    "acoustic.ballad": replace(ACOUSTIC, bass=("upright bass", "r.......5.......", 40)),
     "acoustic.picking": replace(
         ACOUSTIC,
         bpm=(104, 124),
         chords=("banjo", "0213021302130213", 66),
         lead=("fiddle", "x.xxx.x.x.xxx.x.", 76),
-        bass=("upright bass", "r...5...r...5...", 40),
     ),
     "acoustic.shuffle": replace(
         ACOUSTIC,
         bpm=(108, 128),
         kit="brush",
         drums={"snare": "....x.......x...", "hat": "x.o.x.o.x.o.x.o."},
-        bass=("upright bass", "r...5...r...5...", 40),
         chords=("steel guitar", "0...x.o.0...x.o.", 58),
         lead=("slide", "x...o...x.x.....", 72),
         swing=0.3,

@@ -1,40 +1,24 @@
-"""The feature store: rows by id in HDF5. Inputs, embeddings, joint vectors and scores are all this.
+"""The feature store: rows by id in HDF5, for inputs, embeddings, joint vectors and scores.
 
 A file holds groups, one per modality or model; a group holds
 
     ids      (n,) fixed-width UTF-8           data     (n, *row_shape), or (sum of lengths, ...)
     offsets  (n + 1,) int64, if ragged        meta     JSON bytes: provenance, refusals, checksum
 
-Files appear only whole: they are written under a temporary name, synced, and renamed. Only one
-process writes a file at a time.
+A file appears only when it is complete: it is written under a temporary name, synced, and renamed.
+Only one process writes a file at a time.
 """
 
-from mmgenre.disk.store.inspecting import (
-    GroupInfo,
-    Verdict,
-    content_hash,
-    fingerprint_of,
-    group_names,
-    store_info,
-    verify_stores,
-)
-from mmgenre.disk.store.layout import Block, Rows
-from mmgenre.disk.store.merging import merge_files, merge_stores
-from mmgenre.disk.store.reading import FeatureStore
-from mmgenre.disk.store.writing import write_store
-
-__all__ = [
-    "Block",
-    "FeatureStore",
-    "GroupInfo",
-    "Rows",
-    "Verdict",
-    "content_hash",
-    "fingerprint_of",
-    "group_names",
-    "merge_files",
-    "merge_stores",
-    "store_info",
-    "verify_stores",
-    "write_store",
-]
+from mmgenre.disk.store.layout import Block as Block
+from mmgenre.disk.store.reading import FeatureStore as FeatureStore
+from mmgenre.disk.store.reading import GroupInfo as GroupInfo
+from mmgenre.disk.store.reading import Verdict as Verdict
+from mmgenre.disk.store.reading import content_hash as content_hash
+from mmgenre.disk.store.reading import fingerprint_of as fingerprint_of
+from mmgenre.disk.store.reading import group_names as group_names
+from mmgenre.disk.store.reading import provenance_of as provenance_of
+from mmgenre.disk.store.reading import store_info as store_info
+from mmgenre.disk.store.reading import verify_stores as verify_stores
+from mmgenre.disk.store.writing import merge_files as merge_files
+from mmgenre.disk.store.writing import merge_stores as merge_stores
+from mmgenre.disk.store.writing import write_store as write_store

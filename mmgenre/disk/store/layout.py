@@ -1,76 +1,122 @@
-"""How a group lies in a file: names, types, chunks and checksums, for readers and writers alike."""
+"""How a group lies in a file, and what readers refuse: everything that our own writer never makes.
+
+HDF5 lets a file of 1 400 bytes declare petabytes, or fetch its data from any other file.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.errors import StoreError
 
 FORMAT = "mmgenre feature store 1"
 CHUNK_BYTES = 1 << 17  # about one 30-s clip of float16 CQT
-BLOCK_BYTES = 1 << 24  # of what is read or copied at once
+BLOCK_BYTES = 1 << 24  # of the values that are read or copied at once
 DTYPES = ("float16", "float32", "uint8")
 # What h5py and JSON raise for bytes that are not what they claim to be.
-DAMAGE = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
+HDF5_DAMAGE = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
 
 Rows = NDArray[Any] | Sequence[NDArray[Any]]
 Block = tuple[Sequence[str], Rows]
 
 
 def row_bytes(rows: h5py.Dataset | NDArray[Any]) -> int:
-    """Bytes of one entry of the first axis; 1 where it has none, so that one can divide by it."""
+    """Bytes of one entry of the first axis; 1 instead of 0, so that it can be divided by."""
     return max(1, math.prod(rows.shape[1:]) * rows.dtype.itemsize)
 
 
-def create_group(file: h5py.File, name: str) -> h5py.Group:
-    """An empty group that says what it is."""
-    group = file.create_group(name)
-    group.attrs["format"] = np.bytes_(FORMAT)
-    return group
-
-
-def create_data(group: h5py.Group, first: NDArray[Any] | h5py.Dataset) -> h5py.Dataset:
-    """An empty, growing dataset for rows like those of `first`.
-
-    Raises:
-        StoreError: rows of a type that stores do not hold, or of no values.
-    """
-    if first.dtype.name not in DTYPES:
-        raise StoreError(f"dtype {first.dtype}; stores hold {', '.join(DTYPES)}")
-    if 0 in first.shape[1:]:
-        raise StoreError(f"rows of shape {first.shape[1:]} hold nothing")
-    chunk = (max(1, CHUNK_BYTES // row_bytes(first)), *first.shape[1:])
-    return group.create_dataset(
-        "data",
-        shape=(0, *first.shape[1:]),
-        maxshape=(None, *first.shape[1:]),
-        dtype=first.dtype,
-        chunks=chunk,
-        fletcher32=True,
-    )
-
-
-def put(group: h5py.Group, key: str, values: NDArray[Any]) -> None:
-    """Writes a small array with HDF5's own checksum, so that damage shows on opening."""
-    group.create_dataset(key, data=values, fletcher32=len(values) > 0)
-
-
 def content_digest(
-    values: hashlib._Hash,
-    ids: Sequence[str],
-    data: h5py.Dataset,
-    offsets: NDArray[np.int64] | None,
+    digest: hashlib._Hash, ids: Sequence[str], data: h5py.Dataset, offsets: NDArray[Any] | None
 ) -> str:
-    """The checksum of a group: a sha256 over the data bytes, and what gives them their meaning."""
-    digest = values.copy()
+    """A group's checksum: sha256 `digest` of the data goes on over type, shape, ids and offsets."""
     digest.update(f"\0{data.dtype.str}{data.shape}\0".encode() + "\n".join(ids).encode())
     if offsets is not None:
         digest.update(offsets.tobytes())
     return digest.hexdigest()
+
+
+@contextmanager
+def damage_as_error(message: str) -> Iterator[None]:
+    """Raises StoreError, `message` with the cause, for damage that h5py or JSON finds inside."""
+    try:
+        yield
+    except HDF5_DAMAGE as error:
+        raise StoreError(f"{message}: {error!r}") from None
+
+
+def open_file(path: Path) -> h5py.File:
+    """Opens a file for reading; StoreError if it is not there, or not an HDF5 file."""
+    if not path.is_file():
+        raise StoreError(f"{path}: no such file")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise StoreError(f"{path}: not a readable HDF5 file ({error})") from None
+
+
+def guarded_group(file: h5py.File, name: str) -> h5py.Group:
+    """A group of ours, whose members may all be read; StoreError if something in it is not ours."""
+    group = own_member(file, name)
+    if group is None:
+        raise StoreError(f"{file.filename}: no group {name!r}; has {sorted(file)}")
+    found: Any = group.attrs if isinstance(group, h5py.Group) else {}
+    # Fixed width: a damaged heap of variable strings sends HDF5 into an endless loop.
+    fixed = "format" in found and found.get_id("format").dtype.kind == "S"
+    if not fixed or found["format"] != FORMAT.encode():
+        raise StoreError(f"{file.filename}: group {name!r} is not a {FORMAT!r}")
+    for key in group:
+        _guard(group, key)
+    return group
+
+
+def own_member(group: h5py.Group, key: str) -> h5py.HLObject | None:
+    """A member that lies in the group itself; None if there is none or if it is a link."""
+    return group[key] if isinstance(group.get(key, getlink=True), h5py.HardLink) else None
+
+
+def lies_elsewhere(data: h5py.Dataset) -> bool:
+    """Whether values would come from another file, or from another dataset."""
+    return bool(data.external or data.is_virtual)
+
+
+def filters_of(data: h5py.Dataset) -> set[int]:
+    """Numbers of the filters that values pass when they are read."""
+    pipeline = data.id.get_create_plist()
+    return {pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters())}
+
+
+def _guard(group: h5py.Group, key: str) -> None:
+    """Refuses links, external or virtual data, filters, types and sizes that are not ours."""
+    where = f"{group.file.filename}:{group.name}/{key}"
+    data = own_member(group, key)
+    if data is None:
+        raise StoreError(f"{where}: a link, not data")
+    if not isinstance(data, h5py.Dataset):
+        raise StoreError(f"{where}: not a dataset")
+    if lies_elsewhere(data):
+        raise StoreError(f"{where}: its data would come from another file")
+    filters = filters_of(data)
+    if not filters <= {h5py.h5z.FILTER_FLETCHER32}:  # a reader needs no other
+        raise StoreError(f"{where}: filters {sorted(filters)} are not ours")
+    if data.dtype.kind != "S" and data.dtype.name not in (*DTYPES, "int64"):
+        raise StoreError(f"{where}: dtype {data.dtype} is not one of {DTYPES}")
+    if data.shape is None:
+        raise StoreError(f"{where}: no data")
+    declared = data.size * data.dtype.itemsize
+    if declared > min(data.id.get_storage_size(), Path(group.file.filename).stat().st_size):
+        raise StoreError(f"{where}: declares {declared:,} bytes but does not hold them")
+    # Last, as a file with one of the faults above deserves that name. Ids and the rest, which are
+    # read whole on opening, show damage by what they mean.
+    if key == "data" and data.shape and data.size:
+        if not filters:
+            raise StoreError(f"{where}: it has no checksums, so that damage would not show")
+        if data.chunks[1:] != data.shape[1:]:
+            raise StoreError(f"{where}: its rows are cut into chunks {data.chunks}, not whole")

@@ -1,87 +1,91 @@
-"""Reading a group of a store file: rows by id, windows of long rows, everything in order."""
+"""Reading a store file: what it holds, rows by id, windows of long rows, everything in order."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.disk.store.chunks import Chunks
-from mmgenre.disk.store.guard import guarded_group, open_file
-from mmgenre.disk.store.layout import BLOCK_BYTES, DAMAGE, Block, content_digest, row_bytes
+from mmgenre.disk.store import layout
+from mmgenre.disk.store.layout import Block, damage_as_error, row_bytes
 from mmgenre.errors import Refusal, StoreError
+from mmgenre.progress import Progress, silent
 
-PICK_BYTES = 1 << 13  # picking a row costs as much as reading so many bytes in order
+PICK_BYTES = 1 << 13  # reading one row by position costs as much as so many bytes in order
 
 
-class FeatureStore:
-    """One group of a store file, opened for reading. A handle is not shared between processes."""
+class FeatureStore(AbstractContextManager["FeatureStore"]):
+    """One group of a store file, opened for reading. A handle is not shared between processes.
+
+    Opening costs little however many rows there are: ids are decoded at their first use. Methods
+    raise StoreError for ids that are missing, and for damage.
+    """
 
     def __init__(self, path: Path | str, name: str) -> None:
-        """Opens group `name` of the file.
-
-        Raises:
-            StoreError: no such file or group, or one that no mmgenre wrote whole.
-        """
+        """StoreError: no such file or group; a group that is damaged or not ours."""
         self.path, self.name = Path(path), name
-        self._file = open_file(self.path)
-        try:
-            group = guarded_group(self._file, name)
+        self._where = f"{path}: /{name}"
+        self._file = layout.open_file(self.path)
+        with ExitStack() as failing, damage_as_error(f"{path}: group {name!r} is damaged"):
+            failing.callback(self.close)
+            group = layout.guarded_group(self._file, name)
             meta = json.loads(group["meta"][:].tobytes())
             self.provenance: dict[str, Any] = meta["provenance"]
             self.fingerprint: str = meta["provenance"]["fingerprint"]
             self.refused = tuple(Refusal(**row) for row in meta["refused"])
             self.sha256: str = meta["sha256"]
-            self.ids: tuple[str, ...] = tuple(i.decode() for i in group["ids"][:].tolist())
+            self._encoded_ids = group["ids"][:]
             self._data = group["data"]
             self._offsets = group["offsets"][:] if "offsets" in group else None
             self.dtype = self._data.dtype
-            self.row_shape: tuple[int | None, ...] = (
-                (None, *self._data.shape[1:]) if self.ragged else tuple(self._data.shape[1:])
-            )
-            self._row = {item_id: i for i, item_id in enumerate(self.ids)}
-            self._check_rows()
-        except StoreError:
-            self._file.close()
-            raise
-        except DAMAGE as error:
-            self._file.close()
-            raise StoreError(f"{self.path}: group {name!r} is damaged: {error!r}") from None
+            self.row_shape: tuple[int | None, ...] = tuple(self._data.shape[1:])
+            if self._encoded_ids.dtype.kind != "S" or self._encoded_ids.ndim != 1:
+                raise ValueError(f"ids are {self._encoded_ids.dtype} {self._encoded_ids.shape}")
+            n_rows = n_values = len(self._data)
+            if self._offsets is not None:
+                self.row_shape = (None, *self.row_shape)
+                n_rows = len(self._offsets) - 1
+                ends = [int(self._offsets[0]), int(self._offsets[-1])]
+                if ends != [0, n_values] or (np.diff(self._offsets) < 0).any():
+                    raise StoreError(f"{self._where}: offsets do not fit the data")
+            if n_rows != len(self):
+                raise StoreError(f"{self._where}: {n_rows} rows but {len(self)} ids")
+            failing.pop_all()
 
-    def _check_rows(self) -> None:
-        """Ids, offsets and data must speak of the same rows."""
-        n_rows = n_values = len(self._data)
-        if self._offsets is not None:
-            n_rows = len(self._offsets) - 1
-            ends = [int(self._offsets[0]), int(self._offsets[-1])]
-            if ends != [0, n_values] or (np.diff(self._offsets) < 0).any():
-                raise StoreError(f"{self.path}: /{self.name}: offsets do not fit the data")
-        if n_rows != len(self.ids) or len(self._row) != len(self.ids):
-            raise StoreError(f"{self.path}: {n_rows} rows but {len(self._row)} distinct ids")
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of the rows, in order."""
+        with damage_as_error(f"{self.path}: group {self.name!r} is damaged"):
+            return tuple(item_id.decode() for item_id in self._encoded_ids.tolist())
 
-    def __enter__(self) -> FeatureStore:
-        return self
+    @cached_property
+    def _row(self) -> dict[str, int]:
+        """Position of each id; StoreError if ids repeat."""
+        row = {item_id: i for i, item_id in enumerate(self.ids)}
+        if len(row) != len(self):
+            raise StoreError(f"{self._where}: {len(self)} rows but {len(row)} distinct ids")
+        return row
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Closes the file."""
         self._file.close()
 
     def __len__(self) -> int:
-        """The number of rows."""
-        return len(self.ids)
+        return len(self._encoded_ids)
 
     def __contains__(self, item_id: str) -> bool:
-        """Whether a row of that id is there."""
         return item_id in self._row
 
     @property
@@ -89,19 +93,9 @@ class FeatureStore:
         """Whether the first axis of a row varies."""
         return self._offsets is not None
 
-    @property
-    def n_bytes(self) -> int:
-        """What the values take in the file."""
-        return int(self._data.id.get_storage_size())
-
     def rows_of(self, ids: Sequence[str]) -> NDArray[np.intp]:
-        """Positions of ids, (n,).
-
-        Raises:
-            StoreError: ids are missing; says how many, and the first.
-        """
-        missing = [i for i in ids if i not in self._row]
-        if missing:
+        """Positions of ids, (n,)."""
+        if missing := [i for i in ids if i not in self._row]:
             raise StoreError(
                 f"{self.path}: {len(missing):,} of {len(ids):,} ids are missing in /{self.name} "
                 f"(first: {missing[0]!r}); was it made from another manifest? "
@@ -112,12 +106,12 @@ class FeatureStore:
     def take(self, ids: Sequence[str]) -> NDArray[Any]:
         """Rows of fixed shape by id, (n, *row_shape)."""
         if self.ragged:
-            raise StoreError(f"{self.path}: /{self.name} is ragged; take its rows one by one")
+            raise StoreError(f"{self._where} is ragged; take its rows one by one")
         rows = self.rows_of(ids)
         if len(rows) * PICK_BYTES >= len(self._data) * row_bytes(self._data):
-            return self._checked(0, len(self._data))[rows]
+            return self._in_order(0, len(self._data))[rows]
         out = np.empty((len(rows), *self._data.shape[1:]), self.dtype)
-        with self._damage_told():
+        with damage_as_error(f"{self._where} cannot be read"):
             for k, row in enumerate(rows.tolist()):
                 self._chunks.read_into(out[k : k + 1], row)
         return out
@@ -127,99 +121,265 @@ class FeatureStore:
     ) -> NDArray[Any]:
         """A window of each of n ragged rows, (n, length, *row_shape[1:]).
 
-        What lies past the end of a row is `fill`. Faster than n calls of `read`.
+        Past the end of a row it is `fill`. Faster than n calls of `read`.
         """
         if len(starts) != len(ids) or min(starts, default=0) < 0:
-            raise ValueError(f"{len(ids)} ids want as many starts from 0 on, not {starts}")
+            raise ValueError(f"expected {len(ids)} starts >= 0, one for each id; got {starts}")
         out = np.empty((len(ids), length, *self._data.shape[1:]), self.dtype)
         lows, highs = self._bounds(ids)
-        with self._damage_told():
+        with damage_as_error(f"{self._where} cannot be read"):
             for k, (low, high, start) in enumerate(zip(lows, highs, starts, strict=True)):
                 n = min(length, max(high - low - start, 0))
                 self._chunks.read_into(out[k, :n], low + start)
-                if n < length:
-                    out[k, n:] = fill
+                out[k, n:] = fill
         return out
 
     def lengths(self, ids: Sequence[str]) -> list[int]:
         """Lengths of the first axes of ragged rows."""
         return [high - low for low, high in zip(*self._bounds(ids), strict=True)]
 
-    def length(self, item_id: str) -> int:
-        """Length of a ragged row's first axis."""
-        return self.lengths([item_id])[0]
-
     def read(self, item_id: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """One row, or a window of a ragged row's first axis, clipped to the row."""
         if not self.ragged and start == 0 and stop is None:
-            row = int(self.rows_of([item_id])[0])
-            return np.asarray(self._values(row, row + 1)[0])
-        (low,), (high,) = self._bounds([item_id])
+            return np.asarray(self.take([item_id])[0])
+        (length,) = self.lengths([item_id])
         if start < 0 or (stop is not None and stop < start):
             raise ValueError(f"window {start}:{stop} of row {item_id!r}: 0 <= start <= stop")
-        end = high if stop is None else min(low + stop, high)
-        return self._values(min(low + start, high), end)
+        n = max(0, min(length, length if stop is None else stop) - start)
+        return np.asarray(self.windows([item_id], [start], n, fill=0)[0])
 
     def _bounds(self, ids: Sequence[str]) -> tuple[list[int], list[int]]:
         rows = self.rows_of(ids)
         if self._offsets is None:
-            raise StoreError(f"{self.path}: /{self.name} is not ragged; its rows have no length")
+            raise StoreError(f"{self._where} is not ragged; its rows have no length")
         return self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
 
-    def _values(self, start: int, stop: int) -> NDArray[Any]:
-        """Values in order."""
-        out = np.empty((stop - start, *self._data.shape[1:]), self.dtype)
-        with self._damage_told():
-            self._chunks.read_into(out, start)
-        return out
-
-    def _checked(self, start: int, stop: int) -> NDArray[Any]:
-        """Values in order, through HDF5, which compares its checksums each time."""
-        with self._damage_told():
+    def _in_order(self, start: int, stop: int) -> NDArray[Any]:
+        """Values in order, through HDF5, which compares checksums each time."""
+        with damage_as_error(f"{self._where} cannot be read"):
             return np.ascontiguousarray(self._data[start:stop])
 
     @cached_property
     def _chunks(self) -> Chunks:
         return Chunks(self._data)
 
-    @contextmanager
-    def _damage_told(self) -> Iterator[None]:
-        try:
-            yield
-        except DAMAGE as error:  # above all a chunk whose checksum differs
-            raise StoreError(f"{self.path}: /{self.name} cannot be read: {error}") from None
-
     def read_text(self, item_id: str) -> str:
         """A row of UTF-8 bytes as text."""
         return self.read(item_id).tobytes().decode()
 
     def blocks(self) -> Iterator[Block]:
-        """All rows in order, as `write_store` takes them, some 16 MiB at once.
+        """All rows in order, in blocks for `write_store` of some 16 MiB.
 
-        Raises:
-            StoreError: after the last block, if the content is not what was written.
+        StoreError after the last block if the content is not what was written.
         """
         ends = np.arange(len(self) + 1) if self._offsets is None else self._offsets
-        step = max(1, BLOCK_BYTES // row_bytes(self._data))
+        step = max(1, layout.BLOCK_BYTES // row_bytes(self._data))
         digest = hashlib.sha256()
         first = 0
         while first < len(self):
             # Whole rows only, and one at least: a single row may be longer than a block.
             last = int(np.searchsorted(ends, ends[first] + step, side="right")) - 1
             last = max(first + 1, last)
-            values = self._checked(int(ends[first]), int(ends[last]))
+            values = self._in_order(int(ends[first]), int(ends[last]))
             digest.update(values.data)
             cuts = ends[first + 1 : last] - ends[first]
             yield self.ids[first:last], np.split(values, cuts) if self.ragged else values
             first = last
-        if content_digest(digest, self.ids, self._data, self._offsets) != self.sha256:
-            raise StoreError(f"{self.path}: /{self.name} is damaged: its checksum differs")
+        if layout.content_digest(digest, self.ids, self._data, self._offsets) != self.sha256:
+            raise StoreError(f"{self._where} is damaged: its checksum differs")
 
     def verify(self) -> None:
-        """Reads everything and compares it with the checksum.
-
-        Raises:
-            StoreError: the content is not what was written.
-        """
+        """Reads everything; StoreError if the content is not what was written."""
+        self.rows_of(self.ids)  # finds ids that repeat
         for _ in self.blocks():
             pass
+
+
+class Chunks:
+    """Values of an open dataset by position: ten times as fast as through HDF5, as well checked.
+
+    The first read of a chunk goes through HDF5, which compares its checksum, and the result is
+    compared with the bytes at the chunk's place in the file. Later reads take the bytes from there.
+    So every value has passed its checksum since this process opened the file. A later change of the
+    open file in place is not seen until it is opened again (we only replace files, by rename).
+    OSError means damage. Not a memory map: a shorter file is an error then, and not a SIGBUS.
+    """
+
+    def __init__(self, data: h5py.Dataset) -> None:
+        self.data = data
+        # Rows of a chunk; `guarded_group` refuses other axes cut, and no chunks but for no rows.
+        self.rows = int(data.chunks[0]) if data.chunks else 1
+        self.row_bytes = row_bytes(data)
+        # The file that HDF5 has open, even if another has been renamed to its path since.
+        self.descriptor = int(data.file.id.get_vfd_handle())
+        n_chunks = -(-len(data) // self.rows)
+        self.places = np.full(n_chunks, -1, np.int64)
+        self.checked = np.zeros(n_chunks, bool)
+        found: list[Any] = []
+        if data.chunks:
+            data.id.chunk_iter(found.append)
+        for chunk in found:
+            k, rest = divmod(chunk.chunk_offset[0], self.rows)
+            # A filter mask means that the chunk has no checksum.
+            if rest or any(chunk.chunk_offset[1:]) or k >= n_chunks or chunk.filter_mask:
+                raise OSError(f"an odd chunk at {chunk.chunk_offset}")
+            self.places[k] = chunk.byte_offset
+
+    def read_into(self, out: NDArray[Any], start: int) -> None:
+        """Fills `out`, contiguous (n, *row_shape), with the rows from `start` on."""
+        n, done = len(out), 0
+        while done < n:
+            chunk, skipped = divmod(start + done, self.rows)
+            if not self.checked[chunk]:
+                self._check(chunk)
+            count = min(n - done, self.rows - skipped)
+            place = int(self.places[chunk]) + skipped * self.row_bytes
+            self._pread(_bytes(out[done : done + count]), place)
+            done += count
+
+    def _check(self, chunk: int) -> None:
+        start = chunk * self.rows
+        checked = np.ascontiguousarray(self.data[start : start + self.rows])
+        if self.places[chunk] < 0:
+            raise OSError(f"no chunk at {start}")  # HDF5 gives zeros for it
+        raw = np.empty_like(checked)
+        self._pread(_bytes(raw), int(self.places[chunk]))
+        if not np.array_equal(_bytes(raw), _bytes(checked)):  # a NaN equals itself here
+            raise OSError(f"the chunk at {start} does not lie where the file says")
+        self.checked[chunk] = True
+
+    def _pread(self, target: NDArray[np.uint8], place: int) -> None:
+        if os.preadv(self.descriptor, [target.data], place) != len(target):
+            raise OSError("the file has become shorter")
+
+
+def _bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    return values.reshape(-1).view(np.uint8)
+
+
+def group_names(path: Path | str) -> tuple[str, ...]:
+    """Names of the groups of a store file; () if there is no file."""
+    if not Path(path).is_file():
+        return ()
+    with layout.open_file(Path(path)) as file, damage_as_error(f"{path}: not a readable HDF5 file"):
+        names = tuple(sorted(file))
+        "".join(names).encode()  # a damaged name may not be text, and could not be printed
+        return names
+
+
+def provenance_of(path: Path | str, name: str) -> dict[str, Any] | None:
+    """How a group was made, as `Provenance.as_dict` gives it; None if there is no such group.
+
+    Cheap however many rows there are: ids and values are not read, nor found to be damaged.
+    StoreError if the file or the group is damaged where it describes itself.
+    """
+    if not Path(path).is_file():
+        return None
+    damaged = f"{path}: group {name!r} is damaged"
+    with layout.open_file(Path(path)) as file, damage_as_error(damaged):
+        if name not in list(file):
+            return None
+        meta = json.loads(layout.guarded_group(file, name)["meta"][:].tobytes())
+        provenance: dict[str, Any] = meta["provenance"]
+        provenance["fingerprint"]  # every provenance has one
+        return provenance
+
+
+def fingerprint_of(path: Path | str, name: str) -> str | None:
+    """Fingerprint of a group; None if there is no such group. As cheap as `provenance_of`."""
+    provenance = provenance_of(path, name)
+    return None if provenance is None else str(provenance["fingerprint"])
+
+
+def content_hash(path: Path | str) -> str:
+    """One hash over ids and values of all groups; provenance and layout do not count."""
+    digest = hashlib.sha256()
+    for name in group_names(path):
+        with FeatureStore(path, name) as store:
+            store.verify()
+            digest.update(f"{name}\0{store.sha256}\n".encode())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class GroupInfo:
+    """A group as its file describes it; values are not read."""
+
+    name: str
+    rows: int
+    row_shape: tuple[int | None, ...]  # begins with None if the first axis varies
+    dtype: str
+    n_bytes: int  # size of the values in the file
+    fingerprint: str
+    stage: str
+    stage_version: int
+    made_by: str
+    parents: Mapping[str, str]  # name -> fingerprint
+    refused: tuple[Refusal, ...]
+
+
+def store_info(path: Path | str) -> tuple[GroupInfo, ...]:
+    """Describes the groups of a file.
+
+    StoreError: no such file, or a group that is not ours or damaged where it describes itself.
+    """
+    if not Path(path).is_file():
+        raise StoreError(f"{path}: no such file")
+    groups = []
+    for name in group_names(path):
+        with FeatureStore(path, name) as store, damage_as_error(f"{path}: /{name}: odd provenance"):
+            made = store.provenance
+            info = GroupInfo(
+                name=name,
+                rows=len(store),
+                row_shape=store.row_shape,
+                dtype=store.dtype.name,
+                n_bytes=int(store._data.id.get_storage_size()),
+                fingerprint=store.fingerprint,
+                stage=str(made["stage"]),
+                stage_version=int(made["stage_version"]),
+                made_by=str(made["made_by"]),
+                parents={str(k): str(v) for k, v in made["parents"].items()},
+                refused=store.refused,
+            )
+        groups.append(info)
+    return tuple(groups)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`damage` is None if the group is whole; `group` is None if the file cannot be opened."""
+
+    path: str
+    group: str | None
+    damage: str | None
+
+
+def verify_stores(
+    paths: Sequence[Path | str], *, progress: Progress = silent
+) -> tuple[Verdict, ...]:
+    """Reads every value of every group of every file, and compares the checksums.
+
+    Continues after damage. A file that cannot be opened, or holds nothing, gives one verdict.
+    """
+    verdicts: list[Verdict] = []
+    for k, path in enumerate(paths):
+        progress("verifying", k, len(paths))
+        try:
+            names = group_names(path)
+            if not names:
+                there = "it holds no group" if Path(path).is_file() else "no such file"
+                raise StoreError(f"{path}: {there}")
+        except StoreError as error:
+            verdicts.append(Verdict(str(path), None, str(error)))
+            continue
+        for name in names:
+            damage = None
+            try:
+                with FeatureStore(path, name) as store:
+                    store.verify()
+            except StoreError as error:
+                damage = str(error)
+            verdicts.append(Verdict(str(path), name, damage))
+    progress("verifying", len(paths), len(paths))
+    return tuple(verdicts)

@@ -1,23 +1,21 @@
-"""Texts as names are compared: without case, width or typographic variants, offsets kept.
+"""Folding: texts without case, width and typographic variants, with offsets into the original.
 
-Folding changes lengths ('İ' becomes two characters, 'ß' too, an accent after its letter none), so
-every folded character remembers where it came from.
+Folding changes lengths ('İ' and 'ß' become two characters, an accent after its letter none), so
+every folded character keeps its place in the original.
 """
-
-from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
 WORD_START, WORD_END = "\x02", "\x03"
 APOSTROPHES = str.maketrans("\u2019\u2018\u02bc\u00b4", "''''")
-# Hyphens count as spaces: hip-hop is hip hop. Control characters cannot pass for our marks.
+# Hyphens count as spaces: hip-hop is hip hop. So do control characters: two are our marks.
 SPACING = re.compile(r"[\s\-\u2010-\u2015\x00-\x1f]+")
 ASCII_WORD = re.compile(r"[a-z0-9_]+")
-# Han and kana are written without spaces: every one of them begins and ends a word.
+# Han and kana are written without spaces: each character counts as a word.
 UNSPACED = "\u3005-\u3007\u3041-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 
 
@@ -28,18 +26,6 @@ class Folded:
     text: str
     starts: Sequence[int]
     ends: Sequence[int]
-
-
-@dataclass(frozen=True)
-class Marked:
-    """A folded text with a mark at the start and at the end of each word.
-
-    `starts` and `ends` lead from the position of a mark to the word's bound in the folded text.
-    """
-
-    text: str
-    starts: Mapping[int, int]
-    ends: Mapping[int, int]
 
 
 def fold(text: str) -> Folded:
@@ -67,11 +53,14 @@ def fold(text: str) -> Folded:
     return Folded("".join(pieces), starts, ends)
 
 
-def mark(folded: str) -> Marked:
-    r"""Marks the words, so that whoever looks for marked names finds whole words alone.
+def mark(folded: str) -> tuple[str, dict[int, int], dict[int, int]]:
+    r"""Marks both ends of each word, so that a search for marked names finds whole words only.
 
-    >>> mark("hip-hop!").text
-    '\x02hip\x03 \x02hop\x03'
+    Returns the marked text, and for the position of each mark of a start, then of an end, the
+    bound of its word in the folded text.
+
+    >>> mark("hip-hop!")
+    ('\x02hip\x03 \x02hop\x03', {0: 0, 6: 4}, {4: 3, 10: 7})
     """
     pieces: list[str] = []
     starts: dict[int, int] = {}
@@ -86,36 +75,37 @@ def mark(folded: str) -> Marked:
         pieces += (gap, WORD_START, word[0], WORD_END)
         length += len(gap) + behind - word.start() + 2
         ends[length - 1] = behind
-    return Marked("".join(pieces), starts, ends)
+    return "".join(pieces), starts, ends
 
 
 def name_key(name: str) -> str:
-    """What two spellings of a name have in common; "" for a name without letter or digit.
+    """The same for all spellings of a name; "" for a name without letter or digit.
 
-    Punctuation around a name is not compared, punctuation within it is.
+    Punctuation within a name counts, punctuation around it does not.
 
     >>> name_key("Hip‐Hop") == name_key(" hip hop!")
     True
     >>> name_key("AC/DC") == name_key("ACDC")
     False
     """
-    marked = mark(fold(name).text).text
+    marked, _, _ = mark(fold(name).text)
     return marked[max(marked.find(WORD_START), 0) :]
 
 
 @lru_cache(maxsize=1 << 14)
 def _fold_cluster(cluster: str) -> str:
     composed = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", cluster).casefold())
-    # Soft hyphens and joiners are not seen, so they are not compared.
-    seen = "".join(c for c in composed if unicodedata.category(c) != "Cf")
-    return seen.translate(APOSTROPHES)
+    # Soft hyphens and joiners are invisible.
+    visible = "".join(c for c in composed if unicodedata.category(c) != "Cf")
+    return visible.translate(APOSTROPHES)
 
 
 @cache
 def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    r"""What is folded at once, and a word; `\w` alone would end words at an accent.
+    r"""A cluster, which is folded at once, and a word; `\w` alone would end words at an accent.
 
-    Folded at once: ASCII up to its last letter, which an accent may follow; a letter with accents.
+    A cluster is a letter with its accents, or a run of ASCII without its last letter if that may
+    have an accent.
     """
     marks = "".join(c for c in map(chr, range(0x300, 0x10000)) if unicodedata.category(c)[0] == "M")
     marks += "\u1160-\u11ff"  # Korean vowels and finals, which NFKC joins to their initial

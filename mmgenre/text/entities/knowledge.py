@@ -1,13 +1,24 @@
-"""The knowledge base: two tables compiled to SQLite once, then read as they are needed."""
+"""The knowledge base: entities and their names, in two tables.
+
+    surfaces.tsv    surface  entity  prior          how often the name means the entity, in (0, 1]
+    entities.tsv    entity   title   categories     joined by ;
+
+Plain tab-separated UTF-8 with a header, no quoting. The priors of one name sum to at most 1; the
+rest belongs to meanings that the base does not know. The tables are converted to a SQLite file in
+the cache, once for each content, and read from it as needed.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 import sqlite3
 import weakref
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -15,10 +26,13 @@ from typing import Any
 
 from mmgenre.disk.files import cache_folder, replacing
 from mmgenre.disk.provenance import sha256_file
-from mmgenre.errors import MmgenreError
-from mmgenre.text.entities.context import text_of, words_of
-from mmgenre.text.entities.tables import ENTITIES, SURFACES, Entity, Sense, Tables, read_tables
+from mmgenre.errors import FaultsError, MmgenreError
+from mmgenre.text.entities.folding import name_key
 
+SURFACES, ENTITIES = "surfaces.tsv", "entities.tsv"
+COLUMNS = {SURFACES: ("surface", "entity", "prior"), ENTITIES: ("entity", "title", "categories")}
+ROUNDING = 1e-6
+WORD = re.compile(r"\w\w+")
 FORMAT_VERSION = 1  # part of the cache file's name: raise it with the schema or the folding
 SCHEMA = """
 CREATE TABLE entity (name TEXT PRIMARY KEY, title TEXT, categories TEXT) WITHOUT ROWID;
@@ -30,76 +44,175 @@ CREATE INDEX sense_of ON sense (surface);
 KEPT = 1 << 16  # rows in memory
 
 
-def open_knowledge(folder: Path) -> KnowledgeBase:
-    """The knowledge base of two tables, compiled where these bytes never were.
+@dataclass(frozen=True)
+class Entity:
+    """An entity; `name` is its key (in the built-in base the name of its Wikipedia page)."""
 
-    Raises:
-        KnowledgeError: faults in the tables.
-        MmgenreError: the cache cannot be written.
+    name: str
+    title: str
+    categories: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return f"{self.title}. {'; '.join(self.categories)}"
+
+
+@dataclass(frozen=True)
+class Sense:
+    """One meaning of a name as `written` in the table, and the prior of this meaning."""
+
+    written: str
+    entity: Entity
+    prior: float
+
+
+Entities = dict[str, Entity]  # by their name
+Senses = dict[str, list[Sense]]  # by the key of the surface (`name_key`)
+
+
+def words_of(text: str) -> list[str]:
+    """Words of two letters and more, in lower case, without a plural's s.
+
+    >>> words_of("American jazz singers, 1950s")
+    ['american', 'jazz', 'singer', '1950']
     """
-    bytes_of = [
-        f"{name} {sha256_file(folder / name) if (folder / name).is_file() else None}"
-        for name in (SURFACES, ENTITIES)
-    ]
-    key = hashlib.sha256("\n".join([str(FORMAT_VERSION), *bytes_of]).encode()).hexdigest()
-    compiled = cache_folder("knowledge", f"{key[:32]}.sqlite")
-    if not _is_whole(compiled):
-        tables = read_tables(folder)
+    words = WORD.findall(text.casefold())
+    return [w[:-1] if len(w) > 3 and w[-1] == "s" and w[-2] != "s" else w for w in words]
+
+
+def read_tables(folder: Path) -> tuple[Entities, Senses]:
+    """Reads both tables (only local needs surfaces.tsv); FaultsError lists all faults by line."""
+    faults: list[str] = []
+    entities = _read_entities(folder / ENTITIES, faults)
+    surfaces = folder / SURFACES
+    senses = _read_senses(surfaces, entities, faults) if surfaces.exists() else {}
+    if faults:
+        raise FaultsError(str(folder), faults)
+    return entities, senses
+
+
+def _read_entities(path: Path, faults: list[str]) -> Entities:
+    entities: Entities = {}
+    for where, (name, title, joined) in _rows(path, faults):
+        categories = tuple(part.strip() for part in joined.split(";"))
+        if name in entities:
+            faults.append(f"{where}: entity {name!r} appears twice")
+        wordless = [c for c in categories if not any(map(str.isalnum, c))]
+        if wordless:
+            faults.append(f"{where}: category {wordless[0]!r} has no letter or digit")
+        elif len(set(categories)) < len(categories):
+            faults.append(f"{where}: a category appears twice in {joined!r}")
+        entities[name] = Entity(name, title, categories)
+    return entities
+
+
+def _read_senses(path: Path, entities: Entities, faults: list[str]) -> Senses:
+    senses_of: Senses = {}
+    sums: dict[str, float] = {}
+    for where, (surface, name, prior_text) in _rows(path, faults):
         try:
-            with replacing(compiled) as temporary:
-                compile_tables(tables, temporary)
-        except (OSError, sqlite3.Error) as error:
-            raise MmgenreError(
-                f"{compiled}: the compiled knowledge base cannot be written ({error}); name a "
-                "folder that can be with the environment variable MMGENRE_CACHE"
-            ) from None
-    return KnowledgeBase(compiled)
+            prior = float(prior_text)
+        except ValueError:
+            prior = math.nan
+        if not 0 < prior <= 1:
+            faults.append(f"{where}: prior must be a number in (0, 1], got {prior_text!r}")
+        if name not in entities:
+            faults.append(f"{where}: entity {name!r} is not in {ENTITIES}")
+        key = name_key(surface)
+        if not key:
+            faults.append(f"{where}: surface {surface!r} has no letter or digit")
+            continue
+        senses = senses_of.setdefault(key, [])
+        for twin in [sense for sense in senses if sense.entity.name == name][:1]:
+            faults.append(f"{where}: {surface!r} means {name!r} twice (also as {twin.written!r})")
+        senses.append(Sense(surface, entities.get(name, Entity(name, "", ())), prior))
+        before = sums.get(key, 0.0)
+        sums[key] = before + (prior if 0 < prior <= 1 else 0)
+        if sums[key] > 1 + ROUNDING >= before:  # a name is listed once
+            faults.append(f"{where}: the priors of {surface!r} sum to {sums[key]:g}, more than 1")
+    return senses_of
 
 
-def compile_tables(tables: Tables, path: Path) -> None:
-    """Writes a SQLite file, in the place of one that may be there."""
-    entities = tables.entities.values()
-    n_entities = Counter(word for entity in entities for word in set(words_of(text_of(entity))))
-    senses = (
-        (number, sense.written, sense.entity, sense.prior)
-        for number, senses in enumerate(tables.senses.values())
-        for sense in senses
-    )
-    path.unlink(missing_ok=True)  # of a killed process with the same number
+def _rows(path: Path, faults: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """(file and line, three filled columns) of every valid row; the others become faults."""
+    try:
+        header, *lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        faults.append(f"{path.name}: cannot be read: {error}")
+        return
+    columns = COLUMNS[path.name]
+    if tuple(header.rstrip("\r").split("\t")) != columns:
+        faults.append(f"{path.name}:1: the header must be {', '.join(columns)}, joined by tabs")
+    elif not any(map(str.strip, lines)):
+        faults.append(f"{path.name}: has a header and no row")
+    else:
+        for number, line in enumerate(lines, start=2):
+            if not line.strip():
+                continue  # the last line ends in a line feed
+            where, cells = f"{path.name}:{number}", [cell.strip() for cell in line.split("\t")]
+            empty = [column for column, cell in zip(columns, cells, strict=False) if not cell]
+            if len(cells) != len(columns):
+                faults.append(f"{where}: {len(cells)} columns, {len(columns)} are needed")
+            elif empty:
+                faults.append(f"{where}: no {' and no '.join(empty)}")
+            else:
+                yield where, cells
+
+
+def open_knowledge(folder: Path) -> KnowledgeBase:
+    """The knowledge base of a folder's tables; converts them unless the cache has these bytes.
+
+    Raises FaultsError (faults of the tables) or MmgenreError (the cache cannot be written).
+    """
+    parts = [str(FORMAT_VERSION)]
+    for table in (folder / SURFACES, folder / ENTITIES):
+        parts.append(f"{table.name} {sha256_file(table) if table.is_file() else None}")
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    path = cache_folder("knowledge", f"{key[:32]}.sqlite")
+    with suppress(sqlite3.Error):
+        return KnowledgeBase(path)
+    tables = read_tables(folder)
+    try:
+        with replacing(path) as temporary:
+            _write_database(*tables, temporary)
+        return KnowledgeBase(path)
+    except (OSError, sqlite3.Error) as error:
+        raise MmgenreError(
+            f"{path}: the knowledge base cannot be written to the cache ({error}); choose "
+            "another folder with the environment variable MMGENRE_CACHE"
+        ) from None
+
+
+def _write_database(entities: Entities, senses_of: Senses, path: Path) -> None:
+    n_entities = Counter(word for e in entities.values() for word in set(words_of(e.text)))
+    rows = ((e.name, e.title, ";".join(e.categories)) for e in entities.values())
     with closing(sqlite3.connect(path)) as base:
         base.executescript(SCHEMA)
-        rows = ((e.name, e.title, ";".join(e.categories)) for e in entities)
         base.executemany("INSERT INTO entity VALUES (?, ?, ?)", rows)
-        base.executemany("INSERT INTO surface VALUES (?, ?)", enumerate(tables.senses))
-        base.executemany("INSERT INTO sense VALUES (?, ?, ?, ?)", senses)
         base.executemany("INSERT INTO word VALUES (?, ?)", n_entities.items())
+        for number, (key, senses) in enumerate(senses_of.items()):
+            base.execute("INSERT INTO surface VALUES (?, ?)", (number, key))
+            values = [(number, s.written, s.entity.name, s.prior) for s in senses]
+            base.executemany("INSERT INTO sense VALUES (?, ?, ?, ?)", values)
         base.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
         base.commit()
 
 
-def _is_whole(compiled: Path) -> bool:
-    """Whether the file is there and ours, and SQLite finds no damage in it."""
-    if not compiled.is_file():
-        return False
-    try:
-        with closing(sqlite3.connect(f"{compiled.as_uri()}?mode=ro", uri=True)) as base:
-            (version,) = base.execute("PRAGMA user_version").fetchone()
-            (state,) = base.execute("PRAGMA quick_check").fetchone()
-            return bool(version == FORMAT_VERSION and state == "ok")
-    except sqlite3.Error:
-        return False
-
-
 class KnowledgeBase:
-    """Names, entities and their senses; safe to use from several threads."""
+    """What a file of `open_knowledge` contains; safe to use from several threads.
 
-    def __init__(self, compiled: Path) -> None:
-        """Opens a compiled base for reading; see `open_knowledge`."""
+    Raises sqlite3.Error unless the file exists, is of this version, and has no damage.
+    """
+
+    def __init__(self, path: Path) -> None:
         self._lock = Lock()
-        uri = f"{compiled.resolve().as_uri()}?mode=ro"
+        uri = f"{path.resolve().as_uri()}?mode=ro"
         self._base = sqlite3.connect(uri, uri=True, check_same_thread=False)
         weakref.finalize(self, self._base.close)
-        # Bound to this object, so that what is kept goes with it.
+        state = "SELECT user_version, quick_check FROM pragma_user_version, pragma_quick_check"
+        if self._rows(state) != [(FORMAT_VERSION, "ok")]:
+            raise sqlite3.DatabaseError("damaged, or of another version")
+        # Caches of this object, so that they are freed with it.
         self.entity = lru_cache(KEPT)(self._entity)
         self.senses = lru_cache(KEPT)(self._senses)
 
@@ -109,32 +222,27 @@ class KnowledgeBase:
 
     def entities(self) -> Iterator[Entity]:
         """All entities in the order of their names."""
-        for row in self._rows("SELECT name, title, categories FROM entity ORDER BY name"):
-            yield Entity(row[0], row[1], tuple(row[2].split(";")))
+        return self._entities("ORDER BY name")
 
     def n_entities(self) -> int:
-        """How many there are."""
         return int(self._rows("SELECT count(*) FROM entity")[0][0])
 
     def n_entities_by_word(self) -> dict[str, int]:
-        """In how many entities' texts each word stands."""
+        """The number of entities whose text has each word."""
         return dict(self._rows("SELECT word, n_entities FROM word"))
 
     def _entity(self, name: str) -> Entity | None:
-        rows = self._rows("SELECT title, categories FROM entity WHERE name = ?", name)
-        return Entity(name, rows[0][0], tuple(rows[0][1].split(";"))) if rows else None
+        return next(self._entities("WHERE name = ?", name), None)
 
-    def _senses(self, number: int) -> tuple[tuple[Sense, Entity], ...]:
+    def _senses(self, number: int) -> tuple[Sense, ...]:
         """The meanings of a name, the commonest first."""
-        rows = self._rows(
-            "SELECT written, entity, prior, title, categories FROM sense JOIN entity "
-            "ON sense.entity = entity.name WHERE surface = ? ORDER BY prior DESC, entity",
-            number,
-        )
-        return tuple(
-            (Sense(written, entity, prior), Entity(entity, title, tuple(categories.split(";"))))
-            for written, entity, prior, title, categories in rows
-        )
+        which = "WHERE surface = ? ORDER BY prior DESC, entity"
+        rows = self._rows(f"SELECT written, entity, prior FROM sense {which}", number)
+        return tuple(Sense(w, next(self._entities("WHERE name = ?", e)), p) for w, e, p in rows)
+
+    def _entities(self, which: str, *values: object) -> Iterator[Entity]:
+        rows = self._rows(f"SELECT name, title, categories FROM entity {which}", *values)
+        return (Entity(name, title, tuple(joined.split(";"))) for name, title, joined in rows)
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock:

@@ -13,19 +13,13 @@ from pydantic import ValidationError
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from mmgenre.disk.store import FeatureStore, fingerprint_of
-from mmgenre.errors import MmgenreError
+from mmgenre.errors import FaultsError, MmgenreError
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.reading.extraction import extract_inputs
-from mmgenre.text.decoding import TextInput, load_text
-from mmgenre.text.entities import (
-    Annotation,
-    EntityConfig,
-    annotator_of,
-    category_word,
-    enrich,
-    entity_provenance,
-)
-from mmgenre.text.entities.tables import KnowledgeError
+from mmgenre.text.decoding import load_text
+from mmgenre.text.entities.annotation import Annotation, category_word, enrich
+from mmgenre.text.entities.annotators import EntityConfig, annotator_of, entity_provenance
+from mmgenre.text.settings import TextInput
 
 LOCAL = TextInput(entities=EntityConfig(annotator="local"))
 
@@ -120,7 +114,7 @@ def test_faults_of_the_annotator_end_the_run(tmp_path: Path) -> None:
     """They are no faults of the items: nobody is refused for a misspelt path."""
     manifest = Manifest([Item("x", media={"text": ("Zoo jazz.",)})])
     for entities, fault in (
-        (EntityConfig(annotator="local", knowledge_base=str(tmp_path)), "no such file"),
+        (EntityConfig(annotator="local", knowledge_base=str(tmp_path)), "No such file"),
         (EntityConfig(annotator="jsonl", annotations=str(tmp_path / "a")), "cannot be read"),
         (EntityConfig(annotator="local", context_model=str(tmp_path / "m")), "no such folder"),
     ):
@@ -132,7 +126,7 @@ def test_faults_of_the_annotator_end_the_run(tmp_path: Path) -> None:
 
 def test_a_base_without_names_is_for_services_only(tmp_path: Path) -> None:
     (write_base(tmp_path / "base") / "surfaces.tsv").unlink()
-    with pytest.raises(KnowledgeError, match=r"surfaces\.tsv: no such file; annotator local needs"):
+    with pytest.raises(FaultsError, match=r"surfaces\.tsv: no such file; annotator local needs"):
         annotator_of(EntityConfig(annotator="local", knowledge_base=str(tmp_path / "base")))
 
 

@@ -13,10 +13,8 @@ import pytest
 from mmgenre.errors import MmgenreError
 from mmgenre.text.entities.annotation import Annotation
 from mmgenre.text.entities.annotators import EntityConfig, annotator_of
-from mmgenre.text.entities.context import EmbeddingContext, TfidfContext, words_of
-from mmgenre.text.entities.knowledge import KnowledgeBase, open_knowledge
-from mmgenre.text.entities.local import LocalAnnotator
-from mmgenre.text.entities.tables import Entity
+from mmgenre.text.entities.knowledge import Entity, KnowledgeBase, open_knowledge, words_of
+from mmgenre.text.entities.local import EmbeddingContext, LocalAnnotator, TfidfContext
 
 SURFACES = "surface\tentity\tprior\nKiss\tband\t.5\nkiss\tgesture\t.4\nair\tair\t.2\n"
 ENTITIES = (
@@ -43,7 +41,7 @@ class Same:
     def __init__(self, **similarities: float) -> None:
         self.similarities = similarities
 
-    def of(self, text: str) -> Callable[[str, Entity], float]:
+    def __call__(self, text: str) -> Callable[[str, Entity], float]:
         return lambda surface, entity: self.similarities.get(entity.name, 0.0)
 
 
@@ -84,20 +82,20 @@ def test_mentions_below_the_threshold_stay_unlinked(base: KnowledgeBase) -> None
 
 
 def test_the_cosine_is_that_of_tf_idf(base: KnowledgeBase) -> None:
-    context = TfidfContext(base.n_entities_by_word(), base.n_entities())
+    context = TfidfContext(base)
     band = base.entity("band")
     assert band is not None
     idf = math.log(4 / 2) + 1  # every word of the band but its name is its alone
     kiss = math.log(4 / 3) + 1
-    similarity = context.of("Rock, rock; American love and unknown words. Kiss!")
+    similarity = context("Rock, rock; American love and unknown words. Kiss!")
     u = {"rock": (1 + math.log(2)) * idf, "american": idf, "love": idf, "kiss": kiss}
     v = {"american": idf, "rock": idf, "group": idf}
     u_v = sum(u.get(w, 0) * x for w, x in v.items())
     u_u = sum(x * x for w, x in u.items() if w != "kiss")  # the mention's own word is left out
     v_v = sum(x * x for x in v.values())
     assert similarity("Kiss", band) == pytest.approx(u_v / math.sqrt(u_u * v_v))
-    assert context.of("nothing known")("Kiss", band) == 0
-    assert context.of("kiss")("Kiss", band) == 0
+    assert context("nothing known")("Kiss", band) == 0
+    assert context("kiss")("Kiss", band) == 0
     assert words_of("Bass, brass, blues & a house's") == ["bass", "brass", "blue", "house"]
 
 
@@ -191,8 +189,8 @@ def test_embeddings_decide_between_meanings(base: KnowledgeBase, model: Path) ->
     assert [a.entity for a in annotator.annotate("love gestures: Kiss")] == ["gesture"]
     band = base.entity("band")
     assert band is not None
-    assert context.of("kiss, love gestures")("Kiss", band) == 0  # less alike than the mean
-    assert 0.5 < context.of("american rock groups, kiss")("Kiss", band) <= 1.0001
+    assert context("kiss, love gestures")("Kiss", band) == 0  # less alike than the mean
+    assert 0.5 < context("american rock groups, kiss")("Kiss", band) <= 1.0001
 
 
 def test_no_model_is_named(base: KnowledgeBase, tmp_path: Path) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from mmgenre.text.entities.folding import WORD_END, WORD_START, fold, mark, name_key
-from mmgenre.text.entities.mentions import MentionFinder
+from mmgenre.text.entities.local import MentionFinder
 
 
 def found(text: str, *names: str) -> list[str]:
     """The mentions as they stand in the text."""
     finder = MentionFinder((k, name_key(name)) for k, name in enumerate(names))
-    return [text[m.start : m.end] for m in finder.find(text)]
+    return [text[start:end] for start, end, _ in finder.find(text)]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,7 @@ def test_the_automaton_finds_what_a_slow_loop_finds() -> None:
             (int(starts[i]), int(starts[j - 1]) + len(words[j - 1]))
             for i, j in naive(" ".join(map(str, numbers)), [[str(n) for n in x] for x in names])
         ]
-        assert [(m.start, m.end) for m in mentions] == expected
+        assert [(start, end) for start, end, _ in mentions] == expected
         total += len(expected)
     assert total > 3000
 
@@ -106,26 +110,50 @@ def test_offsets_hold_whatever_stands_before() -> None:
             rng.choice(["Motörhead Größe", "MOTÖRHEAD-GRÖSSE", "Moto\u0308rhead  grö\u00adße"])
         )
         text = f"{before}{name}, " + "".join(rng.choice(alphabet, 5))
-        [mention] = finder.find(text)
-        assert text[mention.start : mention.end] == name
+        [(start, end, _)] = finder.find(text)
+        assert text[start:end] == name
 
 
-def test_folded_characters_know_their_source() -> None:
-    rng = np.random.default_rng(2)
-    alphabet = [chr(c) for c in (0x41, 0x130, 0xDF, 0x301, 0x2026, 0xFB03, 0x1F3B7, 0x20, 0xAD)]
-    for _ in range(500):
-        text = "".join(rng.choice(alphabet, rng.integers(1, 20)))
-        folded = fold(text)
-        assert len(folded.text) == len(folded.starts) == len(folded.ends)
-        assert all(0 <= a < b <= len(text) for a, b in zip(folded.starts, folded.ends, strict=True))
-        assert list(folded.starts) == sorted(folded.starts)
-        marked = mark(folded.text)
-        for position, start in marked.starts.items():
-            assert marked.text[position] == WORD_START
-            assert marked.text[position + 1] == folded.text[start]
-        for position, end in marked.ends.items():
-            assert marked.text[position] == WORD_END
-            assert marked.text[position - 1] == folded.text[end - 1]
+# Any text, and many of the characters whose folding changes lengths or joins with neighbours.
+TEXTS = st.text() | st.text("aAZß.-İﬃö½龍한🎷 \t\u0301\u0327\u00ad\u200d\u1161\u11ab\u2026\x02\x03")
+
+
+@given(TEXTS)
+def test_folded_characters_know_their_source(text: str) -> None:
+    folded = fold(text)
+    spans = list(zip(folded.starts, folded.ends, strict=True))
+    assert len(spans) == len(folded.text)
+    assert all(0 <= start < end <= len(text) for start, end in spans)
+    assert spans == sorted(spans)
+    # The source of a folded character, folded by itself, is all that comes from there.
+    for span in set(spans):
+        here = "".join(c for c, own in zip(folded.text, spans, strict=True) if own == span)
+        assert fold(text[slice(*span)]).text == here
+    # What no folded character comes from is invisible.
+    covered = {k for start, end in spans for k in range(start, end)}
+    rest = "".join(c for k, c in enumerate(text) if k not in covered)
+    assert fold(rest).text == ""
+
+
+@given(TEXTS)
+def test_folding_twice_changes_nothing(text: str) -> None:
+    # Only the first folding separates a letter from an accent behind an invisible character.
+    hidden = [unicodedata.category(c) == "Cf" for c in text]
+    assume(not any(h and not c.isascii() for h, c in zip(hidden, text[1:], strict=False)))
+    once = fold(text).text
+    assert fold(once).text == once
+    assert name_key(once) == name_key(text)
+
+
+@given(TEXTS)
+def test_marks_stand_at_the_bounds_of_words(text: str) -> None:
+    folded = fold(text).text
+    marked, starts, ends = mark(folded)
+    assert len(starts) == len(ends) == marked.count(WORD_START)
+    for position, start in starts.items():
+        assert marked[position : position + 2] == WORD_START + folded[start]
+    for position, end in ends.items():
+        assert marked[position - 1 : position + 1] == folded[end - 1] + WORD_END
 
 
 def test_a_name_without_a_word_has_no_key() -> None:

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from mmgenre.errors import InputError
+from mmgenre.errors import FaultsError, InputError
 from mmgenre.text.entities.annotation import Annotation
 from mmgenre.text.entities.ready import ReadyAnnotations, read_annotations
-from mmgenre.text.entities.tables import KnowledgeError
 
 MILES = {"entity": "Miles_Davis", "categories": ["American jazz trumpeters"]}
 
@@ -65,9 +64,9 @@ def test_offsets_must_fit_the_text(tmp_path: Path) -> None:
         ({"id": "x"}, "must be an object with a list 'annotations'"),
         ({"annotations": []}, "must have 'annotations' and one of id and text_sha256"),
         ({"id": "x", "text_sha256": "y", "annotations": []}, "one of id and text_sha256"),
-        ({"id": "", "annotations": []}, "id must be a string with something in it, got ''"),
+        ({"id": "", "annotations": []}, "id must be a string that is not empty, got ''"),
         ({"id": 7, "annotations": []}, "id must be a string"),
-        ({"id": "first", "annotations": []}, "line 2: id 'first' is there twice"),
+        ({"id": "first", "annotations": []}, "line 2: id 'first' appears twice"),
         ({"id": "x", "annotations": [{"entity": "A"}]}, "must have ['categories', 'entity']"),
         ({"id": "x", "annotations": [{**MILES, "begin": 1}]}, "unknown key 'begin'; known: "),
         ({"id": "x", "annotations": [{**MILES, "categories": "Jazz"}]}, "a list of strings"),
@@ -82,15 +81,15 @@ def test_faults_are_named(tmp_path: Path, line: Any, fault: str) -> None:
     path = tmp_path / "a.jsonl"
     first = json.dumps({"id": "first", "annotations": [MILES]})
     path.write_text(f"{first}\n{line if isinstance(line, str) else json.dumps(line)}\n")
-    with pytest.raises(KnowledgeError) as caught:
+    with pytest.raises(FaultsError) as caught:
         read_annotations(path)
     assert len(caught.value.faults) == 1
     assert fault in str(caught.value)
 
 
 def test_no_file_and_no_line_are_faults(tmp_path: Path) -> None:
-    with pytest.raises(KnowledgeError, match=r"absent\.jsonl: 1 fault\(s\)\n  cannot be read: .*"):
+    with pytest.raises(FaultsError, match=r"absent\.jsonl: 1 fault\(s\)\n  cannot be read: .*"):
         read_annotations(tmp_path / "absent.jsonl")
     (tmp_path / "empty.jsonl").touch()
-    with pytest.raises(KnowledgeError, match="has no line"):
+    with pytest.raises(FaultsError, match="has no line"):
         read_annotations(tmp_path / "empty.jsonl")

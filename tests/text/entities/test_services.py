@@ -15,15 +15,13 @@ from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import InputError, MmgenreError
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.reading.extraction import extract_inputs
-from mmgenre.text.decoding import TextInput
 from mmgenre.text.entities.annotation import Annotation, Annotator
 from mmgenre.text.entities.annotators import BUILT_IN_FOLDER, EntityConfig, annotator_of
-from mmgenre.text.entities.babelfy import KEY_VARIABLE, babelfy
 from mmgenre.text.entities.knowledge import open_knowledge
-from mmgenre.text.entities.service import Patience, code_point_span
-from mmgenre.text.entities.spotlight import spotlight
+from mmgenre.text.entities.services import KEY_VARIABLE, babelfy, code_point_span, spotlight
+from mmgenre.text.settings import TextInput
 
-QUICK = Patience(timeout_s=2, tries=3, pause_s=0.001, longest_pause_s=0.01)
+QUICK: dict[str, Any] = {"timeout_s": 2, "tries": 3, "pause_s": 0.001, "longest_pause_s": 0.01}
 KEY = "s3cr3t-key"
 
 
@@ -60,7 +58,7 @@ def refusal(annotator: Annotator, text: str) -> str:
 def test_spotlight_is_asked_and_understood(stub: Stub) -> None:
     types = "Http://xmlns.com/foaf/0.1/Person,Wikidata:Q5,DBpedia:MusicalArtist,DBpedia:Person"
     stub.reply = lambda text: {"@text": text, "Resources": [resource("Miles", 2, types=types)]}
-    found = spotlight(stub.url, 0.5, patience=QUICK).annotate("🎷Miles & more")
+    found = spotlight(stub.url, 0.5, **QUICK).annotate("🎷Miles & more")
     uri = "http://dbpedia.org/resource/Miles_Davis"
     assert found == [Annotation("Miles", uri, ("MusicalArtist", "Person"), 0.75, (1, 6))]
     text = {"text": "🎷Miles & more", "confidence": "0.5"}
@@ -72,7 +70,7 @@ def test_spotlight_takes_categories_from_a_base(stub: Stub) -> None:
         "Resources": [resource("Miles", 0, types="DBpedia:X"), resource("Nobody", 6, "No_One")]
     }
     base = open_knowledge(BUILT_IN_FOLDER)
-    miles, nobody = spotlight(stub.url, 0.5, base, QUICK).annotate("Miles Nobody")
+    miles, nobody = spotlight(stub.url, 0.5, base, **QUICK).annotate("Miles Nobody")
     assert "American jazz trumpeters" in miles.categories
     assert nobody.categories == ()
 
@@ -91,7 +89,7 @@ def test_babelfy_is_asked_and_understood(stub: Stub, monkeypatch: pytest.MonkeyP
         one(12, 15, "bn:2", "", 1),
     ]
     base = open_knowledge(BUILT_IN_FOLDER)
-    found = babelfy(stub.url, "EN", 0.3, base, QUICK).annotate("Miles Davis plays")
+    found = babelfy(stub.url, "EN", 0.3, base, **QUICK).annotate("Miles Davis plays")
     assert [(a.surface, a.entity, a.score, a.span) for a in found] == [
         ("Miles Davis", "bn:00015267n", 0.9, (0, 11)),
         ("play", "bn:2", 1.0, (12, 16)),
@@ -112,7 +110,7 @@ def test_the_key_is_neither_kept_nor_shown(
     stub: Stub, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     monkeypatch.setenv(KEY_VARIABLE, KEY)
-    service = babelfy(stub.url, "EN", 0.3, open_knowledge(BUILT_IN_FOLDER), QUICK)
+    service = babelfy(stub.url, "EN", 0.3, open_knowledge(BUILT_IN_FOLDER), **QUICK)
     stub.reply = lambda text: []
     assert service.annotate("fine") == []
     stub.script = [(403, f"key {KEY} is used up".encode()), (200, f'{{"key": "{KEY}"}}'.encode())]
@@ -127,13 +125,13 @@ def test_the_key_is_neither_kept_nor_shown(
 
 def test_a_busy_service_is_asked_again(stub: Stub) -> None:
     stub.script = [(429, b"later"), (503, b"")]
-    assert spotlight(stub.url, 0.5, patience=QUICK).annotate("jazz") == []
+    assert spotlight(stub.url, 0.5, **QUICK).annotate("jazz") == []
     assert len(stub.asked) == 3
 
 
 def test_a_service_that_fails_for_ever_is_an_error(stub: Stub) -> None:
     stub.script = [(500, b"out of memory")] * 3
-    service = spotlight(stub.url, 0.5, patience=QUICK)
+    service = spotlight(stub.url, 0.5, **QUICK)
     message = refusal(service, "jazz")
     assert message.startswith(f"{stub.url}: HTTP 500 ")
     assert "'out of memory'; asked 3 time(s); the answers so far are kept" in message
@@ -148,7 +146,7 @@ def test_a_service_that_fails_for_ever_is_an_error(stub: Stub) -> None:
 def test_a_question_that_is_refused_is_not_asked_again(stub: Stub) -> None:
     stub.script = [(400, b"text too long")]
     assert "HTTP 400 Bad Request: 'text too long'" in refusal(
-        spotlight(stub.url, 0.5, patience=QUICK), "jazz"
+        spotlight(stub.url, 0.5, **QUICK), "jazz"
     )
     assert len(stub.asked) == 1
 
@@ -167,27 +165,27 @@ def test_a_question_that_is_refused_is_not_asked_again(stub: Stub) -> None:
 )
 def test_what_is_no_answer_is_an_error(stub: Stub, cache: Path, body: bytes) -> None:
     stub.script = [(200, body)]
-    assert "not an answer of spotlight" in refusal(spotlight(stub.url, 0.5, patience=QUICK), "jazz")
+    assert "not an answer of spotlight" in refusal(spotlight(stub.url, 0.5, **QUICK), "jazz")
     assert not cache.exists()
 
 
 def test_nobody_there_is_an_error(stub: Stub) -> None:
     stub.stop()
-    assert "no answer (" in refusal(spotlight(stub.url, 0.5, patience=QUICK), "jazz")
+    assert "no answer (" in refusal(spotlight(stub.url, 0.5, **QUICK), "jazz")
 
 
 def test_answers_are_kept_and_do_when_the_server_is_gone(stub: Stub, cache: Path) -> None:
     stub.reply = lambda text: {"Resources": [resource("Miles", 0, types="DBpedia:Person")]}
-    found = spotlight(stub.url, 0.5, patience=QUICK).annotate("Miles")
-    again = spotlight(stub.url, 0.5, patience=QUICK)
+    found = spotlight(stub.url, 0.5, **QUICK).annotate("Miles")
+    again = spotlight(stub.url, 0.5, **QUICK)
     assert again.annotate("Miles") == found
     assert len(stub.asked) == 1
-    spotlight(stub.url, 0.7, patience=QUICK).annotate("Miles")  # another question
+    spotlight(stub.url, 0.7, **QUICK).annotate("Miles")  # another question
     assert len(stub.asked) == 2
     [damaged] = [p for p in cache.rglob("*.json") if p.stat().st_size][:1]
     damaged.write_text("{")
-    spotlight(stub.url, 0.5, patience=QUICK).annotate("Miles")
-    spotlight(stub.url, 0.7, patience=QUICK).annotate("Miles")
+    spotlight(stub.url, 0.5, **QUICK).annotate("Miles")
+    spotlight(stub.url, 0.7, **QUICK).annotate("Miles")
     assert len(stub.asked) == 3
     stub.stop()
     assert again.annotate("Miles") == found
@@ -195,7 +193,7 @@ def test_answers_are_kept_and_do_when_the_server_is_gone(stub: Stub, cache: Path
 
 
 def test_threads_may_ask_the_same(stub: Stub) -> None:
-    service = spotlight(stub.url, 0.5, patience=QUICK)
+    service = spotlight(stub.url, 0.5, **QUICK)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(service.annotate, ["jazz", "blues"] * 20)) == [[]] * 40
 

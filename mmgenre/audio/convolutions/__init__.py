@@ -1,1 +1,0 @@
-"""Convolutions over patches as matrix products."""

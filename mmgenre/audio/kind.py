@@ -1,0 +1,52 @@
+"""Audio as a kind of medium: tracks become constant-Q transforms or timbre, then embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from mmgenre.audio.settings import AudioConfig, AudioInput
+from mmgenre.learning.kind import EncoderType, Kind
+
+
+def read(media: Sequence[Path | str], config: AudioInput, row_id: str) -> NDArray[Any]:
+    """One track -> log CQT in dB, (frames, 96) float16, or its timbre, (48,) float32."""
+    del row_id
+    if config.features == "cqt":
+        from mmgenre.audio.cqt import load_log_cqt  # numba takes its time to import
+
+        return load_log_cqt(Path(media[0]), config).astype("float16")
+    from mmgenre.audio.timbre import load_timbre
+
+    return load_timbre(Path(media[0]), config)
+
+
+KIND = Kind(
+    settings=AudioConfig,
+    inputs=AudioInput,
+    read=read,
+    is_ragged=lambda config: config.features == "cqt",
+    encoders={
+        "cnn": EncoderType(
+            make="mmgenre.audio.encoder:make_cnn",
+            load="mmgenre.audio.encoder:load",
+            uses=(
+                "network", "width_multiplier", "patch_s", "patches", "embedding_dim", "dropout",
+                "spec_augment", "training",
+            ),
+            reads=lambda config: config.input.model_copy(update={"features": "cqt"}),
+            label=lambda config: str(config.network),
+        ),
+        "timbre": EncoderType(
+            make="mmgenre.audio.encoder:make_timbre",
+            load="mmgenre.audio.encoder:load",
+            uses=("embedding_dim", "dropout", "training"),
+            reads=lambda config: config.input.model_copy(
+                update={"features": config.input.features.replace("cqt", "timbre")}
+            ),
+        ),
+    },
+)  # fmt: skip

@@ -1,0 +1,26 @@
+"""The layouts in which people have datasets: each is one line here and one function."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the files of a dataset are arranged, and what reads them."""
+
+    help: str
+    # module:function in this package; not imported, so that layouts are listed without NumPy.
+    reader: str
+    options: tuple[str, ...] = ()  # keyword arguments that the reader takes beside the folder
+    has_covers: bool = False  # the covers are part of the folder: there is no other folder of them
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    "mumu": Layout("MuMu", "mumu:read_mumu", ("progress",)),
+    "msdi": Layout("MSD-I", "msd:read_msdi"),
+    "cls": Layout("a genre file of the Million Song Dataset", "msd:read_cls"),
+    "tartarus": Layout("the arrays of Oramas 2018", "tartarus:read_tartarus", ("dataset",)),
+    "folders": Layout("one folder of covers per genre", "folders:read_folders", has_covers=True),
+    "csv": Layout("a CSV of covers", "cover_table:read_cover_table", ("columns", "images")),
+    "covers20k": Layout("20k album covers", "folders:read_covers20k", has_covers=True),
+}

@@ -1,0 +1,275 @@
+"""What all encoders share: the genre task on top of one, its training, embedding, saving."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mmgenre.config import Settings
+from mmgenre.disk.bundle import Bundle, read_bundle, write_bundle
+from mmgenre.disk.provenance import Provenance
+from mmgenre.disk.store import FeatureStore
+from mmgenre.errors import BundleError
+from mmgenre.items.manifest import TRACK_SEPARATOR
+from mmgenre.learning.kind import Kind, resolve
+from mmgenre.learning.settings import EmbeddingDim, TrainingConfig
+from mmgenre.learning.targets import Target, load_target
+from mmgenre.learning.training import Batch, FitLog, fit, seeded
+from mmgenre.progress import Progress, silent
+
+KIND = "{} encoder"  # of a modality: what its folder is
+OUTPUT = "output."  # names of the output layer's weights in it
+
+
+class Source(Protocol):
+    """Reads rows of an input store in the form that an encoder expects.
+
+    If its rows are mostly zeros and have one view only, it may also have
+    `sparse_views(ids) -> sparse Tensor (n, width)`.
+    """
+
+    def views(self, ids: Sequence[str], rng: np.random.Generator | None) -> NDArray[Any]:
+        """(n, n_views, ...): one random training view with `rng`, else the evaluation views."""
+
+
+class Encoder(Protocol):
+    """A torch module: a batch of views -> embeddings (batch, embedding_dim).
+
+    It may also have `files() -> dict` of further JSON files for its folder (`NAME.json` ->
+    content), and `rate_of(parameter name) -> float`, a factor on the learning rate (0: frozen).
+    """
+
+    embedding_dim: int
+    output_dropout: float  # between it and the layer of the task, in training
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+    def source(self, store: FeatureStore) -> Source:
+        """The rows of an input store in the form that the encoder reads."""
+
+    def state(self) -> dict[str, Any]:
+        """Plain data from which its type's `load` makes it again, weights apart."""
+
+    def eval(self) -> Encoder: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any: ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
+def to_embedding(width: int, embedding_dim: EmbeddingDim) -> tuple[nn.Module, int]:
+    """(layer, its output width): a dense ReLU layer if the widths differ, else the identity."""
+    if embedding_dim == "native" or embedding_dim == width:
+        return nn.Identity(), width
+    return nn.Sequential(nn.Linear(width, embedding_dim), nn.ReLU()), embedding_dim
+
+
+class InputExamples:
+    """Views of input rows with the targets of their items."""
+
+    def __init__(self, source: Source, ids: Sequence[str], targets: NDArray[np.float32]) -> None:
+        self.source, self.ids, self.targets = source, ids, targets
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batch(self, rows: NDArray[np.intp], rng: np.random.Generator | None) -> Batch:
+        """{"x": (n_views, ...), "target": (n_views, dim)}; each view is an example."""
+        ids, targets = [self.ids[i] for i in rows], self.targets[rows]
+        sparse_views = getattr(self.source, "sparse_views", None)
+        if sparse_views is not None:
+            return {"x": sparse_views(ids), "target": torch.from_numpy(targets)}
+        views = self.source.views(ids, rng)
+        x = torch.from_numpy(views.reshape(-1, *views.shape[2:]))
+        return {"x": x, "target": torch.from_numpy(np.repeat(targets, views.shape[1], axis=0))}
+
+
+class GenreNetwork(nn.Module):
+    """An encoder under the linear layer of its task: inputs -> (batch, target.dim)."""
+
+    def __init__(self, encoder: Encoder, target_dim: int) -> None:
+        super().__init__()
+        self.encoder: Any = encoder
+        self.dropout = nn.Dropout(encoder.output_dropout)
+        self.output = nn.Linear(encoder.embedding_dim, target_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.dropout(self.encoder(x)))  # type: ignore[no-any-return]
+
+
+def train_encoder(
+    make: Callable[[], Encoder],
+    target: Target,
+    store: FeatureStore,
+    targets: Mapping[str, Mapping[str, NDArray[np.float32]]],
+    training: TrainingConfig,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    task: str = "training",
+    progress: Progress = silent,
+) -> tuple[GenreNetwork, FitLog]:
+    """Trains an encoder under the output layer of its task; the network holds both.
+
+    `make` gives the untrained encoder, `targets` {"train": {row id: target vector}, "val": {...}};
+    for the rest see `fit`.
+    """
+    network = cast(GenreNetwork, seeded(seed, lambda: GenreNetwork(make(), target.dim)))
+    source = network.encoder.source(store)
+    own_rate: Callable[[str], float] | None = getattr(network.encoder, "rate_of", None)
+
+    def loss(module: nn.Module, batch: Batch) -> Tensor:
+        return target.loss(module(batch["x"]), batch["target"])
+
+    def rate_of(name: str) -> float:
+        own = name.removeprefix("encoder.")
+        return own_rate(own) if own_rate is not None and own != name else 1.0
+
+    def examples(of: Mapping[str, NDArray[np.float32]]) -> InputExamples:
+        return InputExamples(source, tuple(of), np.array(list(of.values())))
+
+    log = fit(
+        network,
+        loss,
+        examples(targets["train"]),
+        examples(targets["val"]),
+        training,
+        seed=seed,
+        rates=rate_of,
+        checkpoint=checkpoint,
+        task=task,
+        progress=progress,
+    )
+    return network, log
+
+
+@torch.inference_mode()
+def embed(
+    encoder: Encoder,
+    source: Source,
+    ids: Sequence[str],
+    *,
+    precision: str = "float32",
+    batch_size: int = 16,
+    task: str = "embedding",
+    progress: Progress = silent,
+) -> NDArray[np.float32]:
+    """Embeddings of input rows, (n, embedding_dim): the mean over the evaluation views."""
+    encoder.eval()
+    device = next(iter(encoder.state_dict().values())).device  # some have no parameter
+    result = np.zeros((len(ids), encoder.embedding_dim), np.float32)
+    for start in range(0, len(ids), batch_size):
+        progress(task, start, len(ids))
+        views = source.views(ids[start : start + batch_size], None)
+        n, k = views.shape[:2]
+        x = torch.from_numpy(views.reshape(n * k, *views.shape[2:])).to(device)
+        with torch.autocast(device.type, torch.bfloat16, precision == "bfloat16"):
+            vectors = encoder(x).view(n, k, -1).mean(dim=1)
+        result[start : start + n] = vectors.float().cpu().numpy()
+    progress(task, len(ids), len(ids))
+    return result
+
+
+def item_of(row_id: str) -> str:
+    """The item that an input row belongs to: `ID#1` -> `ID`."""
+    return row_id.split(TRACK_SEPARATOR)[0]
+
+
+def mean_by_item(
+    row_ids: Sequence[str], rows: NDArray[np.float32]
+) -> tuple[list[str], NDArray[np.float32]]:
+    """Rows of tracks -> (item ids, the mean over each item's tracks)."""
+    ids, position = np.unique([item_of(row_id) for row_id in row_ids], return_inverse=True)
+    sums = np.zeros((len(ids), rows.shape[1]), np.float32)
+    np.add.at(sums, position, rows)
+    return ids.tolist(), sums / np.bincount(position).astype(np.float32)[:, None]
+
+
+def save_network(
+    folder: Path,
+    modality: str,
+    encoder_type: str,
+    reads: Settings,
+    network: GenreNetwork,
+    target: Target,
+    labels: Sequence[str],
+    log: FitLog,
+    provenance: Provenance,
+) -> Path:
+    """Writes an encoder's folder: the encoder, the output layer it was trained under, its curve.
+
+    `encoder_type` is its name in the kind's encoders, `reads` the settings of its inputs.
+    """
+    encoder = network.encoder
+    config = {
+        **encoder.state(),
+        "encoder": encoder_type,
+        "reads": reads.model_dump(mode="json"),
+        "embedding_dim": encoder.embedding_dim,
+        "learned": {"target": target.state(), "labels": list(labels)},
+    }
+    weights = dict(encoder.state_dict())
+    weights |= {f"{OUTPUT}{name}": t for name, t in network.output.state_dict().items()}
+    config["n_parameters"] = sum(t.numel() for t in weights.values())
+    files = {"curve.json": log.curve(), **getattr(encoder, "files", dict)()}
+    return write_bundle(folder, KIND.format(modality), config, weights, provenance, files=files)
+
+
+def load_encoder(folder: Path, modality: str, kind: Kind) -> tuple[Encoder, Bundle]:
+    """Reads an encoder's folder.
+
+    Raises:
+        BundleError: the folder is missing, damaged, another modality's or another version's, or
+            what the encoder depends on is not what it was in training.
+        WeightsError: it needs a model that is not there, or is another one now.
+    """
+    bundle = read_bundle(folder, KIND.format(modality))
+    if "encoder" not in bundle.config:
+        raise BundleError(
+            f"{folder}: made by an older version of mmgenre, which named no type of encoder; "
+            "train it again: mmgenre extract-features"
+        )
+    encoder: Encoder = resolve(kind.encoder(bundle.config["encoder"]).load)(bundle)
+    own = {name: t for name, t in bundle.weights.items() if not name.startswith(OUTPUT)}
+    try:
+        encoder.load_state_dict(own)
+    except RuntimeError as error:
+        why = textwrap.shorten(str(error), 300, placeholder=" ...")  # may name every weight
+        raise BundleError(
+            f"{folder}: made by another version of mmgenre: {why}; train again: "
+            "mmgenre extract-features"
+        ) from None
+    return encoder.eval(), bundle
+
+
+@dataclass(frozen=True)
+class TaskHead:
+    """The output layer that an encoder was trained under, and what its outputs mean."""
+
+    output: nn.Linear
+    target: Target
+    labels: tuple[str, ...]
+
+    @torch.inference_mode()
+    def scores(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The encoder's own genre scores, (n, n_labels), for embeddings (n, embedding_dim)."""
+        output = self.output(torch.from_numpy(embeddings))
+        return cast(NDArray[np.float64], self.target.scores(output).double().numpy())
+
+
+def load_task_head(folder: Path, modality: str) -> TaskHead:
+    """Reads the output layer out of an encoder's folder; raises as `load_encoder` does."""
+    bundle = read_bundle(folder, KIND.format(modality))
+    weights = {n.removeprefix(OUTPUT): t for n, t in bundle.weights.items() if n.startswith(OUTPUT)}
+    target_dim, width = weights["weight"].shape
+    output = nn.Linear(width, target_dim)
+    output.load_state_dict(weights)
+    learned = bundle.config["learned"]
+    return TaskHead(output.eval(), load_target(learned["target"]), tuple(learned["labels"]))

@@ -1,0 +1,88 @@
+"""What a modality is to the rest of the library: a `Kind`, with its `EncoderType`s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from mmgenre.config import Settings
+from mmgenre.errors import RecipeError
+
+ENTRY_POINTS = "mmgenre.encoders"  # where packages list their encoders
+
+
+@dataclass(frozen=True)
+class EncoderType:
+    """One way to embed a modality. An encoder is one file, and one line in its kind's dict.
+
+    Functions are given as "module:name" and imported when first used, so that plans and
+    fingerprints need no torch.
+
+    `make`: (section of the recipe, target name, input store, training row ids) -> an untrained
+    `mmgenre.learning.encoder.Encoder`; whatever is fitted sees the training rows only.
+    """
+
+    make: str
+    load: str  # (`Bundle`) -> the encoder that a folder describes; its weights are loaded later
+    uses: tuple[str, ...] = ("embedding_dim", "training")  # what decides what is learned
+    reads: Callable[[Any], Settings] = lambda section: section.input  # of its input store
+    check: str | None = None  # (section): raises, before any work, if what it needs is missing
+    label: Callable[[Any], str] | None = None  # section -> name of the network in reports
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Everything in which media differ.
+
+    `content` gives the files and folders that the settings of a section name, by dotted setting.
+    Paths become absolute, must exist before any work, and count by what they hold. `check_input`
+    raises an error, before media are read, if files that input settings name have faults, for which
+    no single item must be refused.
+    """
+
+    settings: type[Settings]  # of the recipe's section of a modality of this kind
+    inputs: type[Settings]  # of its input stores
+    # (files or inline texts of a row, input settings, row id) -> the row to store
+    read: Callable[[Sequence[Path | str], Any, str], NDArray[Any]]
+    is_ragged: Callable[[Any], bool]  # input settings -> whether the rows differ in length
+    encoders: Mapping[str, EncoderType]  # by the name that a recipe gives in `encoders`
+    content: Callable[[Any], Mapping[str, Path]] = lambda _: {}
+    check_input: Callable[[Any], object] = lambda _: None
+    input_paths: Mapping[str, set[str]] | None = None  # that name files; for pydantic's `exclude`
+    # input settings -> what these files hold, which counts instead of their names
+    input_content: Callable[[Any], Mapping[str, object]] = lambda _: {}
+
+    def encoder(self, name: str) -> EncoderType:
+        """That of a name: built in, entry point, or `package.module:NAME`; else RecipeError."""
+        if name in self.encoders:
+            return self.encoders[name]
+        outside = _entry_points()
+        found = resolve(outside.get(name, name)) if name in outside or ":" in name else None
+        if isinstance(found, EncoderType):
+            return found
+        what = "is no EncoderType" if found is not None else "is not known here"
+        raise RecipeError(
+            f"encoder {name!r} {what}; known: {', '.join([*self.encoders, *outside])}; or give one "
+            "of your own as package.module:NAME"
+        )
+
+
+@cache
+def _entry_points() -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
+
+
+def resolve(name: str) -> Any:
+    """`package.module:NAME` -> the object; RecipeError if it cannot be imported."""
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RecipeError(f"{name}: cannot be imported: {error}") from error

@@ -1,0 +1,87 @@
+"""Settings that modalities and fusion share; here, where no torch is imported."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from mmgenre.config import Settings
+
+TargetName = Literal["logistic", "cosine"]
+Encoders = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]  # their names
+Options = dict[str, dict[str, Any]]  # settings of encoders from outside the package, by name
+EmbeddingDim = Annotated[int, Field(ge=1)] | Literal["native"]  # native: as the network ends
+
+
+class TrainingConfig(Settings):
+    """METHOD section 8: Adam 1e-3, batches of 32, at most 100 epochs, patience 4.
+
+    `patience`: epochs without a better validation loss before training stops, None: never; the
+    best weights are kept in any case. `schedule`: "step" multiplies the learning rate by
+    `step_factor` after every `step_epochs`, "cosine" lowers it to 0 over `max_epochs`.
+    `accumulate`: parts in which a batch is computed; their gradients are added, which takes less
+    memory for the same step (except for batch norm). `channels_last`: memory layout of images and
+    patches; not part of the method.
+    """
+
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = Field(1e-3, gt=0)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["none", "step", "cosine"] = "none"
+    step_epochs: int = Field(3, ge=1)
+    step_factor: float = Field(0.1, gt=0, le=1)
+    batch_size: int = Field(32, ge=1)
+    accumulate: int = Field(1, ge=1)
+    max_epochs: int = Field(100, ge=1)
+    patience: int | None = Field(4, ge=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = False
+
+    @model_validator(mode="after")
+    def _settings_go_together(self) -> Self:
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError(
+                f"momentum {self.momentum:g} is for optimizer sgd, not {self.optimizer}"
+            )
+        if self.accumulate > 1 and 2 * self.accumulate > self.batch_size:
+            raise ValueError(
+                f"accumulate {self.accumulate}: parts of a batch of {self.batch_size} would have "
+                "fewer than two examples, and batch norm needs two"
+            )
+        return self
+
+    def rate_at(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 1."""
+        if self.schedule == "step":
+            return self.learning_rate * self.step_factor ** ((epoch - 1) // self.step_epochs)
+        if self.schedule == "cosine":
+            return self.learning_rate * (1 + math.cos(math.pi * (epoch - 1) / self.max_epochs)) / 2
+        return self.learning_rate
+
+
+class TargetConfig(Settings):
+    """The target that a network is trained for.
+
+    `dim`: d of COSINE, at most the number of labels. For LOGISTIC only: `label_smoothing`, the
+    share of a target that is spread evenly over labels, and `class_weights`, where "balanced"
+    gives labels that are rare among training items a larger weight.
+    """
+
+    name: TargetName = "logistic"
+    dim: int = Field(50, ge=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = "none"
+
+    @model_validator(mode="after")
+    def _settings_go_together(self) -> Self:
+        if self.name == "cosine" and (self.label_smoothing or self.class_weights != "none"):
+            raise ValueError("label_smoothing and class_weights are for logistic, not for cosine")
+        return self
+
+    def used(self) -> dict[str, Any]:
+        """The settings that affect the named target."""
+        others = {"dim"} if self.name == "logistic" else {"label_smoothing", "class_weights"}
+        return self.model_dump(exclude=others)

@@ -1,0 +1,187 @@
+"""What a run makes, the one rule that says whether it is fresh, and the engine that makes it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Literal
+
+from mmgenre.disk.bundle import bundle_fingerprint
+from mmgenre.disk.files import free_name
+from mmgenre.disk.locks import locked
+from mmgenre.disk.provenance import Provenance
+from mmgenre.disk.store import fingerprint_of
+from mmgenre.errors import BundleError, MmgenreError, StoreError
+from mmgenre.learning.processes import check_all_failed, from_main, is_main
+from mmgenre.progress import Progress, silent
+
+Stage = Literal["read", "learn", "embed", "align", "fuse"]
+# What another try may not meet: nothing is wrong with the artefact.
+MACHINE_FAULTS = frozenset(
+    {errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.ENOLCK}
+)
+# Ends an artefact and not the whole plan, if the plan may go on: our own errors, no memory, no
+# disk, a training that a library cannot follow.
+FAILURES = (MmgenreError, RuntimeError, ValueError, ArithmeticError, OSError, MemoryError)
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A store, a model folder or a folder of scores, made from its parents by one stage."""
+
+    stage: Stage
+    name: str  # "audio", "audio+image", "CNN_AUDIO"
+    path: Path
+    provenance: Provenance  # known before the work
+    parents: tuple[Artefact, ...]
+    stored: Callable[[], str | None]  # fingerprint of what lies at `path` now; None: nothing
+    make: Callable[[Progress], object]  # makes it beside `path`, swaps it in when it is whole
+    trains: bool = False  # several processes make it together
+    check: Callable[[], object] | None = None  # an error if something from outside is missing
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal exactly if stage, version, parameters and parents are equal."""
+        return self.provenance.fingerprint
+
+    def is_current(self) -> bool:
+        """Whether what lies at `path` is this artefact. A damaged one is not.
+
+        StoreError or BundleError if it cannot be opened now, which says nothing about it.
+        """
+        try:
+            return self.stored() == self.fingerprint
+        except (StoreError, BundleError) as error:
+            cause: BaseException | None = error
+            while cause is not None:
+                if isinstance(cause, OSError) and cause.errno in MACHINE_FAULTS:
+                    raise
+                cause = cause.__cause__ or cause.__context__
+            return False
+
+
+def in_store(path: Path, *groups: str) -> Callable[[], str | None]:
+    """`Artefact.stored` of groups of a store, which have one fingerprint."""
+
+    def stored() -> str | None:
+        found = {fingerprint_of(path, group) for group in groups}
+        return found.pop() if len(found) == 1 else None
+
+    return stored
+
+
+def in_bundle(folder: Path) -> Callable[[], str | None]:
+    """`Artefact.stored` of a model folder."""
+    return lambda: bundle_fingerprint(folder)
+
+
+def in_order(wanted: Iterable[Artefact]) -> Iterator[Artefact]:
+    """The artefacts and all that they are made from, each once and after its parents."""
+    seen: set[str] = set()
+
+    def visit(artefact: Artefact) -> Iterator[Artefact]:
+        if artefact.fingerprint not in seen:
+            seen.add(artefact.fingerprint)
+            for parent in artefact.parents:
+                yield from visit(parent)
+            yield artefact
+
+    for artefact in wanted:
+        yield from visit(artefact)
+
+
+@dataclass
+class Outcome:
+    """What became of a plan, by fingerprint: seconds of what was made, reasons of what failed."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def carry_out(
+    wanted: Iterable[Artefact],
+    locks: Path,
+    *,
+    keep_going: bool = False,
+    made: Callable[[Artefact, float], object] | None = None,
+    progress: Progress = silent,
+    tell: Callable[[str], object] | None = None,
+) -> Outcome:
+    """Makes the wanted artefacts and what they need, unless they are current.
+
+    Of several processes, rank 0 decides and makes; all of them make what trains. `locks` is a
+    folder of lock files: an artefact that a process of another plan makes is waited for, and `tell`
+    called with a sentence before. `keep_going`: a failure ends only the artefacts that need the
+    failed one, which otherwise raises its error. `made` is called with each artefact that was made,
+    and the seconds it took.
+    """
+    artefacts = list(in_order(wanted))
+
+    def begin() -> list[int]:
+        todo = [k for k, artefact in enumerate(artefacts) if not artefact.is_current()]
+        for k in todo:
+            if (check := artefacts[k].check) is not None:
+                check()  # what cannot be had shows before hours of work
+        return todo
+
+    todo = [artefacts[k] for k in from_main(begin)]
+    outcome = Outcome()
+    for number, artefact in enumerate(todo):
+        if keep_going:
+            progress("steps", number, len(todo))
+        if broken := [f for a in artefact.parents if (f := outcome.failed.get(a.fingerprint))]:
+            outcome.failed[artefact.fingerprint] = broken[0]
+            continue
+        started = perf_counter()
+        try:
+            is_new = _make(artefact, locks, progress, tell)
+        except FAILURES as error:
+            if not keep_going:
+                raise
+            kind = "" if isinstance(error, MmgenreError) else f"{type(error).__name__}: "
+            outcome.failed[artefact.fingerprint] = f"{kind}{error}"
+            continue
+        if is_new:
+            outcome.seconds[artefact.fingerprint] = perf_counter() - started
+            if made is not None and is_main():
+                made(artefact, outcome.seconds[artefact.fingerprint])
+    if keep_going:
+        progress("steps", len(todo), len(todo))
+    return outcome
+
+
+def _make(
+    artefact: Artefact, locks: Path, progress: Progress, tell: Callable[[str], object] | None
+) -> bool:
+    """Makes an artefact under its lock; False if another process did so meanwhile."""
+    with ExitStack() as held:
+
+        def waiting(who: str) -> None:
+            if tell is not None:
+                tell(f"{artefact.stage} {artefact.name}: waiting for {who}")
+
+        def begin() -> bool:
+            held.enter_context(locked(locks / f"{artefact.stage}-{artefact.path.name}", waiting))
+            if artefact.is_current():
+                return False
+            try:
+                artefact.stored()
+            except (StoreError, BundleError):  # it is damaged; nothing is deleted
+                aside = artefact.path.with_name(f"{artefact.path.name}.damaged")
+                artefact.path.rename(free_name(aside))
+            if not artefact.trains:
+                artefact.make(progress)
+            return True
+
+        is_new = from_main(begin)
+        if is_new and artefact.trains:
+            try:
+                artefact.make(progress)
+            except Exception as error:
+                check_all_failed(error)
+                raise
+    return is_new

@@ -1,0 +1,368 @@
+"""What extract-features, fuse and quickstart do: plans of different size for one engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mmgenre.datasets.features import import_features
+from mmgenre.disk.provenance import Provenance
+from mmgenre.disk.store import FeatureStore, content_hash, provenance_of
+from mmgenre.errors import MmgenreError, RecipeError, Refusal
+from mmgenre.items.modalities import MODALITIES, Modality
+from mmgenre.learning.processes import from_main, is_main
+from mmgenre.measuring.results import FusionResult
+from mmgenre.pipeline.artefact import Artefact, carry_out
+from mmgenre.pipeline.embed import embeddings_of
+from mmgenre.pipeline.fuse import plan_fusion
+from mmgenre.pipeline.learn import adopted_encoder, encoder_of
+from mmgenre.pipeline.measure import evaluate, measured
+from mmgenre.pipeline.read import inputs_of
+from mmgenre.pipeline.recipe import Recipe, merge, parse_setting, validate
+from mmgenre.pipeline.rows import fusion_name, joined_names, table_rows
+from mmgenre.pipeline.run import DEFAULT_RUN, STATE, Run, open_run, prepare_run
+from mmgenre.progress import Progress, silent
+from mmgenre.reading.extraction import Shard, extract_shard
+
+LOCKS = ".locks"
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What `extract_features` did: the embeddings, how many items have each, who was refused."""
+
+    run: Path
+    embeddings: Path
+    counts: Mapping[Modality, int]
+    refused: tuple[Refusal, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "run": str(self.run),
+            "embeddings": str(self.embeddings),
+            "content_sha256": content_hash(self.embeddings),
+            "counts": dict(self.counts),
+            "refused": [vars(r) for r in self.refused],
+        }
+
+
+def extract_features(
+    manifest: Path | str | None = None,
+    *,
+    run: Path | str = DEFAULT_RUN,
+    modalities: Sequence[Modality] = tuple(MODALITIES),
+    recipe: str | None = None,
+    settings: Sequence[str] = (),
+    encoders: Mapping[Modality, Path] | None = None,
+    workers: int | None = None,
+    dask: str | None = None,
+    progress: Progress = silent,
+) -> Extraction:
+    """Media -> inputs -> encoders trained on the genre task -> embeddings.h5.
+
+    Args:
+        manifest: CSV; None: the run's own, or the built-in catalogue for a new run.
+        run: the folder for everything made.
+        modalities: a modality that no item has is left out.
+        recipe: name or TOML file; None: the run's own, else `quick` for the built-in catalogue and
+            `default` for a manifest.
+        settings: `section.key=value` changes to the recipe.
+        encoders: folders of encoders to use instead of training; the run gets copies.
+        workers: processes that read media; 1: this one alone; None: one per core.
+        dask: address of a Dask scheduler whose workers read media instead, or "local".
+        progress: progress callback.
+
+    Raises:
+        MmgenreError: something that concerns the whole run; damaged items are only listed.
+    """
+    folder = Path(run)
+    state = _prepared(folder, manifest, recipe=recipe, settings=settings, progress=progress)
+    present = present_modalities(state, modalities)
+    encoders = encoders or {}
+    if unused := [m for m in encoders if m not in present]:
+        raise MmgenreError(
+            f"an encoder of {', '.join(unused)} is given, but this run extracts "
+            f"{', '.join(present)} only"
+        )
+    plan = [
+        artefact
+        for modality in present
+        for artefact in vectors_of(
+            state, modality, adopt=encoders.get(modality), workers=workers, dask=dask
+        ).values()
+    ]
+    # All media first: whatever is wrong with them shows before hours of training.
+    reads = [a for made in plan for a in made.parents if a.stage == "read"]
+    carry_out([*reads, *plan], folder / LOCKS, progress=progress)
+
+    def count() -> dict[str, int]:
+        counts = {}
+        for modality in present:
+            name = state.views(modality)[0].name
+            with FeatureStore(state.embeddings(name), name) as store:
+                counts[modality] = len(store)
+        return counts
+
+    return Extraction(folder, folder / "embeddings.h5", from_main(count), state.refused)
+
+
+def present_modalities(run: Run, modalities: Sequence[Modality]) -> list[Modality]:
+    """Those that any item has.
+
+    Raises:
+        MmgenreError: there is none, or the run was given vectors for one.
+    """
+    if given := [m for m in modalities if m in run.given]:
+        raise MmgenreError(
+            f"{run.features}: holds vectors for {', '.join(given)}, which the run uses instead "
+            "of learning its own; delete that file, or leave these out of --modalities"
+        )
+    if present := [m for m in modalities if run.manifest.count(having=[m])]:
+        return present
+    raise MmgenreError(f"{run.dataset}: no item has {' or '.join(modalities)}")
+
+
+def _prepared(folder: Path, manifest: Path | str | None, **how: Any) -> Run:
+    """The run; rank 0 settles and writes what it is made from, the others read that."""
+    made: list[Run] = []
+    source = None if manifest is None else Path(manifest)
+    from_main(lambda: made.append(prepare_run(folder, manifest=source, **how)))
+    return made[0] if made else open_run(folder)
+
+
+def vectors_of(
+    run: Run,
+    modality: Modality,
+    *,
+    looking: bool = True,
+    adopt: Path | None = None,
+    workers: int | None = None,
+    dask: str | None = None,
+) -> dict[str, Artefact]:
+    """View name -> embeddings of a modality, with all that they need.
+
+    `looking`: whether media are looked at (`inputs_of`); `adopt`: folder of a trained encoder.
+    """
+    views = run.recipe.views(modality)
+    if adopt is not None and len(views) > 1:
+        raise RecipeError(
+            f"{modality} has {len(views)} encoders ({', '.join(v.label for v in views)}), so that "
+            "none can be given instead; set one in the recipe"
+        )
+    found = {}
+    for view in views:
+        inputs = inputs_of(run, view, looking=looking, workers=workers, dask=dask)
+        encoder = (
+            encoder_of(run, view, inputs, keeping=not looking)
+            if adopt is None
+            else adopted_encoder(run, view, adopt)
+        )
+        found[view.name] = embeddings_of(run, view, inputs, encoder)
+    return found
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What is there after a shard: of each modality (parts read, of all shards; all parts)."""
+
+    run: Path
+    shard: Shard
+    parts: Mapping[Modality, tuple[int, int]]
+
+    @property
+    def is_all_there(self) -> bool:
+        """Whether no shard has anything left to read."""
+        return all(done == total for done, total in self.parts.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "run": str(self.run),
+            "shard": str(self.shard),
+            "parts": {m: {"done": done, "of": total} for m, (done, total) in self.parts.items()},
+        }
+
+
+def read_shard(
+    shard: Shard,
+    manifest: Path | str | None = None,
+    *,
+    run: Path | str = DEFAULT_RUN,
+    modalities: Sequence[Modality] = tuple(MODALITIES),
+    recipe: str | None = None,
+    settings: Sequence[str] = (),
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> ShardResult:
+    """Reads one of n shares of a run's media; `extract_features` then finds them read.
+
+    Each job of an array gets the same arguments and another shard; the run's folder must be one
+    that all of them see. Any of them may be run again. Arguments as in `extract_features`.
+
+    Raises:
+        MmgenreError: something that concerns the whole run, or the shard is being read elsewhere.
+    """
+    state = _prepared(Path(run), manifest, recipe=recipe, settings=settings, progress=progress)
+    parts: dict[str, tuple[int, int]] = {}
+    for modality in present_modalities(state, [m for m in modalities if m not in state.given]):
+        stores = {view.input_name: view for view in state.recipe.views(modality)}
+        for view in stores.values():
+            store = state.inputs(view.input_name)
+            how: dict[str, Any] = {"workers": workers, "progress": progress}
+            done, n = extract_shard(state.manifest, modality, view.reads, store, shard, **how)
+            before = parts.get(modality, (0, 0))
+            parts[modality] = before[0] + done, before[1] + n
+    return ShardResult(state.folder, shard, parts)
+
+
+def give_features(run: Run, sources: Mapping[str, Path]) -> None:
+    """Takes vectors made elsewhere as inputs of a run's fusions.
+
+    Under a modality's name they stand for that modality, whose media are then not read.
+    `sources`: name -> file, as `import_features` takes them.
+
+    Raises:
+        StoreError: a file cannot be read.
+        MmgenreError: none of its ids is an item of the run.
+    """
+    import_features(sources, run.features)
+    for name, counts in replace(run).given_vectors().items():
+        if not counts["n_items"]:
+            with FeatureStore(run.features, name) as store:
+                raise MmgenreError(
+                    f"{run.features}: none of the {counts['n_unknown']:,} ids of {name} (first: "
+                    f"{store.ids[0]!r}) is an item of {run.dataset} (first: "
+                    f"{run.manifest.ids()[0]!r}); are they of another dataset?"
+                )
+
+
+def fuse(
+    modalities: Sequence[Modality] = tuple(MODALITIES),
+    *,
+    run: Path | str = DEFAULT_RUN,
+    manifest: Path | str | None = None,
+    features: Mapping[str, Path] | None = None,
+    inputs: Sequence[str] | None = None,
+    head: str | None = None,
+    joint: bool | None = None,
+    task: str | None = None,
+    seeds: int = 3,
+    settings: Sequence[str] = (),
+    progress: Progress = silent,
+) -> FusionResult:
+    """Joint space, late fusion and evaluation of every subset of the modalities.
+
+    Embeddings that are not there yet, or were made for another manifest or recipe than the run
+    now has, are extracted first. Vectors given to the run stand beside the modalities. A fusion
+    that differs from those of the run in any setting gets a folder of its own.
+
+    Args:
+        modalities: the whole; every subset of it becomes a row of the table, and so does every
+            encoder of a modality that has several.
+        run: its folder.
+        manifest: CSV; to begin a run with vectors made elsewhere.
+        features: vectors made elsewhere, name -> file: further inputs, or, under a modality's
+            name, instead of its encoder; the run keeps them. See `give_features`.
+        inputs: instead of all subsets this one row, as ["joint.audio"] for MM_AUDIO: its joint
+            space is of all modalities, but to predict it needs audio alone.
+        head: "logistic" or "cosine"; None, as for `joint` and `task`: the recipe's.
+        joint: whether joint vectors stand beside the embeddings.
+        task: "single" or "multi". Encoders stay as they are.
+        seeds: how many heads are trained for each row.
+        settings: changes to the recipe's sections labels, target, joint and fusion.
+        progress: progress callback.
+    """
+    folder = Path(run)
+    if seeds < 1:
+        raise RecipeError(f"seeds {seeds}: at least 1")
+    # Only the default run, or one that is given a manifest, may begin here: a misspelt folder must
+    # not start hours of work.
+    if manifest is None and folder != DEFAULT_RUN and not (folder / STATE).is_file():
+        open_run(folder)
+    state = _prepared(folder, manifest, progress=progress)
+    if features:
+        from_main(lambda: give_features(state, features))
+        state = replace(state)  # what was given is read anew
+    recipe = fusion_recipe(state.recipe, head, joint, task, settings)
+    modalities = tuple(m for m in MODALITIES if m in modalities)
+    learned = [m for m in modalities if m in state.given or state.manifest.count(having=[m])]
+    names = (*learned, *(name for name in state.given if name not in MODALITIES))
+    if not names:
+        raise MmgenreError(f"{state.dataset}: no item has {' or '.join(modalities)}")
+    rows = table_rows(state, recipe, names, inputs)
+    vectors: dict[str, Artefact] = {}
+    for name in names:
+        given = name in state.given
+        vectors |= (
+            {name: given_to(state, name)} if given else vectors_of(state, name, looking=False)
+        )
+    joined = joined_names(state, recipe, names, rows)
+    base = fusion_name(recipe, names, inputs, joined, settings)
+    fusion = plan_fusion(state, recipe, base, rows, vectors, joined=joined, seeds=seeds)
+    carry_out([fusion], folder / LOCKS, progress=progress)
+
+    def measure() -> FusionResult:
+        evaluate(state)
+        return measured(state, fusion.path)
+
+    return from_main(measure)
+
+
+def given_to(run: Run, name: str) -> Artefact:
+    """Vectors that were given, which are always current."""
+    kept = provenance_of(run.features, name) or {}
+    fields = ("stage", "stage_version", "parameters", "parents", "made_by")
+    provenance = Provenance(**{key: kept[key] for key in fields})
+    fingerprint = provenance.fingerprint
+
+    def make(progress: Progress) -> None:
+        del progress
+        raise MmgenreError(f"{run.features}: {name} is not there any more; give it again")
+
+    return Artefact("embed", name, run.features, provenance, (), lambda: fingerprint, make)
+
+
+def fusion_recipe(
+    recipe: Recipe,
+    head: str | None,
+    joint: bool | None,
+    task: str | None,
+    settings: Sequence[str],
+) -> Recipe:
+    """The run's recipe with changes that only fusion needs."""
+    changes = merge({}, *map(parse_setting, settings))
+    if elsewhere := sorted(set(changes) - {"labels", "target", "joint", "fusion"}):
+        raise RecipeError(
+            f"{', '.join(elsewhere)}: no setting of fusion; change it where it works: "
+            "mmgenre extract-features --set ..."
+        )
+    named = {"labels": {"task": task}, "fusion": {"head": head}}
+    named["fusion"]["joint"] = None if joint is None else "beside" if joint else "none"
+    given = {s: {k: v for k, v in own.items() if v is not None} for s, own in named.items()}
+    return validate(merge(recipe.model_dump(), changes, given), where="of this fusion")
+
+
+def quickstart(
+    run: Path | str = DEFAULT_RUN, *, seeds: int = 3, progress: Progress = silent
+) -> tuple[list[FusionResult], Path]:
+    """Everything once, on the built-in catalogue: embeddings, three fusions of them, a report.
+
+    The fusions are the many-genre task with both heads, and the one-genre task.
+
+    Returns:
+        The fusions' results, and the path of the report.
+    """
+    from mmgenre.pipeline.qualitative import make_report
+    from mmgenre.report.page import REPORT
+
+    extract_features(run=run, recipe="quick", progress=progress)
+    results = [
+        fuse(run=run, task=task, head=head, seeds=seeds, progress=progress)
+        for task, head in (("single", "logistic"), ("multi", "logistic"), ("multi", "cosine"))
+    ]
+    if is_main():
+        make_report(run, progress=progress)
+    return results, Path(run) / REPORT

@@ -1,0 +1,178 @@
+"""Input stores -> encoders trained on the genre task."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from pathlib import Path
+
+from mmgenre.disk.bundle import bundle_provenance, read_bundle, write_bundle
+from mmgenre.disk.provenance import Provenance, sha256_file, sha256_folder
+from mmgenre.disk.store import FeatureStore
+from mmgenre.errors import MmgenreError, RecipeError
+from mmgenre.kinds import kind_of
+from mmgenre.learning.kind import resolve
+from mmgenre.learning.processes import is_main
+from mmgenre.pipeline.artefact import Artefact, in_bundle
+from mmgenre.pipeline.recipe import View
+from mmgenre.pipeline.run import Run
+from mmgenre.progress import Progress
+
+ENCODER_VERSION = 5  # rises when the code of the step changes what it writes
+ADOPTED = "adopted encoder"  # stage in the provenance of a copy of a trained encoder
+
+
+def encoder_of(run: Run, view: View, inputs: Artefact, *, keeping: bool = False) -> Artefact:
+    """The encoder of a view; with `keeping`, an adopted encoder that is there is the one."""
+    recipe = run.recipe
+    section, kind = recipe.of(view.modality), kind_of(view.modality)
+    encoder_type = kind.encoder(view.encoder)
+    settings = section.model_dump(mode="json", include=set(encoder_type.uses))
+    contents = {
+        setting: _content(path.expanduser())
+        for setting, path in kind.content(section).items()
+        if setting in encoder_type.uses
+    }
+    parameters = {
+        "encoder": view.encoder,
+        # A path is not what lies there.
+        "settings": {**settings, **contents},
+        "options": section.options.get(view.encoder, {}),
+        "target": recipe.target.used(),
+        "task": recipe.labels.task,
+        "seed": recipe.seed,
+        "labels": run.manifest.task_digest,
+    }
+    parents = {"inputs": inputs.fingerprint}
+    provenance = Provenance("encoder", ENCODER_VERSION, parameters, parents)
+    if run.pool is not None:
+        folder = run.place("encoders", view.modality, provenance.fingerprint)
+    else:
+        folder = run.encoder(view.name)
+        there = bundle_provenance(folder) if keeping else None
+        if there is not None and there["stage"] == ADOPTED:
+            provenance = _adopted(view, there["parents"]["encoder"])
+
+    def check() -> None:
+        if encoder_type.check is not None:
+            resolve(encoder_type.check)(section)
+        for setting, path in kind.content(section).items():
+            if not path.expanduser().exists():
+                raise RecipeError(f"{view.modality}.{setting}: {path}: no such file or folder")
+
+    make = partial(_train, run, view, inputs, folder, provenance)
+    stored = in_bundle(folder)
+    return Artefact(
+        "learn", view.name, folder, provenance, (inputs,), stored, make, trains=True, check=check
+    )
+
+
+def _train(
+    run: Run,
+    view: View,
+    inputs: Artefact,
+    folder: Path,
+    provenance: Provenance,
+    progress: Progress,
+) -> None:
+    """Trains an encoder on the rows of its input store. Several processes do it together."""
+    # Here, since torch takes seconds to import, which a no-op saves.
+    from mmgenre.learning.encoder import item_of, save_network, train_encoder
+    from mmgenre.learning.targets import make_target
+
+    recipe, modality = run.recipe, view.modality
+    section = recipe.of(modality)
+    make = resolve(kind_of(modality).encoder(view.encoder).make)
+    space = run.labels()
+    target = make_target(recipe.target, len(space), exclusive=recipe.exclusive)
+    target.fit(run.truth(run.manifest.ids("train")))
+    checkpoint = folder.with_name(f"{view.name}-{provenance.fingerprint}.checkpoint")
+    with FeatureStore(inputs.path, modality) as store:
+        targets = {}
+        for split in ("train", "val"):
+            ids = set(run.manifest.ids(split))
+            rows = [row for row in store.ids if item_of(row) in ids]
+            if not rows:
+                raise MmgenreError(
+                    f"{run.dataset}: no {split} item has usable {modality}; "
+                    f"leave it out with --modalities, or draw other splits with --set seed=N"
+                )
+            vectors = target.targets(run.truth([item_of(row) for row in rows]))
+            targets[split] = dict(zip(rows, vectors, strict=True))
+        network, log = train_encoder(
+            lambda: make(section, recipe.target.name, store, tuple(targets["train"])),
+            target,
+            store,
+            targets,
+            section.training,
+            seed=recipe.seed,
+            checkpoint=checkpoint,
+            task=f"training {view.name}",
+            progress=progress,
+        )
+    if is_main():
+        save_network(
+            folder,
+            modality,
+            view.encoder,
+            view.reads,
+            network,
+            target,
+            space.names,
+            log,
+            provenance,
+        )
+        checkpoint.unlink(missing_ok=True)
+
+
+def adopted_encoder(run: Run, view: View, source: Path) -> Artefact:
+    """A copy of a trained encoder, so that whoever loads the run finds what it used.
+
+    Raises:
+        BundleError: no encoder of that modality is there.
+        WeightsError: the model folder that it reads sentences with is gone or another.
+        MmgenreError: it was trained on inputs unlike those of the run.
+    """
+    from mmgenre.learning.encoder import load_encoder
+
+    _, bundle = load_encoder(source, view.modality, kind_of(view.modality))
+    was, now = bundle.config["reads"], view.reads.model_dump(mode="json")
+    if was != now:
+        differing = [key for key in now if was[key] != now[key]]
+        raise MmgenreError(
+            f"{source}: was trained on {view.modality} read with "
+            f"{', '.join(f'{key}={was[key]}' for key in differing)}, but this run reads it with "
+            f"{', '.join(f'{key}={now[key]}' for key in differing)}; change that with "
+            f"--set {view.modality}.input.KEY=VALUE"
+        )
+    folder = run.encoder(view.name)
+    there = bundle_provenance(folder)
+    origin = bundle.fingerprint
+    if there is not None and there["stage"] == ADOPTED and source.resolve() == folder.resolve():
+        origin = there["parents"]["encoder"]
+    provenance = _adopted(view, origin)
+
+    def make(progress: Progress) -> None:
+        del progress
+        whole = read_bundle(source, bundle.kind)
+        write_bundle(folder, whole.kind, whole.config, whole.weights, provenance, files=whole.files)
+
+    return Artefact("learn", view.name, folder, provenance, (), in_bundle(folder), make)
+
+
+def _adopted(view: View, fingerprint: str) -> Provenance:
+    parameters = {"modality": view.modality}
+    return Provenance(ADOPTED, ENCODER_VERSION, parameters, {"encoder": fingerprint})
+
+
+def _content(path: Path) -> str:
+    """Hash of a file or folder; "missing" if there is none."""
+    if not path.exists():
+        return "missing"
+    newest = max((p.stat().st_mtime_ns for p in [path, *path.rglob("*")]), default=0)
+    return _sha256(path, newest)
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: Path, newest: int) -> str:
+    del newest  # part of the cache's key: a plan asks for the same weights in every cell
+    return sha256_folder(path) if path.is_dir() else sha256_file(path)

@@ -1,0 +1,57 @@
+"""Media -> input stores. The only step that opens media."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from mmgenre.disk.provenance import Provenance
+from mmgenre.disk.store import provenance_of
+from mmgenre.errors import MmgenreError
+from mmgenre.pipeline.artefact import Artefact, in_store
+from mmgenre.pipeline.recipe import View
+from mmgenre.pipeline.run import Run
+from mmgenre.progress import Progress
+from mmgenre.reading.extraction import extract_inputs, inputs_provenance
+
+
+def inputs_of(
+    run: Run,
+    view: View,
+    *,
+    looking: bool = True,
+    workers: int | None = None,
+    dask: str | None = None,
+) -> Artefact:
+    """The store of inputs that a view learns from.
+
+    `looking`: whether media are looked at. If not, inputs that are there count as those of the
+    media, which may have gone since; their settings count all the same.
+    """
+    path = run.inputs(view.input_name)
+    found = None if looking or run.pool else provenance_of(path, view.modality)
+    provenance = _provenance(run, view, found["parameters"].get("media") if found else None)
+    if run.pool is not None:
+        path = run.place("inputs", view.modality, f"{provenance.fingerprint}.h5")
+
+    def make(progress: Progress) -> None:
+        media = (source for _, row in run.manifest.rows(view.modality) for source in row)
+        files = [source for source in media if isinstance(source, Path)]
+        if files and path.is_file() and not any(file.exists() for file in files):
+            raise MmgenreError(
+                f"{path}: all {len(files):,} files of {view.modality} that it was read from are "
+                f"gone (first: {files[0]}); is a drive missing? It stays as it is"
+            )
+        read = partial(extract_inputs, run.manifest, view.modality, view.reads, path)
+        read(workers=workers, dask=dask, progress=progress)
+
+    stored = in_store(path, view.modality)
+    return Artefact("read", view.input_name, path, provenance, (), stored, make)
+
+
+def _provenance(run: Run, view: View, media: str | None = None) -> Provenance:
+    """What inputs are made from: the media, as they are now unless a digest is given."""
+    media = media or run.digests.get(view.modality)
+    provenance = inputs_provenance(run.manifest, view.modality, view.reads, media)
+    run.digests[view.modality] = provenance.parameters["media"]  # to look at all media once
+    return provenance
