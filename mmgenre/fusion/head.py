@@ -153,9 +153,13 @@ class FusionModel:
         bundle = read_bundle(folder, KIND)
         config = bundle.config
         target = load_target(config["target"])
-        if config["network"] not in HEADS.values():  # no other class is imported
-            raise BundleError(f"{folder}: its network {config['network']!r} is not known here")
-        head: FusionHead = resolve(config["network"])(config["widths"], target.dim, 0.0)
+        network = str(config.get("network"))
+        if network not in HEADS.values():  # no other class is imported
+            raise BundleError(
+                f"{folder}: its network {network} is not known here: made by another "
+                "version of mmgenre; train it again: mmgenre fuse"
+            )
+        head: FusionHead = resolve(network)(config["widths"], target.dim, 0.0)
         head.load_state_dict(bundle.weights)
         labels = LabelSpace(tuple(config["labels"]), config["exclusive"])
         return cls(head.eval(), target, config["head"], labels, config["threshold"])

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mmgenre.disk.bundle import write_bundle
 from mmgenre.disk.provenance import Provenance
 from mmgenre.errors import BundleError
 from mmgenre.fusion.head import FusionExamples, FusionHead, FusionModel, predict, train_fusion
@@ -304,4 +305,19 @@ def test_a_saved_model_is_the_same(tmp_path: Path, name: str, threshold: float |
     weights = tmp_path / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(BundleError, match=r"model\.safetensors: not the file that was written"):
+        FusionModel.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("network", [None, "os.path.join"])
+def test_a_model_of_an_unknown_network_is_refused(tmp_path: Path, network: str | None) -> None:
+    config = {
+        "target": {"name": "logistic", "n_labels": 2, "exclusive": True},
+        "widths": WIDTHS,
+        "network": network,
+    }
+    head = FusionHead(WIDTHS, 2, 0.0)
+    write_bundle(
+        tmp_path / "model", "fusion head", config, head.state_dict(), Provenance("fusion", 1, {})
+    )
+    with pytest.raises(BundleError, match=r"model: its network .* train it again: mmgenre fuse"):
         FusionModel.load(tmp_path / "model")
