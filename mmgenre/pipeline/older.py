@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from mmgenre.errors import OlderRunWarning
 
 ASIDE = "made-by-older-version"
+WRITTEN_AGAIN = ("run.json", "manifest.csv")
 MADE_AGAIN = ("encoders", "embeddings.h5", "joint", "fusion", "metrics.json", "qualitative.json")
 
 
@@ -32,17 +34,20 @@ def translated(recipe: Mapping[str, Any]) -> dict[str, Any]:
 def set_aside(folder: Path) -> None:
     """Moves what an older version learned into `ASIDE`, and warns; nothing is deleted.
 
-    Inputs are used again, where they are of the same settings and media.
+    Inputs are used again, where they are of the same settings and media. The files that are about
+    to be written in today's format are copied.
     """
+    aside = folder / ASIDE
+    aside.mkdir(exist_ok=True)
+    for name in WRITTEN_AGAIN:
+        if (folder / name).exists() and not (aside / name).exists():  # else: killed in between
+            shutil.copy2(folder / name, aside / name)
     found = [name for name in MADE_AGAIN if (folder / name).exists()]
-    if not found:
-        return
-    (folder / ASIDE).mkdir(exist_ok=True)
     for name in found:
-        (folder / name).rename(folder / ASIDE / name)
+        (folder / name).rename(aside / name)
     warnings.warn(
         f"{folder}: made by an older version of mmgenre. Used again: manifest, recipe and inputs/. "
-        f"Made again: {', '.join(found)}; the old ones are kept in {folder / ASIDE}",
+        f"Made again: {', '.join(found) or 'nothing'}; the old ones are kept in {aside}",
         OlderRunWarning,
         stacklevel=2,
     )

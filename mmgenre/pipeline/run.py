@@ -159,15 +159,16 @@ def prepare_run(
     then = before and before["made_from"]
     # A run outlives the file that it was made from: a source that is gone has not changed.
     kept = {**made_from, "source": made_from["source"] or (then or {}).get("source")}
-    if made_from["own"] is not None and then == kept:
-        made_from, ready = kept, Manifest.read(own)
+    is_own = made_from["own"] is not None and then == kept
+    ready = Manifest.read(own) if is_own else with_splits(Manifest.read(source), resolved)
+    if is_older:
+        set_aside(folder)
+    if is_own:
+        made_from = kept
     else:
-        ready = with_splits(Manifest.read(source), resolved)
         folder.mkdir(parents=True, exist_ok=True)
         ready.write(own)
         made_from["own"] = _digest(own)
-    if is_older:
-        set_aside(folder)
     settled = {"format": FORMAT, "dataset": dataset, "recipe": plain, "made_from": made_from}
     if settled != before:  # shards of one run begin at the same time
         write_json(state, settled)
