@@ -75,6 +75,30 @@ def test_help_knows_no_torch() -> None:
     assert "--modalities" in done.stdout
 
 
+@pytest.mark.parametrize("words", [["extract-features"], ["fuse", "--seeds", "2"]])
+def test_a_finished_run_knows_no_torch(small: Small, tmp_path: Path, words: list[str]) -> None:
+    run = tmp_path / "run"
+    small.copy(run)
+    code = """if True:
+        import sys
+        from mmgenre.cli import main
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        sys.exit("torch was imported" if "torch" in sys.modules else code)
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, "--run", str(run)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert "next: mmgenre" in done.stdout
+
+
 def test_the_codes_of_a_process() -> None:
     wrong = in_process("fuse", "--modalities", "a,x")
     assert (wrong.code, wrong.out) == (2, "")
