@@ -48,5 +48,12 @@ KIND = Kind(
                 update={"features": config.input.features.replace("cqt", "timbre")}
             ),
         ),
+        "statistics": EncoderType(
+            make="mmgenre.audio.statistics:make_statistics",
+            load="mmgenre.audio.statistics:load_statistics",
+            fixed=True,
+            uses=("embedding_dim",),
+            reads=lambda config: config.input.model_copy(update={"features": "cqt"}),
+        ),
     },
 )  # fmt: skip

@@ -71,6 +71,11 @@ def to_embedding(width: int, embedding_dim: EmbeddingDim) -> tuple[nn.Module, in
     return nn.Sequential(nn.Linear(width, embedding_dim), nn.ReLU()), embedding_dim
 
 
+def width_of(embedding_dim: EmbeddingDim | None) -> int:
+    """The width of an encoder that has none of its own: 2048 unless another one is asked for."""
+    return 2048 if embedding_dim in (None, "native") else int(embedding_dim)
+
+
 class InputExamples:
     """Views of input rows with the targets of their items."""
 
@@ -192,31 +197,42 @@ def mean_by_item(
     return ids.tolist(), sums / np.bincount(position).astype(np.float32)[:, None]
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What an encoder's training gives beside it."""
+
+    output: nn.Linear
+    target: Target
+    labels: Sequence[str]
+    log: FitLog
+
+
 def save_network(
     folder: Path,
     modality: str,
     encoder_type: str,
     reads: Settings,
-    network: GenreNetwork,
-    target: Target,
-    labels: Sequence[str],
-    log: FitLog,
+    encoder: Encoder,
     provenance: Provenance,
+    learned: Learned | None,
 ) -> Path:
     """Writes an encoder's folder: the encoder, the output layer it was trained under, its curve.
 
-    `encoder_type` is its name in the kind's encoders, `reads` the settings of its inputs.
+    `encoder_type` is its name in the kind's encoders, `reads` the settings of its inputs; `learned`
+    None: it is fixed.
     """
-    encoder = network.encoder
     config = {
         **encoder.state(),
         "encoder": encoder_type,
         "reads": reads.model_dump(mode="json"),
         "embedding_dim": encoder.embedding_dim,
-        "learned": {"target": target.state(), "labels": list(labels)},
+        "learned": None,
     }
-    weights = dict(encoder.state_dict())
-    weights |= {f"{OUTPUT}{name}": t for name, t in network.output.state_dict().items()}
+    weights, log = dict(encoder.state_dict()), FitLog()
+    if learned is not None:
+        config["learned"] = {"target": learned.target.state(), "labels": list(learned.labels)}
+        weights |= {f"{OUTPUT}{name}": t for name, t in learned.output.state_dict().items()}
+        log = learned.log
     config["n_parameters"] = sum(t.numel() for t in weights.values())
     files = {"curve.json": log.curve(), **getattr(encoder, "files", dict)()}
     return write_bundle(folder, KIND.format(modality), config, weights, provenance, files=files)
@@ -267,6 +283,11 @@ class TaskHead:
 def load_task_head(folder: Path, modality: str) -> TaskHead:
     """Reads the output layer out of an encoder's folder; raises as `load_encoder` does."""
     bundle = read_bundle(folder, KIND.format(modality))
+    if bundle.config["learned"] is None:
+        raise BundleError(
+            f"{folder}: {bundle.config['encoder']} is not trained, and has no scores of its own; "
+            "a head on its vectors has: mmgenre fuse"
+        )
     weights = {n.removeprefix(OUTPUT): t for n, t in bundle.weights.items() if n.startswith(OUTPUT)}
     target_dim, width = weights["weight"].shape
     output = nn.Linear(width, target_dim)

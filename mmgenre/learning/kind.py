@@ -35,6 +35,8 @@ class EncoderType:
     reads: Callable[[Any], Settings] = lambda section: section.input  # of its input store
     check: str | None = None  # (section): raises, before any work, if what it needs is missing
     label: Callable[[Any], str] | None = None  # section -> name of the network in reports
+    # Made from the training rows without their labels: not trained, no scores of its own.
+    fixed: bool = False
 
 
 @dataclass(frozen=True)

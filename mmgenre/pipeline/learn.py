@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from mmgenre.disk.bundle import bundle_provenance, read_bundle, write_bundle
 from mmgenre.disk.provenance import Provenance, sha256_file, sha256_folder
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import MmgenreError, RecipeError
+from mmgenre.items.manifest import Split
 from mmgenre.kinds import kind_of
 from mmgenre.learning.kind import resolve
 from mmgenre.learning.processes import is_main
@@ -21,8 +23,13 @@ ENCODER_VERSION = 5  # rises when the code of the step changes what it writes
 ADOPTED = "adopted encoder"  # stage in the provenance of a copy of a trained encoder
 
 
-def encoder_of(run: Run, view: View, inputs: Artefact, *, keeping: bool = False) -> Artefact:
-    """The encoder of a view; with `keeping`, an adopted encoder that is there is the one."""
+def encoder_of(
+    run: Run, view: View, inputs: Artefact, *, keeping: bool = False, fold: int | None = None
+) -> Artefact:
+    """The encoder of a view; with `keeping`, an adopted encoder that is there is the one.
+
+    `fold`: instead of it, one that is trained without that fold of the training items.
+    """
     recipe = run.recipe
     section, kind = recipe.of(view.modality), kind_of(view.modality)
     encoder_type = kind.encoder(view.encoder)
@@ -37,17 +44,20 @@ def encoder_of(run: Run, view: View, inputs: Artefact, *, keeping: bool = False)
         # A path is not what lies there.
         "settings": {**settings, **contents},
         "options": section.options.get(view.encoder, {}),
-        "target": recipe.target.used(),
-        "task": recipe.labels.task,
-        "seed": recipe.seed,
         "labels": run.manifest.task_digest,
     }
+    if not encoder_type.fixed:
+        target, task = recipe.target.used(), recipe.labels.task
+        parameters |= {"target": target, "task": task, "seed": recipe.seed}
+    if fold is not None:
+        parameters |= {"fold": fold, "of": run.folds.count}
     parents = {"inputs": inputs.fingerprint}
     provenance = Provenance("encoder", ENCODER_VERSION, parameters, parents)
+    name = view.name if fold is None else f"{view.name}.fold-{fold}"
     if run.pool is not None:
-        folder = run.place("encoders", view.modality, provenance.fingerprint)
+        folder = run.place("encoders", name, provenance.fingerprint)
     else:
-        folder = run.encoder(view.name)
+        folder = run.encoder(name)
         there = bundle_provenance(folder) if keeping else None
         if there is not None and there["stage"] == ADOPTED:
             provenance = _adopted(view, there["parents"]["encoder"])
@@ -59,68 +69,70 @@ def encoder_of(run: Run, view: View, inputs: Artefact, *, keeping: bool = False)
             if not path.expanduser().exists():
                 raise RecipeError(f"{view.modality}.{setting}: {path}: no such file or folder")
 
-    make = partial(_train, run, view, inputs, folder, provenance)
-    stored = in_bundle(folder)
+    make = partial(_make_encoder, run, view, inputs, folder, provenance, fold)
+    stored, trains = in_bundle(folder), not encoder_type.fixed
     return Artefact(
-        "learn", view.name, folder, provenance, (inputs,), stored, make, trains=True, check=check
+        "learn", name, folder, provenance, (inputs,), stored, make, trains=trains, check=check
     )
 
 
-def _train(
+def _make_encoder(
     run: Run,
     view: View,
     inputs: Artefact,
     folder: Path,
     provenance: Provenance,
+    fold: int | None,
     progress: Progress,
 ) -> None:
-    """Trains an encoder on the rows of its input store. Several processes do it together."""
+    """Makes an encoder from the rows of its input store. Several processes train one together."""
     # Here, since torch takes seconds to import, which a no-op saves.
-    from mmgenre.learning.encoder import item_of, save_network, train_encoder
+    from mmgenre.learning.encoder import Learned, item_of, save_network, train_encoder
     from mmgenre.learning.targets import make_target
 
     recipe, modality = run.recipe, view.modality
-    section = recipe.of(modality)
-    make = resolve(kind_of(modality).encoder(view.encoder).make)
-    space = run.labels()
-    target = make_target(recipe.target, len(space), exclusive=recipe.exclusive)
-    target.fit(run.truth(run.manifest.ids("train")))
-    checkpoint = folder.with_name(f"{view.name}-{provenance.fingerprint}.checkpoint")
+    section, encoder_type = recipe.of(modality), kind_of(modality).encoder(view.encoder)
+    make, target_name = resolve(encoder_type.make), recipe.target.name
+    items: dict[Split, Sequence[str]] = {s: run.manifest.ids(s) for s in ("train", "val")}
+    if fold is not None:
+        items["train"] = run.folds.without(fold)
     with FeatureStore(inputs.path, modality) as store:
-        targets = {}
-        for split in ("train", "val"):
-            ids = set(run.manifest.ids(split))
-            rows = [row for row in store.ids if item_of(row) in ids]
-            if not rows:
+        rows: dict[Split, list[str]] = {}
+        for split, ids in items.items():
+            wanted = set(ids)
+            rows[split] = [row for row in store.ids if item_of(row) in wanted]
+            if not rows[split]:
                 raise MmgenreError(
                     f"{run.dataset}: no {split} item has usable {modality}; "
                     f"leave it out with --modalities, or draw other splits with --set seed=N"
                 )
-            vectors = target.targets(run.truth([item_of(row) for row in rows]))
-            targets[split] = dict(zip(rows, vectors, strict=True))
+        save = partial(save_network, folder, modality, view.encoder, view.reads)
+        if encoder_type.fixed:
+            progress(f"making {view.name}", 0, 1)
+            save(make(section, target_name, store, rows["train"]), provenance, None)
+            progress(f"making {view.name}", 1, 1)
+            return
+        space = run.labels()
+        target = make_target(recipe.target, len(space), exclusive=recipe.exclusive)
+        target.fit(run.truth(items["train"]))
+        checkpoint = folder.with_name(f"{view.name}-{provenance.fingerprint}.checkpoint")
+        targets = {}
+        for split, own in rows.items():
+            vectors = target.targets(run.truth([item_of(row) for row in own]))
+            targets[split] = dict(zip(own, vectors, strict=True))
         network, log = train_encoder(
-            lambda: make(section, recipe.target.name, store, tuple(targets["train"])),
+            lambda: make(section, target_name, store, rows["train"]),
             target,
             store,
             targets,
             section.training,
             seed=recipe.seed,
             checkpoint=checkpoint,
-            task=f"training {view.name}",
+            task=f"training {folder.name}",
             progress=progress,
         )
     if is_main():
-        save_network(
-            folder,
-            modality,
-            view.encoder,
-            view.reads,
-            network,
-            target,
-            space.names,
-            log,
-            provenance,
-        )
+        save(network.encoder, provenance, Learned(network.output, target, space.names, log))
         checkpoint.unlink(missing_ok=True)
 
 

@@ -42,6 +42,12 @@ KIND = Kind(
             uses=("model", *NETWORK),
             check="mmgenre.text.sentences:named_model",
         ),
+        "linear": EncoderType(
+            make="mmgenre.text.linear:make_linear",
+            load="mmgenre.text.linear:load_linear",
+            fixed=True,
+            uses=("embedding_dim",),
+        ),
     },
     content=content,
     check_input=lambda config: annotator_of(config.entities),

@@ -64,8 +64,9 @@ def save_network(
     config = network.encoder.config
     name = config.encoders[0]
     reads = kind_of(modality).encoder(name).reads(config)
+    learned = encoders.Learned(network.output, target, labels, log)
     return encoders.save_network(
-        folder, modality, name, reads, network, target, labels, log, provenance
+        folder, modality, name, reads, network.encoder, provenance, learned
     )
 
 

@@ -1,0 +1,125 @@
+"""Scaling of an input's vectors before a linear head; fitted on training items.
+
+The paper divides vectors by their length. That suits vectors that a network made, once their mean
+is taken away: vectors after a ReLU all point the same way, and their length says much. It ruins
+vectors whose columns have unlike units, such as seconds beside ratios. So the scaling is chosen
+among a few, by cross-validation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from mmgenre.learning.kernel import KernelEncoder
+
+Vectors = NDArray[np.float32]
+Columns = Literal["as they are", "centred", "standard", "robust", "ranks"]
+N_QUANTILES = 100
+CLIP = 5.0  # deviations: what lies beyond must not outweigh all else
+KERNEL_DIM = 2048
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Columns scaled one by one, then perhaps a kernel's features, then perhaps length 1.
+
+    `columns`: "robust" by median and quartiles; "ranks" to the normal distribution. `kernel`:
+    random features of an RBF kernel, so that a linear head is a kernel machine.
+    """
+
+    columns: Columns
+    kernel: bool = False
+    unit: bool = False
+
+    @property
+    def name(self) -> str:
+        """For reports and logs: "standard, kernel"."""
+        parts = [self.columns, "kernel" * self.kernel, "length 1" * self.unit]
+        return ", ".join(part for part in parts if part)
+
+
+# Vectors that an encoder made are of one kind in all columns; those of others may be anything.
+LEARNED = (Scaling("centred"), Scaling("centred", unit=True), Scaling("as they are", unit=True))
+GIVEN = (
+    Scaling("standard"),
+    Scaling("standard", kernel=True),
+    Scaling("robust"),
+    Scaling("ranks"),
+    Scaling("ranks", kernel=True),
+    Scaling("centred", unit=True),
+)
+
+
+class FittedScaling:
+    """A scaling with what it learned; `arrays` are its state, which `load` takes."""
+
+    def __init__(self, scaling: Scaling, arrays: Mapping[str, Vectors]) -> None:
+        self.scaling, self.arrays = scaling, dict(arrays)
+        self._kernel: KernelEncoder | None = None
+        if scaling.kernel:
+            # One block: its columns count equally.
+            self._kernel = KernelEncoder((len(arrays["shift"]),), KERNEL_DIM).eval()
+
+    @classmethod
+    def fit(cls, scaling: Scaling, x: Vectors) -> FittedScaling:
+        """Learns from training rows (n, width)."""
+        wide, n = x.astype(np.float64), x.shape[1]
+        shift, divide = np.zeros(n), np.ones(n)
+        arrays: dict[str, Vectors] = {}
+        if scaling.columns == "robust":
+            low, shift, high = np.quantile(wide, (0.25, 0.5, 0.75), axis=0)
+            divide = (high - low) / 1.349  # of a normal distribution: its deviation
+        elif scaling.columns != "as they are":
+            shift = wide.mean(axis=0)
+        if scaling.columns == "standard":
+            divide = wide.std(axis=0)
+        if scaling.columns == "ranks":
+            shares = (np.arange(N_QUANTILES) + 0.5) / N_QUANTILES
+            arrays["quantiles"] = np.quantile(wide, shares, axis=0).astype(np.float32)
+        # A constant column carries no information; dividing by 1 keeps it at 0.
+        least = 1e-6 * np.maximum(1e-6, np.abs(shift))
+        divide = np.where(divide > least, divide, 1.0)
+        arrays |= {"shift": shift.astype(np.float32), "divide": divide.astype(np.float32)}
+        return cls(scaling, arrays)
+
+    def __call__(self, x: Vectors) -> Vectors:
+        """Scaled rows; length 1 on average, so that a strength means the same for all inputs."""
+        kind = self.scaling.columns
+        if kind == "ranks":
+            z = self._ranks(x)
+        else:
+            z = (x - self.arrays["shift"]) / self.arrays["divide"]
+        if kind in ("standard", "robust"):
+            z = np.clip(z, -CLIP, CLIP)
+        if self._kernel is not None:
+            with torch.inference_mode():
+                z = self._kernel(torch.from_numpy(np.ascontiguousarray(z, np.float32))).numpy()
+        if self.scaling.unit:
+            z = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+        elif self._kernel is None and "scale" in self.arrays:
+            z = z * self.arrays["scale"]
+        return np.asarray(z, np.float32)
+
+    def of_mean_length_1(self, z: Vectors) -> FittedScaling:
+        """The scaling that also divides by the root mean square length of these scaled rows."""
+        length = float(np.sqrt(np.mean(np.einsum("nw,nw->n", z, z)))) or 1.0
+        arrays = self.arrays | {"scale": np.array(1 / length, np.float32)}
+        return FittedScaling(self.scaling, arrays)
+
+    def _ranks(self, x: Vectors) -> Vectors:
+        """Each column's share of training rows below, as a normal deviate; ties share a middle."""
+        quantiles = self.arrays["quantiles"]
+        z = np.empty_like(x)
+        for column in range(x.shape[1]):
+            known = quantiles[:, column]
+            low = np.searchsorted(known, x[:, column], side="left")
+            high = np.searchsorted(known, x[:, column], side="right")
+            z[:, column] = ndtri(((low + high) / 2 + 0.5) / (N_QUANTILES + 1))
+        return z

@@ -1,0 +1,141 @@
+"""Linear heads as solved problems: the whole path of L2 strengths, deterministic, without seeds.
+
+LOGISTIC minimises, over weights W and biases b of all labels at once,
+
+    sum_i loss(b + W' x_i, y_i) + strength / 2 |W|^2
+
+by L-BFGS (Nocedal and Wright 2006, sec. 7.2), COSINE the ridge regression onto label factors in
+closed form. Biases are free. Where there are more columns than rows, the problem is solved in the
+span of the rows, in which its solution lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit, log_softmax, softmax
+
+from mmgenre.learning.targets import CosineTarget, LogisticTarget, Target
+
+Floats = NDArray[np.float64]
+MAX_ITERATIONS = 200
+TOLERANCE = 1e-6  # of the objective, relative; two decimals more change no figure
+LEAST = 1e-9  # a direction of less than this share of the largest is rounding
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Weights (columns, outputs) and biases (outputs,): rows (n, columns) -> outputs."""
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(x @ self.weight + self.bias, np.float32)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows in coordinates of their span: (n, rank), and the way back to columns."""
+
+    coordinates: NDArray[np.float32]
+    basis: NDArray[np.float32] | None  # (columns, rank); None: the coordinates are the columns
+
+    @classmethod
+    def of(cls, x: NDArray[np.float32]) -> Rows:
+        n, columns = x.shape
+        if n >= columns:
+            return cls(x, None)
+        values, vectors = np.linalg.eigh((x @ x.T).astype(np.float64))
+        kept = values > LEAST * max(values[-1], LEAST)
+        lengths = np.sqrt(values[kept])
+        coordinates = (vectors[:, kept] * lengths).astype(np.float32)
+        return cls(coordinates, (x.T @ (vectors[:, kept] / lengths)).astype(np.float32))
+
+    def linear(self, weight: Floats, bias: Floats) -> Linear:
+        """A solution in these coordinates, of the rows' columns."""
+        own = weight.astype(np.float32)
+        return Linear(own if self.basis is None else self.basis @ own, bias.astype(np.float32))
+
+
+def solve_path(
+    x: NDArray[np.float32],
+    goals: NDArray[np.float32],
+    target: Target,
+    strengths: Sequence[float],
+) -> Iterator[Linear]:
+    """The solution for each strength, from the greatest on; each starts at the one before.
+
+    `x`: rows (n, columns); `goals`: `target.targets` of them, (n, outputs).
+    """
+    rows = Rows.of(x)
+    solved = _ridge_path if isinstance(target, CosineTarget) else _logistic_path
+    yield from solved(rows, goals, target, sorted(strengths, reverse=True))
+
+
+def _logistic_path(
+    rows: Rows, goals: NDArray[np.float32], target: Target, strengths: Sequence[float]
+) -> Iterator[Linear]:
+    assert isinstance(target, LogisticTarget)
+    x, n_labels = rows.coordinates, goals.shape[1]
+    rank = x.shape[1]
+    y = goals.astype(np.float64)
+    weights = np.ones(n_labels) if target.weights is None else target.weights.astype(np.float64)
+    solution = np.zeros((rank + 1, n_labels))
+    shares = np.clip(y.mean(axis=0), 1e-4, 1 - 1e-4)
+    solution[-1] = np.log(shares) - (0 if target.exclusive else np.log1p(-shares))
+
+    def objective(flat: Floats, strength: float) -> tuple[float, Floats]:
+        w = flat.reshape(rank + 1, n_labels)
+        z = (x @ w[:-1].astype(np.float32)).astype(np.float64) + w[-1]
+        loss, slope = loss_and_slope(z, y, weights, exclusive=target.exclusive)
+        gradient = np.empty_like(w)
+        gradient[:-1] = x.T @ slope.astype(np.float32) + strength * w[:-1]
+        gradient[-1] = slope.sum(axis=0)
+        return loss + strength / 2 * float((w[:-1] ** 2).sum()), gradient.ravel()
+
+    for strength in strengths:
+        found = minimize(
+            objective,
+            solution.ravel(),
+            (strength,),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": MAX_ITERATIONS, "ftol": TOLERANCE, "maxcor": 10},
+        )
+        solution = found.x.reshape(rank + 1, n_labels)
+        yield rows.linear(solution[:-1], solution[-1])
+
+
+def loss_and_slope(
+    z: Floats, y: Floats, weights: Floats, *, exclusive: bool
+) -> tuple[float, Floats]:
+    """Summed loss of logits (n, labels) and its derivative; `weights` as `LogisticTarget` has them.
+
+    One label an item: the weight of its label; many: the weight of each label's positives.
+    """
+    if exclusive:
+        of_rows = (y @ weights)[:, None] if (weights != 1).any() else 1.0
+        loss = -float((of_rows * y * log_softmax(z, axis=1)).sum())
+        return loss, np.asarray(of_rows * (softmax(z, axis=1) * y.sum(axis=1, keepdims=True) - y))
+    positive, negative = weights * y, 1 - y
+    p = expit(z)
+    loss = float((positive * np.logaddexp(0, -z) + negative * np.logaddexp(0, z)).sum())
+    return loss, negative * p - positive * (1 - p)
+
+
+def _ridge_path(
+    rows: Rows, goals: NDArray[np.float32], target: Target, strengths: Sequence[float]
+) -> Iterator[Linear]:
+    del target
+    x = rows.coordinates.astype(np.float64)
+    mean, bias = x.mean(axis=0), goals.astype(np.float64).mean(axis=0)
+    values, vectors = np.linalg.eigh((x - mean).T @ (x - mean))
+    onto = vectors.T @ ((x - mean).T @ (goals - bias))
+    for strength in strengths:
+        weight = vectors @ (onto / (np.maximum(values, 0) + strength)[:, None])
+        yield rows.linear(weight, bias - mean @ weight)
