@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from mmgenre.pipeline.benchmark import DEFAULT_RUNS, PEERS, SPLIT_NUMBERS, read_peers
 
 SHARED = Path(__file__).parents[3] / "shared/peers"
-TOLERANCE = 1e-6  # of a mean validation figure
+# Of a mean validation figure: descriptors of media differ in their last digits between machines.
+TOLERANCE = 1e-3
 Score = Callable[[NDArray[np.intp]], NDArray[np.float64]]  # rows of a manifest -> (rows, L)
 
 
@@ -117,12 +118,14 @@ def write_scores(peers: Any, folder: Path, out: Path, *, with_test: bool) -> Pat
         own, of_groups = split_scores(peers, folder, number, content, chosen, with_test=with_test)
         arrays |= own
         figures.append(of_groups)
+    others = []
     for group, peer in chosen.items():
         ours = float(np.mean([of_split[group] for of_split in figures]))
         before = content["peers"][peer]["val"]
-        print(f"{name}: {group}: {peer}: {ours:.4f} on validation, {before:.4f} in {PEERS}")
-        if abs(ours - before) > TOLERANCE:
-            sys.exit(f"{folder}: these are not the peers of {PEERS}; another scikit-learn?")
+        print(f"{name}: {group}: {peer}: {ours:.5f} on validation, {before:.5f} in {PEERS}")
+        others += [peer] if abs(ours - before) > TOLERANCE else []
+    if others:
+        sys.exit(f"{folder}: not the peers of {PEERS}: {', '.join(others)}; another scikit-learn?")
     path = out / f"{name}.npz"
     np.savez(path, **arrays)  # type: ignore[arg-type]
     return path
