@@ -155,7 +155,13 @@ def test_foundations_stay_light() -> None:
     """Plain data and pure functions need neither torch nor HDF5."""
     heavy = {"torch", "h5py", "librosa", "sklearn", "sentence_transformers", "pydantic"}
     foundations = ("items.labels", "items.manifest", "items.splits", "disk.provenance")
-    for name in ("errors", *foundations, "measuring.metrics", "measuring.results"):
+    for name in (
+        "errors",
+        *foundations,
+        "measuring.metrics",
+        "measuring.results",
+        "measuring.differences",
+    ):
         tree = ast.parse(MODULES[f"mmgenre.{name}"].read_text(encoding="utf-8"))
         tops = {
             part.split(".")[0]

@@ -11,7 +11,7 @@ import typer
 from typer import Option
 
 from mmgenre.cli import manifests, stores
-from mmgenre.cli.experiments import plan, run
+from mmgenre.cli.experiments import benchmark, plan, run
 from mmgenre.cli.running import doctor, extract_features, fuse, predict, quickstart, report
 from mmgenre.cli.shared import DONE, EXIT_CODES, FAILED
 from mmgenre.errors import MmgenreError, OlderRunWarning
@@ -48,7 +48,9 @@ def _options(shown: VersionOption = False) -> None:
     """Genres from audio, words and cover art."""
 
 
-for command in (quickstart, extract_features, fuse, run, plan, report, predict, doctor):
+for command in (
+    quickstart, extract_features, fuse, run, plan, benchmark, report, predict, doctor,
+):  # fmt: skip
     app.command()(command)
 
 manifest_app = typer.Typer(

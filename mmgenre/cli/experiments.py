@@ -1,11 +1,11 @@
-"""Commands on experiments: run and plan."""
+"""Commands on experiments: run and plan; and the benchmark."""
 
 from __future__ import annotations
 
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
@@ -85,3 +85,40 @@ def plan(
         shared.show(described, (), as_json=True)
     else:
         shared.print_rich(rich_plan(described))
+
+
+def benchmark(
+    folders: Annotated[
+        list[Path], Argument(help="Folders with manifest-0.csv, manifest-1.csv, manifest-2.csv.")
+    ],
+    on: Annotated[
+        Literal["val", "test"],
+        Option(help="The items that figures are of: choose by val, open test once."),
+    ] = "val",
+    recipe: Annotated[str, Option(help="default, quick, or a TOML file.")] = "default",
+    modalities: shared.ModalitiesOption = "a,t,i",
+    runs: Annotated[Path, Option("--runs", help="Folder of the runs.")] = Path("runs/benchmark"),
+    peer_scores: Annotated[
+        Path | None, Option(help="Folder with NAME.npz, the peers' scores; default: --runs.")
+    ] = None,
+    seeds: shared.RowSeedsOption = 3,
+    settings: shared.SetOption = None,
+    as_json: shared.JsonOption = False,
+) -> None:
+    """A recipe on folders of three splits each, beside their peers.json."""
+    wanted = shared.modalities_of(modalities)
+    from mmgenre.pipeline.benchmark import run_benchmark
+    from mmgenre.report.terminal import rich_benchmark
+
+    how: dict[str, Any] = {"on": on, "recipe": recipe, "modalities": wanted, "runs": runs}
+    how |= {"peer_scores": peer_scores, "seeds": seeds, "settings": settings or []}
+    with shared.progress_bars() as progress:
+        result = run_benchmark(folders, **how, progress=progress)
+    if as_json:
+        shared.show(result, (), as_json=True)
+    else:
+        shared.print_rich(rich_benchmark(result))
+    for fault in result["failed"]:
+        typer.secho(f"failed: {fault['folder']}: {fault['error']}", fg=typer.colors.RED, err=True)
+    refused = [Refusal(**r) for f in result["folders"] for r in f["refused"]]  # type: ignore[arg-type]
+    shared.finish(refused, failed=bool(result["failed"]))

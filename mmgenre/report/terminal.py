@@ -8,7 +8,14 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mmgenre.measuring.results import FusionResult, PlanResult, TableResult, headline_metric
+from mmgenre.measuring.results import (
+    BenchmarkFigure,
+    BenchmarkResult,
+    FusionResult,
+    PlanResult,
+    TableResult,
+    headline_metric,
+)
 from mmgenre.report import published, tables
 
 
@@ -95,6 +102,59 @@ def rich_plan(plan: PlanResult) -> Table:
             cost = "?" if estimate_s is None else f"~ {duration(estimate_s)}"
         table.add_row(step["stage"], Text(step["what"]), needs, uses, cost)
     return table
+
+
+SPLITS_IN_WORDS = {"val": "validation", "test": "test"}
+SHORT_METRICS = {"macro_f1": "F1", "macro_roc_auc": "AUC", "macro_pr_auc": "AP"}
+
+
+def rich_benchmark(result: BenchmarkResult) -> Table:
+    """All folders of a benchmark, one line a row and metric, beside the peers of these inputs."""
+    rows = [row for folder in result["folders"] for row in folder["rows"]]
+    paired = any(figure["paired"] for row in rows for figure in row["figures"].values())
+    caption = "Macro averages, means over the splits. Peer: the best on validation of those inputs"
+    if result["on"] == "val":
+        caption += ", so its figures here are those that it was chosen by"
+    if paired:
+        caption += ". Interval: paired bootstrap over artists, 95 %"
+    table = _table(
+        f"{result['recipe']} on {SPLITS_IN_WORDS[result['on']]} items", f"{caption}.",
+        padding=(0, 1, 0, 0), pad_edge=False, min_width=72,
+    )  # fmt: skip
+    table.add_column("row", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("ours", justify="right", no_wrap=True)
+    table.add_column("peer")
+    table.add_column("peer's", justify="right", no_wrap=True)
+    table.add_column("diff.", justify="right", no_wrap=True)
+    if paired:
+        table.add_column("interval", no_wrap=True)
+        table.add_column("verdict", no_wrap=True)
+    for folder in result["folders"]:
+        table.add_section()
+        table.add_row(Text(folder["name"], style="bold"))
+        for row in folder["rows"]:
+            for k, (metric, figure) in enumerate(row["figures"].items()):
+                first = [Text(row["name"]), Text(row["peer"] or "")] if k == 0 else ["", ""]
+                cells = [tables.number(figure["ours"])]
+                other = [tables.number(figure["peer"]), _signed(figure["difference"])]
+                table.add_row(
+                    first[0], SHORT_METRICS[metric], *cells, first[1], *other,
+                    *(_interval(figure) if paired else ()),
+                )  # fmt: skip
+    return table
+
+
+def _signed(value: float | None) -> str:
+    return tables.NOTHING if value is None else f"{value:+.3f}"
+
+
+def _interval(figure: BenchmarkFigure) -> tuple[str, str]:
+    """The interval and the verdict; empty without the peer's scores."""
+    found = figure["paired"]
+    if found is None:
+        return "", ""
+    return f"{_signed(found['low'])} to {_signed(found['high'])}", found["verdict"]
 
 
 def duration(seconds: float) -> str:
