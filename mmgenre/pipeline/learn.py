@@ -78,6 +78,7 @@ def _train(
     # Here, since torch takes seconds to import, which a no-op saves.
     from mmgenre.learning.encoder import item_of, save_network, train_encoder
     from mmgenre.learning.targets import make_target
+    from mmgenre.learning.validation import chance_auc, task_metric
 
     recipe, modality = run.recipe, view.modality
     section = recipe.of(modality)
@@ -98,17 +99,23 @@ def _train(
                 )
             vectors = target.targets(run.truth([item_of(row) for row in rows]))
             targets[split] = dict(zip(rows, vectors, strict=True))
+        truth = run.truth([item_of(row) for row in targets["val"]])
+        chance, training = chance_auc(truth), section.training
+        if chance is None:  # no genre has rows both with it and without it: there is no metric
+            training = training.model_copy(update={"select": "loss"})
         network, log = train_encoder(
             lambda: make(section, recipe.target.name, store, tuple(targets["train"])),
             target,
             store,
             targets,
-            section.training,
+            training,
             seed=recipe.seed,
+            metric=task_metric(target, truth, exclusive=recipe.exclusive),
             checkpoint=checkpoint,
             task=f"training {view.name}",
             progress=progress,
         )
+    log.chance_auc = chance
     if is_main():
         save_network(
             folder,
