@@ -28,7 +28,8 @@ class ImageConfig(Settings):
     Training crops `crop_px` squares at random positions and mirrors half of them; prediction uses
     the middle. Training may also rotate by at most `rotation_deg` in either direction, scale
     windows with `min_scale`..1 of the stored area to `crop_px`, and multiply brightness, contrast
-    and saturation by 1 - `colour_jitter`..1 + `colour_jitter`. `crop_px` and `input.size_px` follow
+    and saturation by 1 - `colour_jitter`..1 + `colour_jitter`, and mix covers (`mixup`: see
+    `learning.mixing`, 0: none). `crop_px` and `input.size_px` follow
     from the network: 224 and 256, for Inception 299 and 342, for the small networks 256 and 256.
     Unless they are set, they are not saved with the settings, so that another network can be.
 
@@ -51,6 +52,7 @@ class ImageConfig(Settings):
     rotation_deg: float = Field(0.0, ge=0, le=180)
     min_scale: float | None = Field(None, gt=0, le=1)
     colour_jitter: float = Field(0.0, ge=0, le=1)
+    mixup: float = Field(0.0, ge=0)
     dropout: float = Field(0.0, ge=0, lt=1)
     embedding_dim: EmbeddingDim = 2048
     embedding_precision: Literal["float32", "bfloat16"] = "float32"

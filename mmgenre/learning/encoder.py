@@ -17,9 +17,11 @@ from mmgenre.config import Settings
 from mmgenre.disk.bundle import Bundle, read_bundle, write_bundle
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore
-from mmgenre.errors import BundleError
+from mmgenre.errors import BundleError, TrainingError
 from mmgenre.items.manifest import TRACK_SEPARATOR
 from mmgenre.learning.kind import Kind, resolve
+from mmgenre.learning.mixing import mixed
+from mmgenre.learning.selection import Metric
 from mmgenre.learning.settings import EmbeddingDim, TrainingConfig
 from mmgenre.learning.targets import Target, load_target
 from mmgenre.learning.training import Batch, FitLog, fit, seeded
@@ -44,7 +46,8 @@ class Encoder(Protocol):
     """A torch module: a batch of views -> embeddings (batch, embedding_dim).
 
     It may also have `files() -> dict` of further JSON files for its folder (`NAME.json` ->
-    content), and `rate_of(parameter name) -> float`, a factor on the learning rate (0: frozen).
+    content), `rate_of(parameter name) -> float`, a factor on the learning rate (0: frozen), and
+    `mixup`, the alpha of `mixing.mixed` in training (0: none).
     """
 
     embedding_dim: int
@@ -77,10 +80,18 @@ def width_of(embedding_dim: EmbeddingDim | None) -> int:
 
 
 class InputExamples:
-    """Views of input rows with the targets of their items."""
+    """Views of input rows with the targets of their items; `mixup`: alpha of training batches."""
 
-    def __init__(self, source: Source, ids: Sequence[str], targets: NDArray[np.float32]) -> None:
-        self.source, self.ids, self.targets = source, ids, targets
+    def __init__(
+        self,
+        source: Source,
+        ids: Sequence[str],
+        targets: NDArray[np.float32],
+        mixup: float = 0.0,
+    ) -> None:
+        self.source, self.ids, self.targets, self.mixup = source, ids, targets, mixup
+        if mixup and hasattr(source, "sparse_views"):
+            raise TrainingError(f"mixup {mixup:g}: is for dense inputs, and these are sparse")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -93,7 +104,10 @@ class InputExamples:
             return {"x": sparse_views(ids), "target": torch.from_numpy(targets)}
         views = self.source.views(ids, rng)
         x = torch.from_numpy(views.reshape(-1, *views.shape[2:]))
-        return {"x": x, "target": torch.from_numpy(np.repeat(targets, views.shape[1], axis=0))}
+        target = torch.from_numpy(np.repeat(targets, views.shape[1], axis=0))
+        if self.mixup and rng is not None:
+            x, target = mixed(x, target, self.mixup, rng)
+        return {"x": x, "target": target}
 
 
 class GenreNetwork(nn.Module):
@@ -117,6 +131,7 @@ def train_encoder(
     training: TrainingConfig,
     *,
     seed: int,
+    metric: Metric | None = None,
     checkpoint: Path | None = None,
     task: str = "training",
     progress: Progress = silent,
@@ -124,7 +139,7 @@ def train_encoder(
     """Trains an encoder under the output layer of its task; the network holds both.
 
     `make` gives the untrained encoder, `targets` {"train": {row id: target vector}, "val": {...}};
-    for the rest see `fit`.
+    `metric` is of the outputs for the rows of "val", in their order. For the rest see `fit`.
     """
     network = cast(GenreNetwork, seeded(seed, lambda: GenreNetwork(make(), target.dim)))
     source = network.encoder.source(store)
@@ -137,17 +152,18 @@ def train_encoder(
         own = name.removeprefix("encoder.")
         return own_rate(own) if own_rate is not None and own != name else 1.0
 
-    def examples(of: Mapping[str, NDArray[np.float32]]) -> InputExamples:
-        return InputExamples(source, tuple(of), np.array(list(of.values())))
+    def examples(of: Mapping[str, NDArray[np.float32]], mixup: float = 0.0) -> InputExamples:
+        return InputExamples(source, tuple(of), np.array(list(of.values())), mixup)
 
     log = fit(
         network,
         loss,
-        examples(targets["train"]),
+        examples(targets["train"], getattr(network.encoder, "mixup", 0.0)),
         examples(targets["val"]),
         training,
         seed=seed,
         rates=rate_of,
+        metric=metric,
         checkpoint=checkpoint,
         task=task,
         progress=progress,

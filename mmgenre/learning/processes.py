@@ -233,6 +233,18 @@ def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return cast("NDArray[np.float64]", total.cpu().numpy())
 
 
+def gathered(own: T) -> list[T]:
+    """Every rank's `own`, plain data, in the order of the ranks."""
+    world = _world()
+    if world.alone:
+        return [own]
+    from torch.distributed import all_gather_object
+
+    every: list[Any] = [None] * world.n
+    all_gather_object(every, own, group=world.groups[0])
+    return every
+
+
 @contextmanager
 def _synchronised_batch_norm(module: nn.Module) -> Iterator[None]:
     """SyncBatchNorm layers with the same tensors take the place of the module's own for a time."""

@@ -20,23 +20,34 @@ class TrainingConfig(Settings):
 
     `patience`: epochs without a better validation loss before training stops, None: never; the
     best weights are kept in any case. `schedule`: "step" multiplies the learning rate by
-    `step_factor` after every `step_epochs`, "cosine" lowers it to 0 over `max_epochs`.
+    `step_factor` after every `step_epochs`, "cosine" lowers it to 0 over `max_epochs`,
+    "warmup-cosine" raises it over the first steps and lowers it to 0 over the whole budget.
     `accumulate`: parts in which a batch is computed; their gradients are added, which takes less
     memory for the same step (except for batch norm). `channels_last`: memory layout of images and
     patches; not part of the method.
+
+    For sets of any size, not part of the method: `min_steps` is the least budget in optimiser
+    steps; a set whose `max_epochs` are fewer steps is passed over more often, with new random
+    views in each pass, and evaluated every 25 steps at most. `min_patience_steps` likewise.
+    `ema`: decay of a moving average of the weights; this average is evaluated and kept. `select`:
+    what decides which weights are kept, "loss" or the "metric" of the task (`learning.selection`).
     """
 
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(1e-3, gt=0)
     momentum: float = Field(0.0, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
-    schedule: Literal["none", "step", "cosine"] = "none"
+    schedule: Literal["none", "step", "cosine", "warmup-cosine"] = "none"
     step_epochs: int = Field(3, ge=1)
     step_factor: float = Field(0.1, gt=0, le=1)
     batch_size: int = Field(32, ge=1)
     accumulate: int = Field(1, ge=1)
     max_epochs: int = Field(100, ge=1)
+    min_steps: int | None = Field(None, ge=1)
     patience: int | None = Field(4, ge=1)
+    min_patience_steps: int | None = Field(None, ge=1)
+    select: Literal["loss", "metric"] = "loss"
+    ema: float = Field(0.0, ge=0, lt=1)
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = False
 
@@ -51,10 +62,20 @@ class TrainingConfig(Settings):
                 f"accumulate {self.accumulate}: parts of a batch of {self.batch_size} would have "
                 "fewer than two examples, and batch norm needs two"
             )
+        if self.min_patience_steps is not None and None in (self.min_steps, self.patience):
+            lacking = "min_steps" if self.min_steps is None else "patience"
+            raise ValueError(
+                f"min_patience_steps {self.min_patience_steps}: needs {lacking}; give both or none"
+            )
+        if self.min_steps is not None and self.schedule in ("step", "cosine"):
+            raise ValueError(
+                f"schedule {self.schedule}: counts epochs, which min_steps {self.min_steps} "
+                "replaces; give warmup-cosine or none"
+            )
         return self
 
     def rate_at(self, epoch: int) -> float:
-        """The learning rate of an epoch, counted from 1."""
+        """The learning rate of an epoch, counted from 1; see `Budget.rate` for warmup-cosine."""
         if self.schedule == "step":
             return self.learning_rate * self.step_factor ** ((epoch - 1) // self.step_epochs)
         if self.schedule == "cosine":

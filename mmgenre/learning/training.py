@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from mmgenre.errors import TrainingError
 from mmgenre.learning import optimisation, processes
+from mmgenre.learning.averaging import Average
+from mmgenre.learning.budget import Budget, batches_of
+from mmgenre.learning.selection import Metric, best_epoch
 from mmgenre.learning.settings import TrainingConfig
 from mmgenre.measuring.results import Curve, Epoch
 from mmgenre.progress import Progress, silent
@@ -39,14 +42,21 @@ class Examples(Protocol):
 
 @dataclass
 class FitLog:
-    """Losses of a training, and the epoch whose weights were kept."""
+    """Losses of a training, and the epoch whose weights were kept; see `Curve`."""
 
     epochs: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
-    best_loss: float = math.inf
+    n_train: int = 0
+    n_val: int = 0
+    chance_auc: float | None = None
+
+    @property
+    def best_loss(self) -> float:
+        """The validation loss of the kept weights."""
+        return self.epochs[self.best_epoch - 1]["val_loss"] if self.epochs else math.inf
 
     def curve(self) -> Curve:
-        return {"epochs": self.epochs, "best_epoch": self.best_epoch}
+        return cast(Curve, asdict(self))
 
 
 def pick_device() -> torch.device:
@@ -66,16 +76,21 @@ def fit(
     *,
     seed: int,
     rates: optimisation.Rates | None = None,
+    metric: Metric | None = None,
     checkpoint: Path | None = None,
     checkpoint_every_s: float = 60.0,
     device: torch.device | None = None,
     task: str = "training",
     progress: Progress = silent,
 ) -> FitLog:
-    """Trains `module` in place; afterwards it holds the weights of the best validation loss.
+    """Trains `module` in place; afterwards it holds the weights of the best evaluation.
+
+    That is the one of least validation loss, or as `config.select` says. For "metric", `loss` must
+    call `module` once with a batch; `metric` gets all its outputs for the validation examples.
 
     The random numbers of an epoch depend on (seed, epoch) only: a training that resumes from its
-    checkpoint ends with the same weights as one that was never interrupted.
+    checkpoint ends with the same weights as one that was never interrupted. With
+    `config.min_steps`, a round of steps takes the place of an epoch in all this (see `Budget`).
 
     With several processes, all ranks call this function. They share each batch and end with the
     same weights. Batches and their order are those of a single process, and so is the validation
@@ -85,12 +100,15 @@ def fit(
 
     `module` is left on `device` (default: `pick_device`) in evaluation mode. `loss` gives the mean
     of a batch. Training resumes from the safetensors file `checkpoint` if it exists; this holds
-    four times the weights and is synced to disk, so `checkpoint_every_s` pass between two of them.
-    `progress` is called on rank 0 after each epoch. Raises TrainingError for no examples, a NaN or
-    infinite loss, or a `device` that is not this rank's.
+    four times the weights, five times with `config.ema`, and is synced to disk, so
+    `checkpoint_every_s` pass between two of them. `progress` is called on rank 0 after each epoch.
+    Raises TrainingError for no examples, a NaN or infinite loss, no `metric` to select by, or a
+    `device` that is not this rank's.
     """
     if not len(train) or not len(val):
         raise TrainingError(f"{task}: {len(train)} training and {len(val)} validation examples")
+    if config.select == "metric" and metric is None:
+        raise TrainingError(f"{task}: has no metric to select weights by; set select to loss")
     device = device or pick_device()
     rank, n_processes = processes.place()
     if n_processes > 1 and device != processes.device():
@@ -102,28 +120,33 @@ def fit(
     if config.channels_last:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = optimisation.make_optimizer(module, config, rates)
-    log, best = FitLog(), optimisation.copy_weights(module)
+    average = Average(module, config.ema) if config.ema else None
+    budget = Budget.of(config, len(train))
+    log = FitLog(n_train=len(train), n_val=len(val))
+    best = optimisation.copy_weights(module)
     if checkpoint is not None and processes.from_main(checkpoint.is_file):
-        best, saved = optimisation.read_checkpoint(checkpoint, module, optimizer)
+        best, saved = optimisation.read_checkpoint(checkpoint, module, optimizer, average)
         log = FitLog(**saved)
+    chosen_by = metric if config.select == "metric" else None
     saved_at = monotonic()
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         processes.shared(module) as shared,
     ):
-        for epoch in range(len(log.epochs) + 1, config.max_epochs + 1):
-            if config.patience and len(log.epochs) - log.best_epoch >= config.patience:
+        for epoch in range(len(log.epochs) + 1, budget.rounds + 1):
+            if not budget.is_patient(epoch - 1, log.best_epoch):
                 break
-            for group in optimizer.param_groups:
-                group["lr"] = config.rate_at(epoch) * group["factor"]
             if rank == 0:
-                progress(task, epoch - 1, config.max_epochs)
+                progress(task, epoch - 1, budget.rounds)
             torch.manual_seed(_torch_seed(seed, epoch, rank))
             with torch.autocast(device.type, torch.bfloat16, config.precision == "bfloat16"):
                 module.train()
-                train_loss = _train_epoch(shared, loss, train, config, optimizer, (seed, epoch))
-                processes.copy_buffers(module)
-                val_loss = evaluate_loss(module, loss, val, config.batch_size)
+                train_loss = _train_round(
+                    shared, loss, train, budget, optimizer, (seed, epoch), average
+                )
+                with average.in_place() if average else nullcontext():
+                    processes.copy_buffers(module)
+                    val_loss, metrics = evaluate(module, loss, val, config.batch_size, chosen_by)
             if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
                 raise TrainingError(
                     f"{task}: epoch {epoch} gave losses {train_loss:g} (training) and "
@@ -131,33 +154,43 @@ def fit(
                     f"{config.learning_rate:g}"
                 )
             log.epochs.append({"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss})
-            if val_loss < log.best_loss:
-                log.best_epoch, log.best_loss = epoch, val_loss
-                best = optimisation.copy_weights(module)
+            if config.min_steps is not None:
+                log.epochs[-1]["step"] = budget.steps(epoch).stop
+            if metrics:
+                log.epochs[-1]["metrics"] = metrics
+            log.best_epoch = best_epoch(log.epochs, config.select)
+            if log.best_epoch == epoch:
+                with average.in_place() if average else nullcontext():
+                    best = optimisation.copy_weights(module)
             is_due = monotonic() - saved_at >= checkpoint_every_s
             if rank == 0 and checkpoint is not None and is_due:
                 saved_at = monotonic()
-                optimisation.save_checkpoint(checkpoint, module, best, optimizer, asdict(log))
+                optimisation.save_checkpoint(
+                    checkpoint, module, best, optimizer, asdict(log), average
+                )
     if rank == 0:
-        progress(task, config.max_epochs, config.max_epochs)
+        progress(task, budget.rounds, budget.rounds)
     module.load_state_dict(best)
     module.eval()
     return log
 
 
-def _train_epoch(
+def _train_round(
     shared: nn.Module,
     loss: Loss,
     train: Examples,
-    config: TrainingConfig,
+    budget: Budget,
     optimizer: torch.optim.Optimizer,
     seed: tuple[int, int],
+    average: Average | None,
 ) -> float:
-    """Mean training loss of an epoch over the examples of all ranks."""
+    """Mean training loss of a round, the number of which is in `seed`, over all ranks' examples."""
     rank, n = processes.place()
     rng = np.random.default_rng(seed)
-    total = 0.0
-    for number, rows in enumerate(_batches(rng.permutation(len(train)), config.batch_size)):
+    steps, total, n_seen = budget.steps(seed[1]), 0.0, 0
+    for number, rows in enumerate(budget.batches(seed[1], seed[0], rng)):
+        for group in optimizer.param_groups:
+            group["lr"] = budget.rate(steps[number]) * group["factor"]
         # Batch norm needs two rows per rank; each rank computes the whole of a smaller batch.
         split = len(rows) >= 2 * n
         own = np.array_split(rows, n)[rank] if split else rows
@@ -166,7 +199,7 @@ def _train_epoch(
             rng = np.random.default_rng((*seed, 1 + number, rank if split else 0))
         # The same number of parts on every rank: SyncBatchNorm waits for the others in each part.
         least = len(rows) // n if split else len(rows)
-        parts = np.array_split(own, min(config.accumulate, max(1, least // 2)))
+        parts = np.array_split(own, min(budget.config.accumulate, max(1, least // 2)))
         optimizer.zero_grad(set_to_none=True)
         for k, part in enumerate(parts):
             with processes.gradients_apart(shared) if k + 1 < len(parts) else nullcontext():
@@ -174,21 +207,55 @@ def _train_epoch(
                 (value * (len(part) / len(own) * weight)).backward()  # type: ignore[no-untyped-call]
             total += float(value.detach()) * len(part) / (1 if split else n)
         optimizer.step()
-    return float(processes.summed(np.array([total]))[0]) / len(train)
+        if average is not None:
+            average.update(1 + steps[number])
+        n_seen += len(rows)
+    return float(processes.summed(np.array([total]))[0]) / n_seen
+
+
+def evaluate_loss(module: nn.Module, loss: Loss, examples: Examples, batch_size: int) -> float:
+    """Mean loss over all examples, in evaluation mode; several ranks share the batches."""
+    return evaluate(module, loss, examples, batch_size)[0]
 
 
 @torch.no_grad()
-def evaluate_loss(module: nn.Module, loss: Loss, examples: Examples, batch_size: int) -> float:
-    """Mean loss over all examples, in evaluation mode; several ranks share the batches."""
+def evaluate(
+    module: nn.Module,
+    loss: Loss,
+    examples: Examples,
+    batch_size: int,
+    metric: Metric | None = None,
+) -> tuple[float, dict[str, float]]:
+    """Mean loss over all examples, and the metrics of all outputs; several ranks share the work."""
     module.eval()
     rank, n = processes.place()
-    batches = list(_batches(np.arange(len(examples)), batch_size))
-    losses = np.zeros(len(batches))
-    for k in range(rank, len(batches), n):
-        batch = to_device(examples.batch(batches[k], None), module)
-        losses[k] = float(loss(module, batch)) * len(batches[k])
+    batches = list(batches_of(np.arange(len(examples)), batch_size))
+    losses, own = np.zeros(len(batches)), list[NDArray[np.float32]]()
+    with _outputs_to(own, module) if metric else nullcontext():
+        for k in range(rank, len(batches), n):
+            batch = to_device(examples.batch(batches[k], None), module)
+            losses[k] = float(loss(module, batch)) * len(batches[k])
     # Summed in the order of the batches: bit-equal for any number of ranks.
-    return float(sum(processes.summed(losses).tolist())) / len(examples)
+    mean = float(sum(processes.summed(losses).tolist())) / len(examples)
+    if metric is None:
+        return mean, {}
+    of_rank = processes.gathered(own)
+    return mean, metric(np.concatenate([of_rank[k % n][k // n] for k in range(len(batches))]))
+
+
+@contextmanager
+def _outputs_to(kept: list[NDArray[np.float32]], module: nn.Module) -> Iterator[None]:
+    """Keeps the module's outputs, which `loss` does not return."""
+
+    def keep(_: nn.Module, inputs: object, output: Tensor) -> None:
+        del inputs
+        kept.append(output.float().cpu().numpy())
+
+    hook = module.register_forward_hook(keep)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def to_device(batch: Batch, module: nn.Module) -> Batch:
@@ -212,11 +279,3 @@ def seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:
 def _torch_seed(seed: int, epoch: int, rank: int = 0) -> int:
     sequence = np.random.SeedSequence((seed, epoch, rank))  # rank 0: that of (seed, epoch)
     return int(sequence.generate_state(1, np.uint64)[0] >> 1)
-
-
-def _batches(rows: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
-    """Batches of `size` rows; a single last row joins the batch before (batch norm needs two)."""
-    starts = list(range(0, len(rows), size))
-    if len(starts) > 1 and len(rows) - starts[-1] == 1:
-        starts.pop()
-    yield from np.split(rows, starts[1:])

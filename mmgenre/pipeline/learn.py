@@ -89,6 +89,7 @@ def _make_encoder(
     # Here, since torch takes seconds to import, which a no-op saves.
     from mmgenre.learning.encoder import Learned, item_of, save_network, train_encoder
     from mmgenre.learning.targets import make_target
+    from mmgenre.learning.validation import chance_auc, task_metric
 
     recipe, modality = run.recipe, view.modality
     section, encoder_type = recipe.of(modality), kind_of(modality).encoder(view.encoder)
@@ -120,17 +121,23 @@ def _make_encoder(
         for split, own in rows.items():
             vectors = target.targets(run.truth([item_of(row) for row in own]))
             targets[split] = dict(zip(own, vectors, strict=True))
+        truth = run.truth([item_of(row) for row in rows["val"]])
+        chance, training = chance_auc(truth), section.training
+        if chance is None:  # no genre has rows both with it and without it: there is no metric
+            training = training.model_copy(update={"select": "loss"})
         network, log = train_encoder(
             lambda: make(section, target_name, store, rows["train"]),
             target,
             store,
             targets,
-            section.training,
+            training,
             seed=recipe.seed,
+            metric=task_metric(target, truth, exclusive=recipe.exclusive),
             checkpoint=checkpoint,
             task=f"training {folder.name}",
             progress=progress,
         )
+    log.chance_auc = chance
     if is_main():
         save(network.encoder, provenance, Learned(network.output, target, space.names, log))
         checkpoint.unlink(missing_ok=True)

@@ -160,8 +160,11 @@ def _left_out(whole: Row | None) -> list[tuple[str, str, list[str]]]:
 
 def _panel(curve: results.Curve, key: str, title: str, detail: str = "") -> dict[str, Any]:
     """A learning curve with its caption; no figure where no epoch was recorded."""
-    n = len(curve["epochs"])
-    kept = f"best epoch {curve['best_epoch']} of {n}" if n else "no epoch recorded"
+    steps = {epoch["epoch"]: epoch["step"] for epoch in curve["epochs"] if "step" in epoch}
+    n, best = len(curve["epochs"]), curve["best_epoch"]
+    kept = f"best epoch {best} of {n}" if n else "no epoch recorded"
+    if best in steps:
+        kept = f"best step {steps[best]:,} of {max(steps.values()):,}"
     return {
         "title": title,
         "detail": f"{detail}{kept}",

@@ -218,22 +218,24 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], key: str) -
 
 
 def learning_curve(curve: Curve, key: str, label: str) -> Markup:
-    """Training and validation loss by epoch, the kept epoch marked; one small panel."""
-    epochs = [epoch["epoch"] for epoch in curve["epochs"]]
-    marker = "." if len(epochs) < 3 else ""
+    """Training and validation loss by epoch or step, the kept one marked; one small panel."""
+    # Without steps where the budget is counted in epochs.
+    place = {epoch["epoch"]: epoch.get("step", epoch["epoch"]) for epoch in curve["epochs"]}
+    x, marker = list(place.values()), "." if len(place) < 3 else ""
     with drawing(3.0, 1.9) as (figure, axes):
         training = [epoch["train_loss"] for epoch in curve["epochs"]]
         validation = {epoch["epoch"]: epoch["val_loss"] for epoch in curve["epochs"]}
-        axes.plot(epochs, training, color=TRAINING, marker=marker)
-        axes.plot(epochs, list(validation.values()), color=VALIDATION, marker=marker)
+        axes.plot(x, training, color=TRAINING, marker=marker)
+        axes.plot(x, list(validation.values()), color=VALIDATION, marker=marker)
         best = curve["best_epoch"]
         if best in validation:
-            axes.axvline(best, color="#8A94A0", linestyle=":", linewidth=1)
-            axes.plot(best, validation[best], "o", color=VALIDATION, markerfacecolor="white")
+            axes.axvline(place[best], color="#8A94A0", linestyle=":", linewidth=1)
+            axes.plot(place[best], validation[best], "o", color=VALIDATION, markerfacecolor="white")
         axes.grid(axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-        axes.set(xlabel="epoch", ylabel="loss")
+        in_steps = any("step" in epoch for epoch in curve["epochs"])
+        axes.set(xlabel="step" if in_steps else "epoch", ylabel="loss")
     return inline(figure, key, f"learning curve of {label}")
 
 

@@ -1,7 +1,7 @@
 """Checks of a GPU: numbers against the CPU, training, speed, and a training that was killed.
 
     python tests/gpu/check.py                    # needs a CUDA device; at most 6 minutes
-    python tests/gpu/check.py --small            # on the CPU with small networks; under a minute
+    python tests/gpu/check.py --small            # on the CPU with small networks; a minute
     python tests/gpu/check.py --only networks    # one part: networks, training, speed or resume
 
 It prints one table and exits with 1 if a value misses its limit. Limits:
@@ -10,11 +10,12 @@ It prints one table and exits with 1 if a value misses its limit. Limits:
   The error, relative to the largest number of each tensor, may be 20 times that of float32 on the
   CPU, and 1e-4 in any case.
 - training: by `mmgenre.learning.training.fit`, in float32 and bfloat16. The training loss must
-  fall by a third; the last one in bfloat16 may differ by 20 % of the first.
+  fall by a third; the last one in bfloat16 may differ by 20 % of the first. One more in bfloat16
+  has a budget in steps, warm-up, averaged weights, mixed rows and selection by the metric.
 - speed: steps per second, in turn with the same layers of plain torch under its default Adam. Ours
   must reach 0.8 of theirs. With --small the numbers are shown, and there is no limit.
 - resume: a training that is killed by SIGKILL within an epoch, and resumed, must have the weights
-  of one that was not interrupted.
+  of one that was not interrupted; with averaged weights, too.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -49,9 +50,12 @@ from mmgenre.image.backbones import BACKBONES, ImageNetwork
 from mmgenre.image.encoder import ImageEncoder
 from mmgenre.image.settings import ImageConfig
 from mmgenre.learning.encoder import GenreNetwork
+from mmgenre.learning.mixing import mixed
 from mmgenre.learning.optimisation import make_optimizer
 from mmgenre.learning.settings import TrainingConfig
+from mmgenre.learning.targets import LogisticTarget
 from mmgenre.learning.training import Batch, FitLog, fit, seeded, to_device
+from mmgenre.learning.validation import task_metric
 from mmgenre.text.encoder import TextEncoder, sparse_tensor
 from mmgenre.text.settings import TextConfig
 
@@ -62,6 +66,12 @@ MIN_SPEED = 0.8
 Timed = AudioNetwork | Literal["text", "resnet-50"]
 TIMED: tuple[Timed, ...] = ("single-label", "low-4x70", "high-4x70", "text", "resnet-50")
 PRECISIONS: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
+AVERAGED: dict[str, Any] = {
+    "min_steps": 100,
+    "schedule": "warmup-cosine",
+    "ema": 0.9,
+    "select": "metric",
+}
 bce = functional.binary_cross_entropy_with_logits
 
 
@@ -187,13 +197,17 @@ class Examples:
     x: Tensor
     y: Tensor
     at_batch: Callable[[], None] = lambda: None
+    mixup: float = 0.0
 
     def __len__(self) -> int:
         return len(self.x)
 
     def batch(self, rows: NDArray[np.intp], rng: np.random.Generator | None) -> Batch:
         self.at_batch()
-        return {"x": self.x[torch.from_numpy(rows)], "target": self.y[torch.from_numpy(rows)]}
+        x, y = self.x[torch.from_numpy(rows)], self.y[torch.from_numpy(rows)]
+        if self.mixup and rng is not None:
+            x, y = mixed(x, y, self.mixup, rng)
+        return {"x": x, "target": y}
 
 
 def learnable(case: Case, n: int, at_batch: Callable[[], None] = lambda: None) -> Examples:
@@ -213,14 +227,16 @@ def train(
     precision: Literal["float32", "bfloat16"],
     device: torch.device,
     checkpoint: Path | None = None,
+    **more: Any,
 ) -> tuple[GenreNetwork, FitLog]:
-    """Four epochs by the package's own loop."""
+    """Four epochs by the package's own loop; `more` settings."""
 
     def loss(module: nn.Module, batch: Batch) -> Tensor:
         return bce(module(batch["x"]).float(), batch["target"])
 
-    config = TrainingConfig(batch_size=16, max_epochs=4, patience=None, precision=precision)
+    config = TrainingConfig(batch_size=16, max_epochs=4, patience=None, precision=precision, **more)
     val = Examples(examples.x[:16], examples.y[:16])
+    target = LogisticTarget(N_LABELS, exclusive=False)
     log = fit(
         case.network,
         loss,
@@ -228,6 +244,7 @@ def train(
         val,
         config,
         seed=0,
+        metric=task_metric(target, val.y.numpy() > 0.5, exclusive=False),
         checkpoint=checkpoint,
         checkpoint_every_s=0.0,
         device=device,
@@ -252,7 +269,17 @@ def check_training(device: torch.device, small: bool) -> list[Line]:
             lines.append(
                 Line("training", f"{case.name}, {precision}", curve, f"{limit:.3f}", passed)
             )
-    return lines
+    return [*lines, check_averaged(device, small)]
+
+
+def check_averaged(device: torch.device, small: bool) -> Line:
+    """All that the default recipe switches on, in one training."""
+    case = audio_case("low-4x96", small)
+    examples = replace(learnable(case, 64), mixup=0.2)
+    _, log = train(case, examples, "bfloat16", device, **AVERAGED)
+    losses = [epoch["val_loss"] for epoch in log.epochs]
+    curve, limit = " ".join(f"{value:.3f}" for value in losses), 2 / 3 * losses[0]
+    return Line("training", f"{case.name}, averaged", curve, f"{limit:.3f}", losses[-1] <= limit)
 
 
 def with_plain_torch(
@@ -312,7 +339,7 @@ def check_speed(device: torch.device, small: bool) -> list[Line]:
     return lines
 
 
-def train_and_save(folder: Path, *, kill_at: int | None, small: bool) -> None:
+def train_and_save(folder: Path, *, kill_at: int | None, small: bool, averaged: bool) -> None:
     """Trains a network with dropout from the checkpoint in a folder; at a batch, it may be killed.
 
     The weights at the end are written to FOLDER/weights.safetensors.
@@ -327,33 +354,43 @@ def train_and_save(folder: Path, *, kill_at: int | None, small: bool) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     examples = learnable(case, 64, at_batch=kill)
-    network, _ = train(case, examples, "float32", device, folder / "checkpoint.safetensors")
+    more = AVERAGED if averaged else {}
+    file = folder / "checkpoint.safetensors"
+    network, _ = train(case, examples, "float32", device, file, **more)
     weights = {name: t.cpu().contiguous() for name, t in network.state_dict().items()}
     save_file(weights, folder / "weights.safetensors")
 
 
 def check_resume(device: torch.device, small: bool) -> list[Line]:
-    """The weights of a training that was killed and resumed against an uninterrupted one's."""
+    """The weights of trainings that were killed and resumed against uninterrupted ones'."""
+    # Four batches an epoch: in the third epoch; 25 in a round of steps: in the second.
+    return [
+        resumed("single-label", 10, small),
+        resumed("single-label, averaged", 40, small, "--averaged"),
+    ]
+
+
+def resumed(what: str, kill_at: int, small: bool, *more: str) -> Line:
+    """One training, killed at a batch."""
 
     def run(folder: Path, *words: str) -> int:
         folder.mkdir(exist_ok=True)
-        words = (*words, "--small") if small else words
+        words = (*words, *more, "--small") if small else (*words, *more)
         environment = {**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
         command = [sys.executable, __file__, "--train", str(folder), *words]
         return subprocess.run(command, env=environment, check=False).returncode
 
     with tempfile.TemporaryDirectory() as name:
         whole, killed = Path(name) / "whole", Path(name) / "killed"
-        # Four batches and one of validation per epoch: in the third epoch.
-        codes = [run(whole), run(killed, "--kill-at", "10")]
+        codes = [run(whole), run(killed, "--kill-at", str(kill_at))]
         resumed_from = (killed / "checkpoint.safetensors").is_file()
         codes.append(run(killed))
         if codes != [0, -signal.SIGKILL, 0] or not resumed_from:
             value = f"exit codes {codes}, checkpoint {'found' if resumed_from else 'missing'}"
-            return [Line("resume", "single-label", value, "0, -9, 0", False)]
+            return Line("resume", what, value, "0, -9, 0", False)
         one, other = (load_file(folder / "weights.safetensors") for folder in (whole, killed))
     apart = max(float((one[key].double() - other[key].double()).abs().max()) for key in one)
-    return [Line("resume", "single-label", f"{apart:.1e} apart", "0", apart == 0)]
+    return Line("resume", what, f"{apart:.1e} apart", "0", apart == 0)
 
 
 def check_networks(device: torch.device, small: bool) -> list[Line]:
@@ -384,6 +421,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--small", action="store_true", help="small networks on the CPU")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts")
     parser.add_argument("--train", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
+    parser.add_argument("--averaged", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--kill-at", type=int, metavar="BATCH", help=argparse.SUPPRESS)
     asked = parser.parse_args(words)
     if not asked.small and not torch.cuda.is_available():
@@ -393,7 +431,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if asked.small:  # threads that wait for each other cost more than these networks
         torch.set_num_threads(1)
     if asked.train is not None:
-        train_and_save(asked.train, kill_at=asked.kill_at, small=asked.small)
+        how = {"small": asked.small, "averaged": asked.averaged}
+        train_and_save(asked.train, kill_at=asked.kill_at, **how)
         return 0
     device = torch.device("cpu" if asked.small else "cuda")
     started = time.monotonic()

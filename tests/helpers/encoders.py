@@ -16,6 +16,7 @@ from mmgenre.kinds import KINDS, kind_of
 from mmgenre.learning import encoder as encoders
 from mmgenre.learning.encoder import Encoder, GenreNetwork
 from mmgenre.learning.kind import resolve
+from mmgenre.learning.selection import Metric
 from mmgenre.learning.settings import TargetName
 from mmgenre.learning.targets import Target
 from mmgenre.learning.training import FitLog
@@ -37,6 +38,7 @@ def train_encoder(
     targets: Mapping[str, Mapping[str, NDArray[np.float32]]],
     *,
     seed: int,
+    metric: Metric | None = None,
     checkpoint: Path | None = None,
 ) -> tuple[GenreNetwork, FitLog]:
     """Trains the first encoder that the settings name."""
@@ -47,6 +49,7 @@ def train_encoder(
         targets,
         config.training,
         seed=seed,
+        metric=metric,
         checkpoint=checkpoint,
     )
 

@@ -17,7 +17,9 @@ from torch.nn import functional
 
 from mmgenre.errors import TrainingError
 from mmgenre.learning import optimisation, training
+from mmgenre.learning.budget import Budget
 from mmgenre.learning.optimisation import save_checkpoint
+from mmgenre.learning.selection import Metric
 from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.training import (
     Batch,
@@ -80,6 +82,7 @@ def train(
     seed: int = 0,
     init: int = 0,
     loss: Callable[[nn.Module, Batch], Tensor] = squares,
+    metric: Metric | None = None,
     checkpoint: Path | None = None,
     every_s: float = 0.0,
     progress: Callable[[str, int, int], None] = lambda task, done, total: None,
@@ -92,6 +95,7 @@ def train(
         Lines(8, 2),
         config,
         seed=seed,
+        metric=metric,
         checkpoint=checkpoint,
         checkpoint_every_s=every_s,
         device=CPU,
@@ -111,7 +115,14 @@ def test_it_learns() -> None:
     assert [epoch["epoch"] for epoch in log.epochs] == list(range(1, 31))
     assert min(losses) == log.best_loss == losses[log.best_epoch - 1]
     assert log.best_loss < 0.1 * losses[0]
-    assert log.curve() == {"epochs": log.epochs, "best_epoch": log.best_epoch}
+    assert log.curve() == {
+        "epochs": log.epochs,
+        "best_epoch": log.best_epoch,
+        "n_train": 33,
+        "n_val": 8,
+        "chance_auc": None,
+    }
+    assert set(log.epochs[0]) == {"epoch", "train_loss", "val_loss"}  # as published
 
 
 class Scripted:
@@ -124,6 +135,7 @@ class Scripted:
         if module.training:
             return squares(module, batch)
         self.seen.append(weights(module))
+        module(batch["x"])
         return torch.tensor(self.values[len(self.seen) - 1])
 
 
@@ -265,7 +277,7 @@ def test_checkpoints_are_written_no_oftener_than_asked(
     saved: list[int] = []
 
     def noted(path: Path, *args: Any) -> None:
-        saved.append(len(args[-1]["epochs"]))
+        saved.append(len(args[3]["epochs"]))
         save_checkpoint(path, *args)
 
     monkeypatch.setattr(optimisation, "save_checkpoint", noted)
@@ -392,3 +404,118 @@ def test_the_progress_callback_gets_every_epoch() -> None:
 
 def test_a_device_is_found() -> None:
     assert torch.ones(2, device=pick_device()).sum().item() == 2
+
+
+def nearness(outputs: NDArray[np.float32]) -> dict[str, float]:
+    """Of all outputs for the validation examples, in their order."""
+    return {"macro_roc_auc": -float(np.abs(outputs - Lines(8, 2).y).mean())}
+
+
+STEPS = TrainingConfig(
+    learning_rate=0.03,
+    batch_size=8,
+    schedule="warmup-cosine",
+    max_epochs=1,
+    min_steps=110,
+    min_patience_steps=110,
+    ema=0.9,
+    select="metric",
+)
+
+
+def test_rounds_of_steps_do_what_a_plain_loop_does_to_the_bit() -> None:
+    """Four steps a pass, 25 a round; the averaged weights are measured and kept."""
+    module, train_set, val = seeded(0, network), Lines(33, 1), Lines(8, 2)
+    optimizer = torch.optim.Adam(module.parameters(), fused=True)
+    average = {name: t.clone() for name, t in weights(module).items()}
+    expected, states, step = [], [], 0
+    with torch.random.fork_rng():
+        for number in range(1, 6):
+            state = np.random.SeedSequence((5, number)).generate_state(1, np.uint64)
+            torch.manual_seed(int(state[0] >> 1))
+            rng, losses, n_seen = np.random.default_rng((5, number)), 0.0, 0
+            module.train()
+            for _ in range(25 if number < 5 else 10):
+                order = np.random.default_rng((5, 0, 1 + step // 4)).permutation(33)
+                rows = (order[:8], order[8:16], order[16:24], order[24:])[step % 4]
+                optimizer.param_groups[0]["lr"] = Budget.of(STEPS, 33).rate(step)
+                optimizer.zero_grad()
+                value = squares(module, train_set.batch(rows, rng))
+                value.backward()  # type: ignore[no-untyped-call]
+                losses, n_seen, step = (
+                    losses + value.item() * len(rows),
+                    n_seen + len(rows),
+                    step + 1,
+                )
+                optimizer.step()
+                decay = min(0.9, (step - 1) / (step + 8))
+                for name, tensor in module.state_dict().items():
+                    if tensor.is_floating_point():
+                        average[name].lerp_(tensor, 1 - decay)
+                    else:
+                        average[name] = tensor.clone()
+            kept = seeded(0, network)
+            kept.load_state_dict(average)
+            with torch.no_grad():
+                outputs = kept.eval()(val.batch(np.arange(8), None)["x"])
+                val_loss = float(functional.mse_loss(outputs, torch.from_numpy(val.y)))
+            expected.append(
+                {
+                    "epoch": number,
+                    "train_loss": losses / n_seen,
+                    "val_loss": val_loss,
+                    "step": step,
+                    "metrics": nearness(outputs.numpy()),
+                }
+            )
+            states.append(weights(kept))
+    got, log = train(STEPS, seed=5, metric=nearness)
+    assert log.epochs == expected
+    assert same(got, states[log.best_epoch - 1])
+    assert not same(states[0], states[1])
+
+
+@pytest.mark.parametrize("after", [1, 4])
+def test_a_killed_training_of_steps_resumes_to_the_same_weights(tmp_path: Path, after: int) -> None:
+    expected, expected_log = train(STEPS, seed=9, metric=nearness)
+
+    def stop(task: str, done: int, total: int) -> None:
+        assert total == 5
+        if done == after:
+            raise StopError
+
+    checkpoint = tmp_path / "checkpoint"
+    with pytest.raises(StopError):
+        train(STEPS, seed=9, metric=nearness, checkpoint=checkpoint, progress=stop)
+    got, log = train(STEPS, seed=9, init=77, metric=nearness, checkpoint=checkpoint)
+    assert log == expected_log
+    assert same(got, expected)
+
+
+def test_patience_counts_steps_and_the_metric_decides() -> None:
+    values = iter([1.0, 4.0, 4.0, 1.0, 4.0, 1.0])
+    config = STEPS.model_copy(
+        update={"min_steps": 900, "min_patience_steps": 75, "patience": 1, "ema": 0.0}
+    )
+    loss = Scripted([0.1, *[3.0] * 9])
+    got, log = train(config, loss=loss, metric=lambda _: {"macro_f1": next(values)})
+    # Smoothed 1, 2.5, 3, 3, 3, 2: the third is best, and 75 steps later it ends.
+    assert (len(log.epochs), log.best_epoch) == (6, 3)
+    assert [epoch["step"] for epoch in log.epochs] == [25, 50, 75, 100, 125, 150]
+    assert same(got, loss.seen[2])
+
+
+def test_selection_by_metric_needs_one() -> None:
+    with pytest.raises(TrainingError, match="no metric to select weights by; set select to loss"):
+        train(STEPS)
+
+
+def test_in_bfloat16_the_average_learns_in_float32() -> None:
+    config = STEPS.model_copy(update={"precision": "bfloat16", "min_steps": 300})
+
+    def loss(module: nn.Module, batch: Batch) -> Tensor:
+        return functional.mse_loss(module(batch["x"]).float(), batch["y"])
+
+    got, log = train(config, loss=loss, metric=nearness)
+    assert {t.dtype for t in got.values() if t.is_floating_point()} == {torch.float32}
+    assert log.best_loss < 0.3 * log.epochs[0]["val_loss"]

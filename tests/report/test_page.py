@@ -292,6 +292,17 @@ def test_what_is_missing_is_said() -> None:
     assert "synthetic;" not in text
 
 
+def test_a_curve_of_steps_is_drawn_over_steps() -> None:
+    fusion = made_fusion("m", GENRES[:4], exclusive=True, n_seeds=1, sizes=(1, 3))
+    result = made_run([fusion], GENRES[:4])
+    for epoch in result["encoders"]["audio"]["curve"]["epochs"]:
+        epoch["step"] = 1000 * epoch["epoch"]
+    best = result["encoders"]["audio"]["curve"]["best_epoch"]
+    text = " ".join(Page(render(result)).text.split())
+    assert f"best step {best:,},000 of 9,000" in text
+    assert f"best epoch {best} of 9" in text  # the other encoders
+
+
 def test_null_metrics_and_missing_parts_render() -> None:
     fusion = made_fusion("m", GENRES[:4], exclusive=True, n_seeds=1, sizes=(1, 3))
     for row in fusion["rows"]:
