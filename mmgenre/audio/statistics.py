@@ -1,4 +1,4 @@
-"""Statistics of a track's log CQT: timbre, harmony and rhythm as blocks of numbers, without training.
+"""Statistics of a track's log CQT: timbre, harmony and rhythm in blocks of numbers; no training.
 
 On a few hundred tracks a kernel machine on such statistics names genres better than a network
 trained from scratch (docs/measured.md). All blocks are of the same transform that the networks
@@ -8,6 +8,8 @@ Schedl, Pohle and Knees 2010: correlation and variance patterns).
 """
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +108,7 @@ def _windows(rows: Floats, length: int) -> Floats:
 def _rates(first: int, last: int, n: int) -> list[tuple[int, int]]:
     """Bands of modulation rates, evenly spaced on a log scale."""
     edges = np.unique(np.round(np.geomspace(first, last, n)).astype(int)).tolist()
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def _rhythm(c: Floats) -> tuple[Floats, Floats]:
@@ -117,7 +119,9 @@ def _rhythm(c: Floats) -> tuple[Floats, Floats]:
     rates = _rates(1, RHYTHM_FRAMES // 2, 19)
 
     def by_rate(spectrum: Floats) -> Floats:
-        return np.log1p(np.stack([spectrum[a:b].mean(axis=0) for a, b in rates])).ravel()
+        return np.asarray(
+            np.log1p(np.stack([spectrum[a:b].mean(axis=0) for a, b in rates]))
+        ).ravel()
 
     return by_rate(np.median(spectra, axis=0)), by_rate(spectra.std(axis=0))
 

@@ -7,7 +7,7 @@ nothing gets the weight 0 and takes part no more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,29 +22,28 @@ Outputs = NDArray[np.float32]  # (n, E, D)
 Way = Literal["product", "stacking", "gated"]
 WAYS: tuple[Way, ...] = ("product", "stacking", "gated")
 PRIOR = 0.05  # a light pull of every weight towards an even product; in loss per item
-LABEL_PRIOR = 30.0  # the pull of a genre's own weight towards the shared one, "stacking"
-BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
 class Combination:
     """Weights of experts: outputs (n, E, D) -> (n, D).
 
-    z = bias + sum_e weight_e (z_e - mean_e); "stacking": with weights of each genre; "gated": an
-    item's weights also depend on how far each expert's outputs are from its mean.
+    z = bias + sum_e weight_e (z_e - mean_e). "product": each expert at the temperature that suits
+    it alone; "stacking": weights that suit all together; "gated": an item's weights also depend on
+    how far each expert's outputs are from their mean.
     """
 
     way: Way
     mean: Outputs  # (E, D), of the training items' cross-fitted outputs
-    weight: Outputs  # (E, 1 or D)
+    weight: Outputs  # (E,)
     gate: Outputs  # (E,), 0 unless gated
     spread: Outputs  # (E,), mean distance of an expert's outputs from their mean
     bias: Outputs  # (D,)
 
     def __call__(self, outputs: Outputs) -> NDArray[np.float32]:
         apart = outputs - self.mean
-        weight = self.weight[None] * gates(apart, self.spread, self.gate)[:, :, None]
-        return np.asarray(self.bias + (weight * apart).sum(axis=1), np.float32)
+        weight = self.weight * gates(apart, self.spread, self.gate)
+        return np.asarray(self.bias + np.einsum("ne,ned->nd", weight, apart), np.float32)
 
 
 def gates(apart: Outputs, spread: Outputs, gate: Outputs) -> Outputs:
@@ -52,12 +51,12 @@ def gates(apart: Outputs, spread: Outputs, gate: Outputs) -> Outputs:
     if not gate.any():
         return np.ones(apart.shape[:2], np.float32)
     decided = np.sqrt((apart**2).mean(axis=2)) / spread - 1
-    return np.exp(np.clip(gate * decided, -2, 2)).astype(np.float32)
+    return np.asarray(np.exp(np.clip(gate * decided, -2, 2)), np.float32)
 
 
 def combine(outputs: Outputs, goals: NDArray[np.float32], target: Target, way: Way) -> Combination:
     """Fits the weights on outputs of experts that have not seen these items."""
-    n, n_experts, dim = outputs.shape
+    n, n_experts, _dim = outputs.shape
     mean = outputs.mean(axis=0)
     apart = outputs - mean
     spread = np.sqrt((apart**2).mean(axis=2)).mean(axis=0) + 1e-9
@@ -66,9 +65,9 @@ def combine(outputs: Outputs, goals: NDArray[np.float32], target: Target, way: W
         shares = np.clip(goals.mean(axis=0, dtype=np.float64), 0.5 / n, 1 - 0.5 / n)
         bias = np.log(shares) - (0 if target.exclusive else np.log1p(-shares))
     start = np.full(n_experts, 1 / n_experts)
-    gate = np.zeros(n_experts, np.float32)
+    no_gate: Floats = np.zeros(n_experts)
 
-    def made(weight: Floats, bias: Floats, gate: Floats = gate) -> Combination:
+    def made(weight: Floats, bias: Floats, gate: Floats = no_gate) -> Combination:
         arrays = (np.asarray(a, np.float32) for a in (mean, weight, gate, spread, bias))
         return Combination(way, *arrays)
 
@@ -77,13 +76,11 @@ def combine(outputs: Outputs, goals: NDArray[np.float32], target: Target, way: W
         start = np.concatenate(each) / n_experts
         scaled = (apart * start[None, :, None]).sum(axis=1, keepdims=True)
         factor, bias = _fit(scaled, goals, target, np.ones(1), bias)
-        return made((start * factor)[:, None], bias)
+        return made(start * factor, bias)
     weight, shared_bias = _fit(apart, goals, target, start, bias)
-    if way == "gated":
-        gate = _fit_gates(apart, spread, goals, target, weight, shared_bias)
-        return made(weight[:, None], shared_bias, gate)
-    own, own_bias = _fit_by_output(apart, goals, target, weight, shared_bias)
-    return made(own, own_bias)
+    if way == "stacking":
+        return made(weight, shared_bias)
+    return made(weight, shared_bias, _fit_gates(apart, spread, goals, target, weight, shared_bias))
 
 
 def _loss(target: Target, z: Floats, goals: NDArray[np.float32]) -> tuple[float, Floats]:
@@ -119,27 +116,6 @@ def _fit(
     return found.x[:n_experts], found.x[n_experts:]
 
 
-def _fit_by_output(
-    apart: Outputs, goals: NDArray[np.float32], target: Target, shared: Floats, bias: Floats
-) -> tuple[Floats, Floats]:
-    """Weights (E, D) >= 0 near the shared ones, and biases."""
-    shape = (len(shared), apart.shape[2])
-    pull = LABEL_PRIOR / len(apart) / max(float(shared.max()), 1e-3) ** 2 / shape[1]
-
-    def objective(flat: Floats) -> tuple[float, Floats]:
-        w, b = flat[: shape[0] * shape[1]].reshape(shape), flat[shape[0] * shape[1] :]
-        loss, slope = _loss(target, (apart * w).sum(axis=1) + b, goals)
-        off = w - shared[:, None]
-        by_weight = np.einsum("nd,ned->ed", slope, apart) + pull * off
-        grown = np.concatenate([by_weight.ravel(), slope.sum(axis=0)])
-        return loss + pull / 2 * float((off**2).sum()), grown
-
-    bounds = [(0.0, None)] * (shape[0] * shape[1]) + [(None, None)] * len(bias)
-    first = np.concatenate([np.repeat(shared, shape[1]), bias])
-    found = minimize(objective, first, jac=True, method="L-BFGS-B", bounds=bounds)
-    return found.x[: shape[0] * shape[1]].reshape(shape), found.x[shape[0] * shape[1] :]
-
-
 def _fit_gates(
     apart: Outputs,
     spread: Outputs,
@@ -157,7 +133,7 @@ def _fit_gates(
 
     bounds = [(-2.0, 2.0)] * len(weight)
     found = minimize(objective, np.full(len(weight), 0.1), method="L-BFGS-B", bounds=bounds)
-    return np.asarray(found.x, np.float32)
+    return np.asarray(found.x)
 
 
 def crossed(
@@ -167,9 +143,16 @@ def crossed(
     target: Target,
     way: Way,
 ) -> NDArray[np.float32]:
-    """Combined outputs of each item by weights that were fitted without its fold, (n, D)."""
+    """Combined outputs of each item by weights that were fitted without its fold, (n, D).
+
+    Biases and means are those of all items: a bias that is fitted without a fold is higher where
+    that fold has fewer items of a genre, so that pooled over folds it would rank them wrongly.
+    """
+    whole = combine(outputs, goals, target, way)
     result = np.zeros((len(outputs), outputs.shape[2]), np.float32)
     for fold in np.unique(folds):
         out = folds == fold
-        result[out] = combine(outputs[~out], goals[~out], target, way)(outputs[out])
+        own = combine(outputs[~out], goals[~out], target, way)
+        own = replace(own, mean=whole.mean, bias=whole.bias)
+        result[out] = own(outputs[out])
     return result

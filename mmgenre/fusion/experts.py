@@ -1,37 +1,53 @@
-"""Experts: one linear head an input, its scaling and L2 strength chosen by cross-validation.
+"""Experts: linear heads on inputs, their scaling and L2 strength chosen by cross-validation.
 
 n items, D outputs of the target: logits of all genres, or dimensions of the label factors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mmgenre.fusion.scaling import FittedScaling, Scaling
+from mmgenre.fusion.scaling import AS_THEY_ARE, FittedScaling, Scaling
 from mmgenre.fusion.solve import Linear, solve_path
-from mmgenre.learning.targets import Target
+from mmgenre.fusion.table import FeatureTable
+from mmgenre.learning.targets import LogisticTarget, Target
 from mmgenre.measuring import metrics
 
 Vectors = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Quality = Callable[[Vectors, Bools], float]  # of outputs (n, D) for labels (n, L)
 # Of rows of length 1 on average, from "says nothing" to "fits every training item".
 STRENGTHS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
-PATIENCE = 3
+PATIENCE = 3  # strengths without a better one before weaker ones are left out
 
 
 @dataclass(frozen=True)
 class Expert:
-    """Vectors (n, width) of one input -> outputs (n, D)."""
+    """Vectors of one input, or of several after each other -> outputs (n, D).
 
-    scaling: FittedScaling
+    Of several inputs, each has a factor on its scaled vectors, which are 0 where it is absent, and
+    a column that says so (Oramas 2018, sec. 4, and a flag).
+    """
+
+    scalings: Mapping[str, FittedScaling]  # by input
+    factors: Mapping[str, float]
     linear: Linear
 
-    def __call__(self, x: Vectors) -> Vectors:
-        return self.linear(self.scaling(x))
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(self.scalings)
+
+    def has(self, table: FeatureTable) -> Bools:
+        """Which items have all its inputs, (n,)."""
+        return np.asarray(np.all([table.present[name] for name in self.inputs], axis=0))
+
+    def __call__(self, table: FeatureTable) -> Vectors:
+        return self.linear(joined(table, self.scalings, self.factors))
 
 
 @dataclass(frozen=True)
@@ -39,26 +55,58 @@ class Crossed:
     """An expert, and for each training item the outputs of one that was fitted without it."""
 
     expert: Expert
-    outputs: Vectors  # (n, D) of the training items
-    quality: float  # of these outputs
-    chosen: str  # for reports: "centred, strength 1"
+    # (n, D), NaN for items without the inputs; None: there are none, as it has seen all items
+    outputs: Vectors | None
+    scaling: str  # for reports
+    strength: float | None  # None: the encoder's own output layer
 
 
-def quality_of(target: Target, y: NDArray[np.bool_], *, exclusive: bool) -> Callable[..., float]:
-    """What is chosen by, a function of outputs (n, D) and rows: figures that tables show.
+@dataclass(frozen=True)
+class Task:
+    """Training items' labels and goals, their folds, and what choices are made by."""
+
+    target: Target
+    y: Bools  # (n, L)
+    folds: NDArray[np.intp]  # (n,), by which experts leave items out; -1: never left out
+    groups: NDArray[np.intp]  # (n,), by which combinations do
+    quality: Quality
+
+    @property
+    def exclusive(self) -> bool:
+        return isinstance(self.target, LogisticTarget) and self.target.exclusive
+
+    def of(self, rows: Bools) -> Task:
+        """The same of some items."""
+        return Task(self.target, self.y[rows], self.folds[rows], self.groups[rows], self.quality)
+
+
+def joined(
+    table: FeatureTable, scalings: Mapping[str, FittedScaling], factors: Mapping[str, float]
+) -> Vectors:
+    """Scaled vectors of inputs beside each other, and which are absent if there are several."""
+    blocks = []
+    for name, scaling in scalings.items():
+        rows = scaling(table.x[name]) * np.float32(factors[name])
+        blocks.append(rows * table.present[name][:, None])
+    if len(scalings) > 1:
+        blocks.append(np.stack([~table.present[n] for n in scalings], axis=1).astype(np.float32))
+    return np.concatenate(blocks, axis=1)
+
+
+def quality_of(target: Target, *, exclusive: bool) -> Quality:
+    """What choices are made by: the figures that tables show, higher is better.
 
     One genre an item: mean of macro F1 and macro ROC-AUC; many: of macro ROC-AUC and macro AP. NaN
     if no genre has both items with it and without it.
     """
 
-    def quality(outputs: Vectors, rows: NDArray[np.intp] | slice = slice(None)) -> float:
-        scores = scores_of(target, outputs[rows])
-        truth = y[rows]
-        auc = metrics.macro(metrics.roc_auc(truth, scores))
+    def quality(outputs: Vectors, y: Bools) -> float:
+        scores = scores_of(target, outputs)
+        auc = metrics.macro(metrics.roc_auc(y, scores))
         if exclusive:
             predicted = metrics.argmax_one_hot(scores)
-            return (auc + metrics.macro(metrics.precision_recall_f1(truth, predicted)[2])) / 2
-        return (auc + metrics.macro(metrics.average_precision(truth, scores))) / 2
+            return (auc + metrics.macro(metrics.precision_recall_f1(y, predicted)[2])) / 2
+        return (auc + metrics.macro(metrics.average_precision(y, scores))) / 2
 
     return quality
 
@@ -67,53 +115,86 @@ def scores_of(target: Target, outputs: Vectors) -> NDArray[np.float64]:
     """Outputs (n, D) -> genre scores (n, n_labels)."""
     with torch.inference_mode():
         found = target.scores(torch.from_numpy(np.asarray(outputs, np.float32)))
-    return found.double().numpy()
+    return np.asarray(found.double().numpy())
 
 
-def fit_expert(
-    x: Vectors,
-    goals: NDArray[np.float32],
-    folds: NDArray[np.intp],
-    target: Target,
-    quality: Callable[..., float],
-    scalings: Sequence[Scaling],
-    *,
-    extra: tuple[Vectors, NDArray[np.float32]] | None = None,
-) -> Crossed:
-    """Chooses scaling and strength by folds (n,) of the training rows (n, width), then fits all.
+def fit_expert(table: FeatureTable, name: str, task: Task, scalings: Sequence[Scaling]) -> Crossed:
+    """An expert of one input: scaling and strength chosen by folds, then fitted on all items."""
+    here = table.present[name]
+    own, only = task.of(here), table.only([name]).select(here)
+    x = only.x[name]
+    fitted = [FittedScaling.fit(scaling, x).of_length_1(x) for scaling in scalings]
+    rows = [joined(only, {name: scaling}, {name: 1.0}) for scaling in fitted]
+    found = _choose(rows, own)
+    linear = _at(rows[found.which], own, found.strength)
+    outputs = np.full((len(here), found.outputs.shape[1]), np.nan, np.float32)
+    outputs[here] = found.outputs
+    scaling = fitted[found.which]
+    expert = Expert({name: scaling}, {name: 1.0}, linear)
+    return Crossed(expert, outputs, scaling.scaling.name, found.strength)
 
-    Where a fold has all rows, nothing is left out, and the choice is the strongest that is best.
-    `extra`: further rows and goals for the last fit only.
+
+def fit_joined(table: FeatureTable, alone: Mapping[str, Crossed], task: Task) -> Crossed:
+    """An expert of several inputs' vectors beside each other: grouped L2 penalties.
+
+    Each input keeps the scaling and, as a factor on its columns, the strength that it has alone:
+    one that says nothing fades out. A common strength is chosen.
     """
-    best: tuple[float, Scaling, float, Vectors] | None = None
-    for scaling in scalings:
-        fitted = FittedScaling.fit(scaling, x)
-        rows = fitted.of_mean_length_1(fitted(x))(x)
-        parts = [folds == fold for fold in np.unique(folds)]
+    scalings = {n: next(iter(c.expert.scalings.values())) for n, c in alone.items()}
+    # A penalty of `strength` on unscaled columns is one of 1 on these.
+    factors = {n: float(1 / np.sqrt(c.strength or 1.0)) for n, c in alone.items()}
+    here = np.any([table.present[name] for name in alone], axis=0)
+    own, only = task.of(here), table.only(list(alone)).select(here)
+    rows = joined(only, scalings, factors)
+    found = _choose([rows], own)
+    outputs = np.full((len(here), found.outputs.shape[1]), np.nan, np.float32)
+    outputs[here] = found.outputs
+    linear = _at(rows, own, found.strength)
+    said = "; ".join(f"{n}: {c.scaling}, {c.strength:g}" for n, c in alone.items())
+    return Crossed(Expert(scalings, factors, linear), outputs, said, found.strength)
+
+
+def taken_expert(name: str, linear: Linear, outputs: Vectors | None) -> Crossed:
+    """The output layer that an encoder was trained under, as an expert of its embeddings."""
+    as_it_is = FittedScaling.fit(AS_THEY_ARE, np.zeros((1, linear.weight.shape[0]), np.float32))
+    expert = Expert({name: as_it_is}, {name: 1.0}, linear)
+    return Crossed(expert, outputs, "its own output layer", None)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    which: int  # of the scalings
+    strength: float
+    outputs: Vectors  # (n, D), each by the solution without the item's fold
+    quality: float
+
+
+def _choose(candidates: Sequence[Vectors], task: Task) -> _Choice:
+    """The best rows and strength by cross-validation."""
+    target, best = task.target, None
+    held = task.folds >= 0
+    parts = [task.folds == fold for fold in np.unique(task.folds[held])]
+    goals = target.targets(task.y)
+    for which, rows in enumerate(candidates):
         paths = [solve_path(rows[~out], goals[~out], target, STRENGTHS) for out in parts]
-        falls = 0
-        for strength, solutions in zip(STRENGTHS, zip(*paths, strict=True), strict=False):
-            outputs = np.zeros(goals.shape, np.float32)
+        highest, falls = -np.inf, 0
+        for strength, solutions in zip(STRENGTHS, zip(*paths, strict=True), strict=True):
+            outputs = np.full(goals.shape, np.nan, np.float32)
             for out, linear in zip(parts, solutions, strict=True):
                 outputs[out] = linear(rows[out])
-            found = quality(outputs)
-            if best is None or found > best[0]:
-                best = found, scaling, strength, outputs
-            falls = 0 if best[1] is scaling and best[0] == found else falls + 1
-            if falls == PATIENCE:  # weaker ones fit training items ever more closely
+            quality = task.quality(outputs[held], task.y[held])
+            if best is None or quality > best.quality:
+                best = _Choice(which, strength, outputs, quality)
+            falls = 0 if quality > highest else falls + 1
+            highest = max(highest, quality)
+            if falls == PATIENCE:
                 break
     assert best is not None
-    found, scaling, strength, outputs_k = best
-    fitted = FittedScaling.fit(scaling, x)
-    fitted = fitted.of_mean_length_1(fitted(x))
-    rows, wanted = fitted(x), goals
-    if extra is not None:
-        rows, wanted = np.concatenate([rows, fitted(extra[0])]), np.concatenate([goals, extra[1]])
-    linear = _at(rows, wanted, target, strength)
-    return Crossed(Expert(fitted, linear), outputs_k, found, f"{scaling.name}, {strength:g}")
+    return best
 
 
-def _at(x: Vectors, goals: NDArray[np.float32], target: Target, strength: float) -> Linear:
-    """The solution at a strength, by the path that leads there."""
-    *_, last = solve_path(x, goals, target, [s for s in STRENGTHS if s >= strength])
+def _at(rows: Vectors, task: Task, strength: float) -> Linear:
+    """The solution of all items at a strength, by the path that leads there."""
+    stronger = [s for s in STRENGTHS if s >= strength]
+    *_, last = solve_path(rows, task.target.targets(task.y), task.target, stronger)
     return last

@@ -136,6 +136,15 @@ class FusionModel:
     labels: LabelSpace
     threshold: float | None  # overlapping genres: the score (of validation) that names a genre
 
+    @property
+    def widths(self) -> dict[str, int]:
+        """Input -> the width of its vectors."""
+        return self.head.widths
+
+    def scores(self, table: FeatureTable) -> NDArray[np.float64]:
+        """Genre scores of all items of a table, (n, n_labels)."""
+        return predict(self.head, self.target, table)
+
     def save(self, folder: Path, provenance: Provenance) -> Path:
         config = {
             "widths": self.head.widths,

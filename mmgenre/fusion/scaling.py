@@ -45,16 +45,17 @@ class Scaling:
         return ", ".join(part for part in parts if part)
 
 
+AS_THEY_ARE = Scaling("as they are")
 # Vectors that an encoder made are of one kind in all columns; those of others may be anything.
-LEARNED = (Scaling("centred"), Scaling("centred", unit=True), Scaling("as they are", unit=True))
+LEARNED = (Scaling("centred"), Scaling("centred", unit=True))
 GIVEN = (
     Scaling("standard"),
-    Scaling("standard", kernel=True),
     Scaling("robust"),
     Scaling("ranks"),
-    Scaling("ranks", kernel=True),
     Scaling("centred", unit=True),
 )
+# A second expert on given vectors; on rows of many columns a kernel adds nothing.
+KERNELS = (Scaling("standard", kernel=True), Scaling("ranks", kernel=True))
 
 
 class FittedScaling:
@@ -90,7 +91,7 @@ class FittedScaling:
         return cls(scaling, arrays)
 
     def __call__(self, x: Vectors) -> Vectors:
-        """Scaled rows; length 1 on average, so that a strength means the same for all inputs."""
+        """Scaled rows (n, width); with a kernel, of `KERNEL_DIM` columns."""
         kind = self.scaling.columns
         if kind == "ranks":
             z = self._ranks(x)
@@ -107,8 +108,9 @@ class FittedScaling:
             z = z * self.arrays["scale"]
         return np.asarray(z, np.float32)
 
-    def of_mean_length_1(self, z: Vectors) -> FittedScaling:
-        """The scaling that also divides by the root mean square length of these scaled rows."""
+    def of_length_1(self, x: Vectors) -> FittedScaling:
+        """The scaling that also makes the scaled rows of x as long as 1 on average."""
+        z = self(x)
         length = float(np.sqrt(np.mean(np.einsum("nw,nw->n", z, z)))) or 1.0
         arrays = self.arrays | {"scale": np.array(1 / length, np.float32)}
         return FittedScaling(self.scaling, arrays)

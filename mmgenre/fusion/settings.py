@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from mmgenre.config import Settings
 from mmgenre.items.modalities import Modality
@@ -31,6 +31,14 @@ class FusionConfig(Settings):
     modalities that training hides, so that the head learns to do without any of them; the paper has
     0. `joint`: whether a head reads embeddings, joint vectors beside them, or these alone.
     `missing_share`: the share of the test items' modalities that evaluation hides.
+
+    Not part of the paper: `solver` "lbfgs" solves heads instead of stopping them early; then
+    `network`, `dropout`, `modality_dropout` and `training` are not used. `combine`: how the inputs
+    of a row are joined, "concatenation" as in the paper, or by weights of experts, one or two an
+    input (`mmgenre.fusion.combine`); "auto" takes what cross-validation picks, and has rows of
+    concatenated vectors beside it. `cross_fit`: how many encoders are trained without a part of
+    the training items each, so that what heads learn from is honest; 0: none. `refit`: whether the
+    heads of the saved model also learn from validation items; figures are of heads that do not.
     """
 
     head: TargetName = "logistic"
@@ -39,7 +47,41 @@ class FusionConfig(Settings):
     modality_dropout: float = Field(0.1, ge=0, lt=1)
     joint: Literal["none", "beside", "alone"] = "none"
     missing_share: float = Field(0.0, ge=0, lt=1)
+    solver: Literal["sgd", "lbfgs"] = "sgd"
+    combine: Literal["concatenation", "product", "stacking", "gated", "auto"] = "concatenation"
+    cross_fit: int = Field(0, ge=0)
+    refit: bool = False
     training: TrainingConfig = TrainingConfig()
+
+    @field_validator("cross_fit")
+    @classmethod
+    def _is_none_or_several(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("of one part nothing is left to learn from; give 0, or 2 or more")
+        return value
+
+    @model_validator(mode="after")
+    def _settings_go_together(self) -> Self:
+        if self.solver == "sgd" and (self.combine != "concatenation" or self.refit):
+            raise ValueError(
+                f"combine {self.combine}, refit {self.refit}: are for solver lbfgs; sgd joins by "
+                "concatenation and learns from training items"
+            )
+        if self.solver == "lbfgs" and self.network != "linear":
+            raise ValueError(
+                f"network {self.network}: is for solver sgd; lbfgs solves linear heads"
+            )
+        return self
+
+    def used(self) -> dict[str, Any]:
+        """The settings that decide what heads of a row are like; `joint` the row itself says."""
+        others = {"joint", "cross_fit"}  # what was cross-fitted is known by its fingerprint
+        others |= (
+            {"solver", "combine", "refit"}
+            if self.solver == "sgd"
+            else {"network", "dropout", "modality_dropout", "training"}
+        )
+        return self.model_dump(exclude=others)
 
     @field_validator("network")
     @classmethod

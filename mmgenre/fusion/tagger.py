@@ -17,7 +17,9 @@ from mmgenre.config import Settings
 from mmgenre.disk.bundle import CONFIG, bundle_fingerprint
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import BundleError, InputError, Refusal
-from mmgenre.fusion.head import FusionModel, predict
+from mmgenre.fusion.ensemble import KIND as SOLVED
+from mmgenre.fusion.ensemble import SolvedFusion
+from mmgenre.fusion.head import FusionModel
 from mmgenre.fusion.joint import JointSpace, load_joint, project
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.manifest import Item, Manifest
@@ -61,7 +63,7 @@ class GenreTagger:
     encoders: Mapping[str, Encoder]  # by view: "audio", "audio.statistics"
     reads: Mapping[str, Settings]  # of the inputs of each encoder
     joint: JointSpace | None
-    fusion: FusionModel
+    fusion: FusionModel | SolvedFusion
     name: str  # of the fusion
 
     @property
@@ -89,10 +91,11 @@ class GenreTagger:
         if chosen not in names:
             raise BundleError(f"{folder}: no fusion {chosen!r}; has {', '.join(names)}")
         path = folder / "fusion" / chosen / "model"
-        model = FusionModel.load(path)
         described = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+        is_solved = described.get("kind") == SOLVED
+        model = SolvedFusion.load(path) if is_solved else FusionModel.load(path)
         parents: dict[str, str] = described["provenance"]["parents"]  # fingerprints by name
-        plain = dict.fromkeys(name.removeprefix(JOINT) for name in model.head.widths)
+        plain = dict.fromkeys(name.removeprefix(JOINT) for name in model.widths)
         if given := sorted(name for name in plain if f"encoder.{name}" not in parents):
             raise BundleError(
                 f"{folder}: the fusion {chosen} reads vectors that were given to the run "
@@ -109,7 +112,7 @@ class GenreTagger:
             )
 
         joint = None
-        if any(name.startswith(JOINT) for name in model.head.widths):
+        if any(name.startswith(JOINT) for name in model.widths):
             spaces = sorted(
                 p for p in folder.glob("joint/*/") if p.is_dir()
             )  # by set of modalities
@@ -203,7 +206,7 @@ class GenreTagger:
                 here = present[f"{JOINT}{name}"] = present[name]
                 x[f"{JOINT}{name}"] = np.zeros((len(ids), e.shape[1]), np.float32)
                 x[f"{JOINT}{name}"][here] = e
-        return FeatureTable(ids, x, present).only(tuple(self.fusion.head.widths))
+        return FeatureTable(ids, x, present).only(tuple(self.fusion.widths))
 
     def _rank(self, table: FeatureTable) -> list[Prediction]:
         if not len(table):
@@ -213,7 +216,7 @@ class GenreTagger:
             "probability" if self.fusion.target_name == "logistic" else "cosine"
         )
         predictions = []
-        for i, scores in enumerate(predict(self.fusion.head, self.fusion.target, table)):
+        for i, scores in enumerate(self.fusion.scores(table)):
             order = np.argsort(-scores, kind="stable")
             genres = tuple(Genre(names[j], float(scores[j])) for j in order)
             named = genres[:1] if threshold is None else [g for g in genres if g.score >= threshold]

@@ -110,6 +110,25 @@ def make_splits(
     return {i: SPLITS[w] for i, w in zip(manifest.columns.ids, where[group].tolist(), strict=True)}
 
 
+def make_folds(manifest: Manifest, ids: Sequence[str], n: int, seed: int) -> dict[str, int]:
+    """Divides items into n folds of about equal size: id -> fold.
+
+    Items that share an artist or an album are in one fold, and labels are balanced as in
+    `make_splits`. Where there are fewer groups than folds, each group is one.
+    """
+    n_groups, group = _groups(manifest)
+    row = {item_id: k for k, item_id in enumerate(manifest.columns.ids)}
+    own = np.array([row[item_id] for item_id in ids], dtype=np.intp)
+    used, place = np.unique(group[own], return_inverse=True)
+    n = min(n, len(used))
+    counts = _counts(manifest, group, n_groups, own)[used]
+    goal = np.outer(np.full(n, 1 / n), counts.sum(axis=0)) + 1e-9
+    rng = np.random.default_rng((seed, 0xF01D))
+    drafts = max(1, min(MAX_DRAFTS, 5_000 // len(used)))
+    _, where = min((_draft(counts, goal, rng) for _ in range(drafts)), key=lambda draft: draft[0])
+    return dict(zip(ids, where[place].tolist(), strict=True))
+
+
 def _draft(
     counts: NDArray[np.float64], goal: NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[float, NDArray[np.intp]]:
@@ -155,15 +174,24 @@ def _groups(manifest: Manifest) -> tuple[int, NDArray[np.intp]]:
     return n_groups, group[:n].astype(np.intp)
 
 
-def _counts(manifest: Manifest, group: NDArray[np.intp], n_groups: int) -> NDArray[np.float64]:
-    """Per group how many items have each label, how many each modality, and how many there are."""
+def _counts(
+    manifest: Manifest,
+    group: NDArray[np.intp],
+    n_groups: int,
+    rows: NDArray[np.intp] | None = None,
+) -> NDArray[np.float64]:
+    """Per group how many items have each label, how many each modality, and how many there are.
+
+    `rows`: of these items only.
+    """
+    rows = np.arange(len(group)) if rows is None else rows
     labels = manifest.columns.labels
     closures = {row: closure(row) for row in set(labels)}
     names = sorted(frozenset().union(*closures.values()))
     columns = {row: [bisect_left(names, name) for name in c] for row, c in closures.items()}
     of_labels = np.zeros((n_groups, len(names)))
-    for g, row in zip(group.tolist(), labels, strict=True):
-        of_labels[g, columns[row]] += 1
+    for item in rows.tolist():
+        of_labels[group[item], columns[labels[item]]] += 1
     masks = [*map(manifest.columns.having, MODALITIES), np.ones(len(group), dtype=bool)]
-    others = [np.bincount(group[mask], minlength=n_groups) for mask in masks]
+    others = [np.bincount(group[rows][mask[rows]], minlength=n_groups) for mask in masks]
     return np.column_stack([of_labels, *others])

@@ -292,8 +292,14 @@ class TaskHead:
     @torch.inference_mode()
     def scores(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
         """The encoder's own genre scores, (n, n_labels), for embeddings (n, embedding_dim)."""
-        output = self.output(torch.from_numpy(embeddings))
+        output = torch.from_numpy(self.outputs(embeddings))
         return cast(NDArray[np.float64], self.target.scores(output).double().numpy())
+
+    @torch.inference_mode()
+    def outputs(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the scores are made from, (n, target.dim): logits, or label factors."""
+        found: Tensor = self.output(torch.from_numpy(embeddings))
+        return cast(NDArray[np.float32], found.numpy())
 
 
 def load_task_head(folder: Path, modality: str) -> TaskHead:

@@ -34,6 +34,23 @@ class Epoch(TypedDict):
     metrics: NotRequired[dict[str, float]]
 
 
+class Choice(TypedDict):
+    """How the inputs of a row of solved heads are joined, by cross-validation.
+
+    `experts`: heads on inputs by key, which is the input's name, with a further one after "/", or
+    names of inputs joined by "&". `quality` is cross-fitted, and so is that of each way or smaller
+    set of inputs in `compared`. `balance`: the share of the log frequencies of genres that logits
+    lose.
+    """
+
+    way: str
+    weights: dict[str, float]
+    experts: dict[str, dict[str, Any]]
+    balance: float
+    quality: float
+    compared: dict[str, float]
+
+
 class Curve(TypedDict):
     """A learning curve, and the epoch whose weights were kept.
 
@@ -70,6 +87,7 @@ class Row(TypedDict):
     all: Result  # on all test items
     complete: Result | None
     curve: Curve  # first seed
+    choice: NotRequired[Choice]
 
 
 class FusionResult(TypedDict):

@@ -145,7 +145,6 @@ def run_benchmark(
     """
     if place()[1] > 1:
         raise MmgenreError("benchmark works in one process; launch it without torchrun")
-    _check_kept(on)
     names = [Path(folder).resolve().name for folder in folders]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise MmgenreError(f"several folders are called {', '.join(twice)}; their runs would clash")
@@ -279,27 +278,7 @@ def _run_split(
         extract_features(run=run_folder, modalities=learned, progress=told)
     result = fuse(modalities, run=run_folder, seeds=seeds, progress=told)
     fusion = run.fusions / result["name"]
-    return _Split(run, _measured(run, fusion, on), _scores(fusion, on))
-
-
-# The three places that know which items a fusion keeps scores of: the test items, at present.
-
-
-def _check_kept(on: On) -> None:
-    if on != "test":
-        raise MmgenreError("fusions keep no scores of validation items yet; give --on test")
-
-
-def _measured(run: Run, fusion: Path, on: On) -> FusionResult:
-    """The figures of a fusion on the items of a split."""
-    del on
-    return measured(run, fusion)
-
-
-def _scores(fusion: Path, on: On) -> Scores:
-    """The scores of a fusion for the items of a split."""
-    del on
-    return read_scores(fusion)
+    return _Split(run, measured(run, fusion, on), read_scores(fusion, on))
 
 
 def _give_vectors(run: Run, path: Path, modalities: Sequence[Modality]) -> None:

@@ -12,9 +12,11 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, content_hash, provenance_of
 from mmgenre.errors import MmgenreError, RecipeError, Refusal
 from mmgenre.items.modalities import MODALITIES, Modality
+from mmgenre.kinds import kind_of
 from mmgenre.learning.processes import from_main, is_main
 from mmgenre.measuring.results import FusionResult
 from mmgenre.pipeline.artefact import Artefact, carry_out
+from mmgenre.pipeline.crossfit import crossfit_of
 from mmgenre.pipeline.embed import embeddings_of
 from mmgenre.pipeline.fuse import plan_fusion
 from mmgenre.pipeline.learn import adopted_encoder, encoder_of
@@ -164,6 +166,26 @@ def vectors_of(
     return found
 
 
+def crossfits_of(
+    run: Run, recipe: Recipe, modality: str, *, looking: bool = False
+) -> dict[str, Artefact]:
+    """View name -> cross-fitted outputs of the encoders of a modality that are trained.
+
+    Only where heads are solved and the encoders were trained for their target.
+    """
+    fusion = recipe.fusion
+    same = run.recipe.target.used() == recipe.fusion_target.used()
+    same &= recipe.labels == run.recipe.labels
+    if not fusion.cross_fit or fusion.solver == "sgd" or not same:
+        return {}
+    found = {}
+    for view in run.views(modality):
+        if not kind_of(modality).encoder(view.encoder).fixed:
+            inputs = inputs_of(run, view, looking=looking)
+            found[view.name] = crossfit_of(run, view, inputs, fusion.cross_fit)
+    return found
+
+
 @dataclass(frozen=True)
 class ShardResult:
     """What is there after a shard: of each modality (parts read, of all shards; all parts)."""
@@ -301,7 +323,15 @@ def fuse(
         )
     joined = joined_names(state, recipe, names, rows)
     base = fusion_name(recipe, names, inputs, joined, settings)
-    fusion = plan_fusion(state, recipe, base, rows, vectors, joined=joined, seeds=seeds)
+    crossfits = {
+        name: artefact
+        for m in names
+        if m not in state.given
+        for name, artefact in crossfits_of(state, recipe, m).items()
+    }
+    how: dict[str, Any] = {"joined": joined, "crossfits": crossfits}
+    how["seeds"] = 1 if recipe.fusion.solver == "lbfgs" else seeds
+    fusion = plan_fusion(state, recipe, base, rows, vectors, **how)
     carry_out([fusion], folder / LOCKS, progress=progress)
 
     def measure() -> FusionResult:

@@ -13,10 +13,10 @@ from mmgenre.pipeline.artefact import Artefact
 from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.rows import free_fusion
 from mmgenre.pipeline.run import Run
-from mmgenre.pipeline.scores import Heads, RowInputs, fusion_stored
+from mmgenre.pipeline.scores import Heads, RowInputs, ViewOf, fusion_stored
 from mmgenre.progress import Progress
 
-FUSION_VERSION = 4  # rises when the code of the step changes what it writes
+FUSION_VERSION = 5  # rises when the code of the step changes what it writes
 
 
 def plan_fusion(
@@ -27,6 +27,7 @@ def plan_fusion(
     vectors: Mapping[str, Artefact],
     *,
     joined: Sequence[str] = (),
+    crossfits: Mapping[str, Artefact] | None = None,
     seeds: int = 1,
     by_encoder: bool = False,
 ) -> Artefact:
@@ -40,7 +41,8 @@ def plan_fusion(
         rows: the last one is the whole.
         vectors: input -> the artefact that holds its vectors.
         joined: the inputs that the joint space is of.
-        seeds: how many heads each row has.
+        crossfits: input -> the artefact that holds its cross-fitted outputs.
+        seeds: how many heads each row has; solved ones need one.
         by_encoder: whether the encoder's own scores are taken instead of a head's.
     """
     places = {n: (a.path, n) for n, a in vectors.items()}
@@ -55,9 +57,15 @@ def plan_fusion(
         places = places | {f"{JOINT}{n}": (joint_store(joint), n) for n in joined}
     view = rows[-1].inputs[0]
     encoder = (view.partition(".")[0], learned[view].path) if by_encoder else None
-    heads = Heads(tuple(rows), seeds, places, joint, encoder)
+    crossfits = {n: a for n, a in (crossfits or {}).items() if n in used}
+    parents |= {f"crossfit.{n}": a for n, a in crossfits.items()}
+    views = {
+        n: ViewOf(a.path, not a.trains, crossfits[n].path if n in crossfits else None)
+        for n, a in learned.items()
+    }
+    heads = Heads(tuple(rows), seeds, places, joint, encoder, views)
     parameters: dict[str, Any] = {
-        "rows": [list(row.inputs) for row in rows],
+        "rows": [[*row.inputs, *([row.combine] if row.combine else [])] for row in rows],
         "task": recipe.labels.task,
         "labels": run.manifest.task_digest,
     }
@@ -65,7 +73,7 @@ def plan_fusion(
         parameters["scores"] = "encoder"
     else:
         parameters |= {
-            "fusion": recipe.fusion.model_dump(exclude={"joint"}),  # the rows say it
+            "fusion": recipe.fusion.used(),
             "target": recipe.fusion_target.used(),
             "seed": recipe.seed,
             "seeds": seeds,

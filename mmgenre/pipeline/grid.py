@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mmgenre.errors import RecipeError
 from mmgenre.items.manifest import Manifest
@@ -15,7 +16,7 @@ from mmgenre.measuring.results import TableResult
 from mmgenre.pipeline.align import JOINT
 from mmgenre.pipeline.artefact import carry_out
 from mmgenre.pipeline.cells import Plan, PlannedCell, note_time, tabulate
-from mmgenre.pipeline.commands import LOCKS, vectors_of
+from mmgenre.pipeline.commands import LOCKS, crossfits_of, vectors_of
 from mmgenre.pipeline.experiment import Cell, Experiment, load_experiment, small_overlay
 from mmgenre.pipeline.fuse import plan_fusion
 from mmgenre.pipeline.recipe import Recipe
@@ -109,7 +110,9 @@ class _Planner:
         rows = [RowInputs(cell.name, inputs)]
         vectors = {name: a for m in wanted for name, a in vectors_of(run, m).items()}
         joins = stores_of(run, joined)
-        scores = plan_fusion(run, recipe, cell.name, rows, vectors, joined=joins, by_encoder=alone)
+        crossfits = {n: a for m in wanted for n, a in crossfits_of(run, recipe, m).items()}
+        how: dict[str, Any] = {"joined": joins, "crossfits": crossfits, "by_encoder": alone}
+        scores = plan_fusion(run, recipe, cell.name, rows, vectors, **how)
         return PlannedCell(cell, seed, run, scores)
 
     def _run(self, recipe: Recipe) -> Run:

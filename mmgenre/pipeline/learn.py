@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mmgenre.disk.bundle import bundle_provenance, read_bundle, write_bundle
 from mmgenre.disk.provenance import Provenance, sha256_file, sha256_folder
@@ -16,15 +20,23 @@ from mmgenre.learning.kind import resolve
 from mmgenre.learning.processes import is_main
 from mmgenre.pipeline.artefact import Artefact, in_bundle
 from mmgenre.pipeline.recipe import View
-from mmgenre.pipeline.run import Run
+from mmgenre.pipeline.run import Folds, Run
 from mmgenre.progress import Progress
 
 ENCODER_VERSION = 5  # rises when the code of the step changes what it writes
 ADOPTED = "adopted encoder"  # stage in the provenance of a copy of a trained encoder
 
 
+@dataclass(frozen=True)
+class Fold:
+    """One of the folds of the training items."""
+
+    folds: Folds
+    number: int
+
+
 def encoder_of(
-    run: Run, view: View, inputs: Artefact, *, keeping: bool = False, fold: int | None = None
+    run: Run, view: View, inputs: Artefact, *, keeping: bool = False, fold: Fold | None = None
 ) -> Artefact:
     """The encoder of a view; with `keeping`, an adopted encoder that is there is the one.
 
@@ -50,10 +62,10 @@ def encoder_of(
         target, task = recipe.target.used(), recipe.labels.task
         parameters |= {"target": target, "task": task, "seed": recipe.seed}
     if fold is not None:
-        parameters |= {"fold": fold, "of": run.folds.count}
+        parameters["without"] = {"fold": fold.number, "folds": fold.folds.digest}
     parents = {"inputs": inputs.fingerprint}
     provenance = Provenance("encoder", ENCODER_VERSION, parameters, parents)
-    name = view.name if fold is None else f"{view.name}.fold-{fold}"
+    name = view.name if fold is None else f"{view.name}.without-{fold.number}"
     if run.pool is not None:
         folder = run.place("encoders", name, provenance.fingerprint)
     else:
@@ -82,7 +94,7 @@ def _make_encoder(
     inputs: Artefact,
     folder: Path,
     provenance: Provenance,
-    fold: int | None,
+    fold: Fold | None,
     progress: Progress,
 ) -> None:
     """Makes an encoder from the rows of its input store. Several processes train one together."""
@@ -96,7 +108,7 @@ def _make_encoder(
     make, target_name = resolve(encoder_type.make), recipe.target.name
     items: dict[Split, Sequence[str]] = {s: run.manifest.ids(s) for s in ("train", "val")}
     if fold is not None:
-        items["train"] = run.folds.without(fold)
+        items["train"] = fold.folds.without(fold.number)
     with FeatureStore(inputs.path, modality) as store:
         rows: dict[Split, list[str]] = {}
         for split, ids in items.items():
@@ -117,7 +129,7 @@ def _make_encoder(
         target = make_target(recipe.target, len(space), exclusive=recipe.exclusive)
         target.fit(run.truth(items["train"]))
         checkpoint = folder.with_name(f"{view.name}-{provenance.fingerprint}.checkpoint")
-        targets = {}
+        targets: dict[str, dict[str, NDArray[np.float32]]] = {}
         for split, own in rows.items():
             vectors = target.targets(run.truth([item_of(row) for row in own]))
             targets[split] = dict(zip(own, vectors, strict=True))

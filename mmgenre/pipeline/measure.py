@@ -24,7 +24,7 @@ from mmgenre.kinds import kind_of
 from mmgenre.measuring import evaluation, metrics, results
 from mmgenre.measuring.results import EncoderResult, FusionResult, Result, RunResult
 from mmgenre.pipeline.run import SYNTHETIC, Run
-from mmgenre.pipeline.scores import ABOUT, Scores, fusion_about, read_scores
+from mmgenre.pipeline.scores import ABOUT, On, Scores, fusion_about, read_scores
 
 
 def evaluate(run: Run) -> RunResult:
@@ -81,13 +81,13 @@ def current_fusions(run: Run) -> list[Path]:
     return found
 
 
-def measured(run: Run, folder: Path) -> FusionResult:
+def measured(run: Run, folder: Path, on: On = "test") -> FusionResult:
     """The figures of a fusion: kept beside its scores, computed anew by code that has changed."""
     about = fusion_about(folder)
     made_from = [about and about["provenance"]["fingerprint"], _code()]
-    kept = folder / results.RESULT
+    kept = folder / (results.RESULT if on == "test" else f"{on}-{results.RESULT}")
     if not (kept.is_file() and _read(kept).get("made_from") == made_from):
-        result = _measure(run, folder.name, read_scores(folder))
+        result = _measure(run, folder.name, read_scores(folder, on))
         write_json(kept, {"made_from": made_from, "result": result})
     return cast(FusionResult, _read(kept)["result"])
 
@@ -118,6 +118,7 @@ def _measure(run: Run, name: str, scores: Scores) -> FusionResult:
                 "all": measure(k, np.ones_like(complete)),
                 "complete": measure(k, complete) if compares else None,
                 "curve": row["curve"],
+                **({"choice": row["choice"]} if "choice" in row else {}),
             }
             for k, row in enumerate(about["rows"])
         ],

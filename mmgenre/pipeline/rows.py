@@ -39,7 +39,12 @@ def table_rows(
             (*(subset if plain else ()), *(f"{JOINT}{n}" for n in subset if beside and n in joined))
             for subset in sorted([*subsets, *((view,) for view in views)], key=len)
         ]
-    return [RowInputs(row_name(row), stores_of(run, row)) for row in rows if row]
+    found = [RowInputs(row_name(row), stores_of(run, row)) for row in rows if row]
+    if recipe.fusion.combine == "auto":  # the published way always stands beside what was chosen
+        several = [row for row in found if len(row.inputs) > 1]
+        joins = [RowInputs(f"{r.name} concatenated", r.inputs, "concatenation") for r in several]
+        found = sorted([*joins, *found], key=lambda row: len(row.inputs))
+    return found
 
 
 def stores_of(run: Run, names: Sequence[str]) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +19,9 @@ from mmgenre.disk.provenance import sha256_file
 from mmgenre.disk.store import FeatureStore, group_names
 from mmgenre.errors import LabelError, ManifestError, MmgenreError, Refusal, SplitError
 from mmgenre.items.labels import LabelSpace
-from mmgenre.items.manifest import SPLITS, Manifest
+from mmgenre.items.manifest import SPLITS, Manifest, Split
 from mmgenre.items.modalities import MODALITIES
-from mmgenre.items.splits import find_leaks, make_splits
+from mmgenre.items.splits import find_leaks, make_folds, make_splits
 from mmgenre.pipeline.older import set_aside, translated
 from mmgenre.pipeline.recipe import Recipe, View, load_recipe, merge, parse_setting, validate
 from mmgenre.progress import Progress, silent
@@ -29,6 +30,31 @@ DEFAULT_RUN = Path("runs/default")
 SYNTHETIC = "synthetic"
 FORMAT = 2  # of run.json and of everything beside it
 STATE = "run.json"
+
+
+@dataclass(frozen=True)
+class Folds:
+    """A division of training items, no artist in two: id -> fold, 0 to count - 1."""
+
+    of: Mapping[str, int]
+
+    @cached_property
+    def count(self) -> int:
+        return max(self.of.values()) + 1
+
+    def without(self, fold: int) -> list[str]:
+        """The items of all other folds."""
+        return [item_id for item_id, own in self.of.items() if own != fold]
+
+    def only(self, fold: int) -> list[str]:
+        """The items of a fold."""
+        return [item_id for item_id, own in self.of.items() if own == fold]
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the division."""
+        text = "\n".join(f"{item_id}\t{fold}" for item_id, fold in self.of.items())
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -42,6 +68,7 @@ class Run:
     pool: Path | None = None  # of artefacts that an experiment's cells share; None: its own run
     digests: dict[str, str] = field(default_factory=dict)  # modality -> hash over its media
     spaces: dict[bool, LabelSpace] = field(default_factory=dict)  # by whether an item has one label
+    divided: dict[tuple[int, Split], Folds] = field(default_factory=dict)
 
     def inputs(self, name: str) -> Path:
         """Store of what was read from media, in the group of the modality's name."""
@@ -103,6 +130,13 @@ class Run:
     def truth(self, ids: Sequence[str], recipe: Recipe | None = None) -> NDArray[np.bool_]:
         """Labels of items in the recipe's task, (n, n_labels)."""
         return self.labels(recipe).encode([self.manifest[i].labels for i in ids])
+
+    def folds(self, n: int, split: Split = "train") -> Folds:
+        """The items of a split divided into n folds, drawn from the recipe's seed."""
+        if (n, split) not in self.divided:
+            ids = self.manifest.ids(split)
+            self.divided[n, split] = Folds(make_folds(self.manifest, ids, n, self.recipe.seed))
+        return self.divided[n, split]
 
     @cached_property
     def refused(self) -> tuple[Refusal, ...]:

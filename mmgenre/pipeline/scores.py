@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.disk.store import FeatureStore, fingerprint_of
+from mmgenre.disk.store import FeatureStore, fingerprint_of, group_names
 from mmgenre.errors import StoreError
 from mmgenre.pipeline.align import Places
 
 SCORES, MODEL, ABOUT = "scores.h5", "model", "fusion.json"
-SCORES_OF = "scores"  # the group
+SCORES_OF = {"test": "scores", "val": "val"}  # the group of each split's scores
+INPUTS_OF = {"test": "inputs", "val": "val.inputs"}  # and of which inputs its items have
+On = Literal["val", "test"]
 ABSENT, HIDDEN, PRESENT = 0, 1, 2  # an input of a test item; evaluation may hide some
 
 
 @dataclass(frozen=True)
 class RowInputs:
-    """A row: its name, and the inputs ("audio", "joint.image") that its head reads."""
+    """A row: its name, and the inputs ("audio", "joint.image") that its head reads.
+
+    `combine`: how they are joined; None: as the recipe says.
+    """
 
     name: str
     inputs: tuple[str, ...]
+    combine: Literal["concatenation"] | None = None
+
+
+@dataclass(frozen=True)
+class ViewOf:
+    """What made the vectors of an input."""
+
+    encoder: Path
+    fixed: bool
+    crossfit: Path | None  # store of its outputs for training items that it has not seen
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,7 @@ class Heads:
     places: Places  # input -> where its vectors lie
     joint: Path | None = None  # folder of the joint space, if an input is of it
     encoder: tuple[str, Path] | None = None
+    views: Mapping[str, ViewOf] = field(default_factory=dict)  # of the inputs that encoders embed
 
     @property
     def inputs(self) -> list[str]:
@@ -53,7 +69,7 @@ def fusion_stored(folder: Path) -> str | None:
     about = fusion_about(folder)
     if about is None:
         return None
-    stored = fingerprint_of(folder / SCORES, SCORES_OF)
+    stored = fingerprint_of(folder / SCORES, SCORES_OF["test"])
     return stored if stored == about["provenance"]["fingerprint"] else None
 
 
@@ -72,7 +88,7 @@ def fusion_about(folder: Path) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of n test items by R rows and K seeds, for L labels."""
+    """Scores of n items by R rows and K seeds, for L labels."""
 
     about: Mapping[str, Any]
     ids: tuple[str, ...]
@@ -97,14 +113,19 @@ class Scores:
         return self.values[[position[i] for i in ids], r, k]
 
 
-def read_scores(folder: Path) -> Scores:
+def read_scores(folder: Path, on: On = "test") -> Scores:
     """Reads what a fusion wrote; StoreError if it is damaged, or not there."""
     about = fusion_about(folder)
     if about is None:
         raise StoreError(f"{folder}: no fusion here")
-    with FeatureStore(folder / SCORES, SCORES_OF) as store:
+    if SCORES_OF[on] not in group_names(folder / SCORES):
+        raise StoreError(
+            f"{folder}: has no scores of {on} items, as it was made by an older version; make it "
+            "again: mmgenre fuse"
+        )
+    with FeatureStore(folder / SCORES, SCORES_OF[on]) as store:
         ids, values = store.ids, store.take(store.ids)
-    with FeatureStore(folder / SCORES, "inputs") as store:
+    with FeatureStore(folder / SCORES, INPUTS_OF[on]) as store:
         given = store.take(ids)
     shape = len(about["rows"]), len(about["seeds"]), values.shape[-1]
     return Scores(about, ids, values.reshape(len(ids), *shape), given)

@@ -86,7 +86,7 @@ class LinearEncoder(nn.Module):
     def rows(self, texts: Sequence[str]) -> sp.csr_matrix:
         """Tf-idf of texts, (n, terms), of length 1 or, without known terms, 0."""
         blocks = [vectorizer.transform(texts) for vectorizer in self.vectorizers]
-        return sp.hstack(blocks, format="csr", dtype=np.float32) / np.sqrt(len(blocks))
+        return sp.csr_matrix(sp.hstack(blocks, dtype=np.float32) / np.sqrt(len(blocks)))
 
     def landmarks(self) -> sp.csr_matrix:
         """Tf-idf of the landmarks, (landmarks, terms)."""

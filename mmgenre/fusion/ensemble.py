@@ -1,0 +1,341 @@
+"""The solved fusion: experts of inputs, and for each set of inputs the combination that is best.
+
+An item is judged by the combination for just the inputs that it has. So a model of all modalities
+names the genres of an item that has only one of them exactly as that modality's own row does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mmgenre.disk.bundle import Bundle, read_bundle, write_bundle
+from mmgenre.disk.provenance import Provenance
+from mmgenre.fusion.combine import WAYS, Combination, Way, combine, crossed
+from mmgenre.fusion.experts import (
+    Crossed,
+    Expert,
+    Task,
+    Vectors,
+    fit_expert,
+    fit_joined,
+    scores_of,
+)
+from mmgenre.fusion.scaling import LEARNED, FittedScaling, Scaling
+from mmgenre.fusion.solve import Linear
+from mmgenre.fusion.table import FeatureTable
+from mmgenre.items.labels import LabelSpace
+from mmgenre.learning.settings import TargetName
+from mmgenre.learning.targets import Target, load_target
+
+KIND = "solved fusion"
+Combine = Literal["auto", "concatenation", Way]
+LEAST_ITEMS = 20  # with all inputs of a set, below which weights are not fitted but equal
+MARGIN = 0.002  # of quality, by which another way must be better than the plainer one
+BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
+Inputs = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """How items with just these inputs are judged: by which experts, combined how."""
+
+    experts: tuple[str, ...]  # by their keys
+    combination: Combination
+    quality: float  # cross-fitted
+    compared: Mapping[str, float]  # way, or inputs that are fewer -> its quality
+    balance: float = 0.0  # the share of the log frequencies that the logits lose
+
+
+@dataclass(frozen=True)
+class SolvedFusion:
+    """Experts and patterns; scores of any items."""
+
+    experts: Mapping[str, Expert]  # key -> expert
+    patterns: Mapping[Inputs, Pattern]  # sorted inputs -> how items with these are judged
+    prior: Vectors  # (D,), the outputs for an item without any input
+    target: Target
+    target_name: TargetName
+    labels: LabelSpace
+    threshold: float | None = None  # overlapping genres: the score that names a genre
+    about: Mapping[str, Any] = field(default_factory=dict)  # for reports
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Input -> the width of its vectors."""
+        return {
+            n: len(s.arrays["shift"]) for e in self.experts.values() for n, s in e.scalings.items()
+        }
+
+    def outputs(self, table: FeatureTable) -> Vectors:
+        """Outputs of all items of a table, (n, D)."""
+        names = sorted({name for pattern in self.patterns for name in pattern})
+        present = np.stack([table.present[name] for name in names], axis=1)
+        result = np.tile(self.prior, (len(table), 1))
+        for row in np.unique(present, axis=0):
+            rows = np.flatnonzero((present == row).all(axis=1))
+            pattern = self._pattern([n for n, here in zip(names, row, strict=True) if here])
+            if pattern is not None:
+                own = table.select(rows)
+                outputs = np.stack([self.experts[key](own) for key in pattern.experts], axis=1)
+                result[rows] = pattern.combination(outputs)
+        return result
+
+    def scores(self, table: FeatureTable) -> NDArray[np.float64]:
+        """Genre scores of all items of a table, (n, n_labels)."""
+        return scores_of(self.target, self.outputs(table))
+
+    def _pattern(self, here: Sequence[str]) -> Pattern | None:
+        """That of the inputs that are here, or the best one that needs no other."""
+        if (own := self.patterns.get(tuple(sorted(here)))) is not None:
+            return own
+        fitting = [p for inputs, p in self.patterns.items() if set(inputs) <= set(here)]
+        return max(fitting, key=lambda p: p.quality, default=None)
+
+    def save(self, folder: Path, provenance: Provenance) -> Path:
+        """Writes its folder."""
+        weights: dict[str, NDArray[Any]] = {"prior": self.prior}
+        for key, expert in self.experts.items():
+            weights[f"expert.{key}/weight"] = expert.linear.weight
+            weights[f"expert.{key}/bias"] = expert.linear.bias
+            for name, scaling in expert.scalings.items():
+                for part, array in scaling.arrays.items():
+                    weights[f"expert.{key}/{name}/{part}"] = array
+        for k, pattern in enumerate(self.patterns.values()):
+            for part in ("mean", "weight", "gate", "spread", "bias"):
+                weights[f"pattern.{k}/{part}"] = getattr(pattern.combination, part)
+        config = {
+            "head": self.target_name,
+            "target": self.target.state(),
+            "labels": list(self.labels.names),
+            "exclusive": self.labels.exclusive,
+            "threshold": self.threshold,
+            "about": dict(self.about),
+            "experts": {
+                key: {
+                    "scalings": {n: vars(s.scaling) for n, s in expert.scalings.items()},
+                    "factors": dict(expert.factors),
+                }
+                for key, expert in self.experts.items()
+            },
+            "patterns": [
+                {
+                    "inputs": list(inputs),
+                    "experts": list(p.experts),
+                    "way": p.combination.way,
+                    "quality": p.quality,
+                    "compared": dict(p.compared),
+                    "balance": p.balance,
+                }
+                for inputs, p in self.patterns.items()
+            ],
+        }
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in weights.items()}
+        return write_bundle(folder, KIND, config, tensors, provenance)
+
+    @classmethod
+    def load(cls, folder: Path) -> SolvedFusion:
+        """Reads its folder; BundleError if it is damaged or another kind."""
+        bundle = read_bundle(folder, KIND)
+        config = bundle.config
+        patterns = {}
+        for k, held in enumerate(config["patterns"]):
+            arrays = _below(f"pattern.{k}/", bundle)
+            way = held["way"]
+            assert way in get_args(Way)
+            combination = Combination(way, **{n: arrays[n] for n in arrays})
+            inputs, keys = tuple(held["inputs"]), tuple(held["experts"])
+            figures = held["quality"], held["compared"], held["balance"]
+            patterns[inputs] = Pattern(keys, combination, *figures)
+        labels = LabelSpace(tuple(config["labels"]), config["exclusive"])
+        experts = {key: _expert(key, held, bundle) for key, held in config["experts"].items()}
+        prior, target = bundle.weights["prior"].numpy(), load_target(config["target"])
+        named = config["head"], labels, config["threshold"], config["about"]
+        return cls(experts, patterns, prior, target, *named)
+
+
+def _below(prefix: str, bundle: Bundle) -> dict[str, Any]:
+    found = bundle.weights.items()
+    return {n.removeprefix(prefix): t.numpy() for n, t in found if n.startswith(prefix)}
+
+
+def _expert(key: str, held: Mapping[str, Any], bundle: Bundle) -> Expert:
+    own = _below(f"expert.{key}/", bundle)
+    scalings = {}
+    for name, kind in held["scalings"].items():
+        start = f"{name}/"
+        arrays = {n.removeprefix(start): a for n, a in own.items() if n.startswith(start)}
+        scalings[name] = FittedScaling(Scaling(**kind), arrays)
+    return Expert(scalings, held["factors"], Linear(own["weight"], own["bias"]))
+
+
+@dataclass
+class Fitting:
+    """Fits the patterns of one fusion's inputs; experts are fitted once and shared by all rows.
+
+    `checked`: validation items, by which combinations are fitted whose experts have seen all
+    training items.
+    """
+
+    train: FeatureTable
+    task: Task
+    val: FeatureTable
+    val_task: Task
+    experts: Mapping[str, Sequence[str]]  # input -> keys of its experts
+    fitted: dict[str, Crossed]  # key -> expert
+    modality_of: Mapping[str, str]  # input -> what is hidden and named together
+    honest: frozenset[str]  # inputs whose vectors of training items were made without their labels
+    combine: Combine
+    _patterns: dict[tuple[Inputs, Combine], Pattern] = field(default_factory=dict)
+    _outputs: dict[str, Vectors] = field(default_factory=dict)  # of validation items
+
+    def row(self, inputs: Sequence[str], how: Combine | None = None) -> dict[Inputs, Pattern]:
+        """The patterns by which items with any of the inputs are judged."""
+        how = how or self.combine
+        by_modality: dict[str, list[str]] = {}
+        for name in inputs:
+            by_modality.setdefault(self.modality_of[name], []).append(name)
+        sets = [
+            tuple(sorted(name for m in chosen for name in by_modality[m]))
+            for k in range(1, len(by_modality) + 1)
+            for chosen in combinations(by_modality, k)
+        ]
+        sets += [(name,) for name in inputs if (name,) not in sets]
+        if how == "concatenation":
+            sets = [tuple(sorted(inputs))]
+        return {own: self.pattern(own, how) for own in sorted(sets, key=len)}
+
+    def pattern(self, inputs: Inputs, how: Combine) -> Pattern:
+        """The pattern of a set of inputs."""
+        if (inputs, how) not in self._patterns:
+            self._patterns[inputs, how] = self._fit(inputs, how)
+        return self._patterns[inputs, how]
+
+    def _fit(self, inputs: Inputs, how: Combine) -> Pattern:
+        own = tuple(key for name in inputs for key in self.experts[name])
+        candidates: dict[str, tuple[tuple[str, ...], Way]] = {}
+        # Vectors of training items that a network has learned from flatter a head on them, so that
+        # they cannot be compared with others.
+        beside = inputs
+        if how == "auto":
+            beside = tuple(name for name in inputs if name in self.honest)
+        if how != "concatenation":
+            ways: tuple[Way, ...] = WAYS if how == "auto" else (how,)
+            candidates = {way: (own, way) for way in (ways if len(own) > 1 else ways[:1])}
+        if how == "concatenation" or (how == "auto" and len(beside) > 1):
+            candidates["concatenation"] = (self._joined(beside),), "product"
+        best: tuple[str, float] | None = None
+        compared = {}
+        for name, (keys, way) in candidates.items():
+            compared[name] = self._quality(inputs, keys, way)
+            if best is None or compared[name] > best[1] + MARGIN:
+                best = name, compared[name]
+        assert best is not None
+        keys, way = candidates[best[0]]
+        if how == "auto":
+            for part in self._parts(inputs):
+                name = "+".join(part)
+                found = self._patterns[part, how]
+                compared[name] = self._quality(inputs, found.experts, found.combination.way)
+                if compared[name] > best[1] + MARGIN:
+                    best = name, compared[name]
+                    keys, way = found.experts, found.combination.way
+        return self._balanced(inputs, keys, way, best[1], compared)
+
+    def _parts(self, inputs: Inputs) -> list[Inputs]:
+        """Smaller sets of whole modalities among the inputs that have a pattern."""
+        return [p for p, how in self._patterns if how == "auto" and set(p) < set(inputs)]
+
+    def _joined(self, inputs: Inputs) -> str:
+        """The key of an expert that reads vectors of several inputs beside each other."""
+        key = "&".join(inputs)
+        if key not in self.fitted:
+            alone = {name: self._on_vectors(name) for name in inputs}
+            self.fitted[key] = fit_joined(self.train, alone, self.task)
+        return key
+
+    def _on_vectors(self, name: str) -> Crossed:
+        """An expert of an input's scaled vectors, also where its encoder has its own output."""
+        own = self.fitted[self.experts[name][0]]
+        if own.strength is not None:
+            return own
+        key = f"{name}/vectors"
+        if key not in self.fitted:
+            self.fitted[key] = fit_expert(self.train, name, self.task, LEARNED)
+        return self.fitted[key]
+
+    def _rows(self, inputs: Inputs, keys: Sequence[str]) -> tuple[Vectors, Task]:
+        """Outputs (n, E, D) of items with all inputs, by experts that have not seen them."""
+        crossed_outputs = [self.fitted[key].outputs for key in keys]
+        table, task = self.train, self.task
+        if any(found is None for found in crossed_outputs):
+            table, task = self.val, self.val_task
+            crossed_outputs = [self._of_val(key) for key in keys]
+        here = np.all([table.present[name] for name in inputs], axis=0)
+        outputs = np.stack([o for o in crossed_outputs if o is not None], axis=1)
+        here &= np.isfinite(outputs).all(axis=(1, 2))
+        return outputs[here], task.of(here)
+
+    def _of_val(self, key: str) -> Vectors:
+        if key not in self._outputs:
+            expert = self.fitted[key].expert
+            outputs = np.array(expert(self.val))
+            outputs[~np.any([self.val.present[n] for n in expert.inputs], axis=0)] = np.nan
+            self._outputs[key] = outputs
+        return self._outputs[key]
+
+    def _quality(self, inputs: Inputs, keys: Sequence[str], way: Way) -> float:
+        outputs, task = self._rows(inputs, keys)
+        if len(outputs) < LEAST_ITEMS:
+            return 0.0
+        return _finite(task.quality(self._crossed(outputs, task, way), task.y))
+
+    def _crossed(self, outputs: Vectors, task: Task, way: Way) -> Vectors:
+        return crossed(outputs, task.target.targets(task.y), task.groups, task.target, way)
+
+    def _balanced(
+        self,
+        inputs: Inputs,
+        keys: tuple[str, ...],
+        way: Way,
+        quality: float,
+        compared: Mapping[str, float],
+    ) -> Pattern:
+        """The pattern; of one genre an item, rare genres may be named more often than they occur.
+
+        The logits then lose a share of the genre's log frequency (Menon et al. 2021, eq. 9).
+        """
+        outputs, task = self._rows(inputs, keys)
+        if len(outputs) < LEAST_ITEMS:
+            return Pattern(keys, _even(len(keys), task), quality, compared)
+        goals = task.target.targets(task.y)
+        combination = combine(outputs, goals, task.target, way)
+        if not task.exclusive:
+            return Pattern(keys, combination, quality, compared)
+        own = self._crossed(outputs, task, way)
+        prior = np.log(np.maximum(task.y.mean(axis=0), 0.5 / len(outputs))).astype(np.float32)
+        shift, balance = np.zeros_like(prior), 0.0
+        for share in BALANCES[1:]:
+            found = _finite(task.quality(own - np.float32(share) * prior, task.y))
+            if found > quality + MARGIN:
+                quality, shift, balance = found, np.float32(share) * prior, share
+        combination = replace(combination, bias=combination.bias - shift)
+        return Pattern(keys, combination, quality, compared, balance)
+
+
+def _finite(quality: float) -> float:
+    return float(quality) if np.isfinite(quality) else 0.0
+
+
+def _even(n_experts: int, task: Task) -> Combination:
+    """The mean of the experts, for sets of inputs that too few items have."""
+    zero, dim = np.zeros(n_experts, np.float32), task.target.dim
+    mean, weight = np.zeros((n_experts, dim), np.float32), zero + np.float32(1 / n_experts)
+    return Combination("product", mean, weight, zero, zero + 1, np.zeros(dim, np.float32))

@@ -1,0 +1,63 @@
+"""Encoders that have not seen an item -> its outputs, for the heads to learn from.
+
+The vectors and outputs of the items that an encoder learned from are unlike those of all others: it
+is surer of them than it should be. Of K encoders, each trained without one fold of the training
+items, the one that has not seen an item gives its outputs; prediction uses the encoder of all.
+"""
+
+from __future__ import annotations
+
+from mmgenre.disk.provenance import Provenance
+from mmgenre.disk.store import FeatureStore, write_store
+from mmgenre.kinds import kind_of
+from mmgenre.pipeline.artefact import Artefact, in_store
+from mmgenre.pipeline.learn import Fold, encoder_of
+from mmgenre.pipeline.recipe import View
+from mmgenre.pipeline.run import Run
+from mmgenre.progress import Progress
+
+CROSSFIT_VERSION = 1  # rises when the code of the step changes what it writes
+
+
+def crossfit_of(run: Run, view: View, inputs: Artefact, n: int) -> Artefact:
+    """The outputs of a view's task for every training item, each by one of n encoders.
+
+    Rows are (target.dim,), the mean over an item's tracks of what the output layer gives.
+    """
+    folds = run.folds(n)
+    encoders = tuple(encoder_of(run, view, inputs, fold=Fold(folds, k)) for k in range(folds.count))
+    parents = {f"encoder.{k}": encoder.fingerprint for k, encoder in enumerate(encoders)}
+    parents["inputs"] = inputs.fingerprint
+    provenance = Provenance("crossfit", CROSSFIT_VERSION, {"folds": folds.digest}, parents)
+    path = run.folder / "crossfit.h5"
+    if run.pool is not None:
+        path = run.place("crossfit", view.name, f"{provenance.fingerprint}.h5")
+
+    def make(progress: Progress) -> None:
+        # Here, since torch takes seconds to import, which a no-op saves.
+        from mmgenre.learning.encoder import (
+            embed,
+            item_of,
+            load_encoder,
+            load_task_head,
+            mean_by_item,
+        )
+
+        kind, blocks = kind_of(view.modality), []
+        with FeatureStore(inputs.path, view.modality) as store:
+            for k, encoder in enumerate(encoders):
+                wanted = set(folds.only(k))
+                rows = [row for row in store.ids if item_of(row) in wanted]
+                if not rows:
+                    continue
+                network, _ = load_encoder(encoder.path, view.modality, kind)
+                task = f"cross-fitting {view.name}"
+                vectors = embed(network, network.source(store), rows, task=task, progress=progress)
+                ids, means = mean_by_item(rows, vectors)
+                head = load_task_head(encoder.path, view.modality)
+                blocks.append((ids, head.outputs(means)))
+        write_store(path, view.name, blocks, provenance)
+
+    stored = in_store(path, view.name)
+    name = f"{view.name} (cross-fitted)"
+    return Artefact("embed", name, path, provenance, (inputs, *encoders), stored, make)

@@ -1,0 +1,168 @@
+"""Heads that are solved: experts of all inputs once, then the patterns of every row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmgenre.disk.store import FeatureStore
+from mmgenre.fusion.ensemble import Fitting, Inputs, Pattern, SolvedFusion
+from mmgenre.fusion.experts import Crossed, Task, fit_expert, quality_of, taken_expert
+from mmgenre.fusion.scaling import GIVEN, KERNELS, LEARNED
+from mmgenre.fusion.solve import Linear
+from mmgenre.fusion.table import FeatureTable
+from mmgenre.items.manifest import Split
+from mmgenre.learning.encoder import TaskHead, load_task_head
+from mmgenre.learning.targets import make_target
+from mmgenre.measuring import metrics
+from mmgenre.measuring.results import Choice
+from mmgenre.pipeline import scores as of
+from mmgenre.pipeline.align import JOINT
+from mmgenre.pipeline.recipe import Recipe
+from mmgenre.pipeline.run import Run
+from mmgenre.pipeline.tables import SCORED, Made, Scored, check_row, tables_of
+from mmgenre.progress import Progress
+
+FOLDS = 5  # of training items, by which strengths, scalings and combinations are chosen
+KERNEL_COLUMNS = 1024  # given vectors of more columns are told apart by a linear head
+LEAST_THRESHOLD_ITEMS = 20  # of validation, below which training items decide, cross-fitted
+
+
+def solve_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progress) -> Made:
+    """Fits every row; figures are of heads that learned from training items only."""
+    tables, given = tables_of(run, recipe, heads)
+    tasks = _tasks(run, recipe)
+    target, labels = tasks["train"].target, run.labels(recipe)
+    for row in heads.rows:
+        check_row(row, {s: tables[s].only(row.inputs) for s in ("train", "val")})
+    fitted: dict[str, Crossed] = {}
+    keys, honest = {}, set()
+    for number, name in enumerate(heads.inputs):
+        progress("experts", number, len(heads.inputs))
+        found = _experts(run, recipe, heads, name, tables["train"], tasks["train"])
+        fitted |= found
+        keys[name] = tuple(found)
+        view = heads.views.get(name)
+        if view.fixed if view is not None else not name.startswith(JOINT):
+            honest.add(name)
+    progress("experts", len(heads.inputs), len(heads.inputs))
+    modality_of = {n: n.removeprefix(JOINT).partition(".")[0] for n in heads.inputs}
+    fitting = Fitting(
+        tables["train"], tasks["train"], tables["val"], tasks["val"], keys, fitted, modality_of,
+        frozenset(honest), recipe.fusion.combine,
+    )  # fmt: skip
+    prior = _prior(tasks["train"])
+    scores: dict[of.On, list[NDArray[np.float32]]] = {split: [] for split in SCORED}
+    thresholds: list[list[float | None]] = []
+    choices: list[Choice] = []
+    for number, row in enumerate(heads.rows):
+        progress("fusion heads", number, len(heads.rows))
+        patterns = fitting.row(row.inputs, row.combine)
+        used = {key for pattern in patterns.values() for key in pattern.experts}
+        experts = {key: fitting.fitted[key].expert for key in sorted(used)}
+        model = SolvedFusion(experts, patterns, prior, target, recipe.fusion.head, labels)
+        for split in SCORED:
+            scores[split].append(model.scores(tables[split].only(row.inputs)).astype(np.float32))
+        threshold = None
+        if not recipe.exclusive:
+            threshold = _threshold(model, tables, tasks, row)
+        choices.append(_choice(row.inputs, patterns, fitting))
+        model = replace(model, threshold=threshold, about=choices[-1])
+        thresholds.append([threshold])
+    progress("fusion heads", len(heads.rows), len(heads.rows))
+    scored = {
+        split: Scored(tables[split].ids, np.stack(scores[split], axis=1)[:, :, None], given[split])
+        for split in SCORED
+    }
+    return Made(scored, thresholds, [None] * len(heads.rows), model, choices)
+
+
+def _tasks(run: Run, recipe: Recipe) -> dict[Split, Task]:
+    splits: tuple[Split, ...] = ("train", "val")
+    y = {split: run.truth(run.manifest.ids(split), recipe) for split in splits}
+    n_labels = y["train"].shape[1]
+    target = make_target(recipe.fusion_target, n_labels, exclusive=recipe.exclusive)
+    target.fit(y["train"])
+    quality = quality_of(target, exclusive=recipe.exclusive)
+    tasks: dict[Split, Task] = {}
+    for split in splits:
+        folds = run.folds(FOLDS, split).of
+        groups = np.array([folds[item_id] for item_id in run.manifest.ids(split)])
+        tasks[split] = Task(target, y[split], groups, groups, quality)
+    return tasks
+
+
+def _experts(
+    run: Run, recipe: Recipe, heads: of.Heads, name: str, table: FeatureTable, task: Task
+) -> dict[str, Crossed]:
+    """The experts of an input by key; the first has the input's name."""
+    view = heads.views.get(name)
+    if view is None and not name.startswith(JOINT):
+        found = {name: fit_expert(table, name, task, GIVEN)}
+        if table.x[name].shape[1] <= KERNEL_COLUMNS:
+            found[f"{name}/kernel"] = fit_expert(table, name, task, KERNELS)
+        return found
+    if view is not None and not view.fixed:
+        head = load_task_head(view.encoder, name.partition(".")[0])
+        same = head.labels == run.labels(recipe).names
+        if same and head.target.state() == task.target.state():
+            outputs = _crossfitted(view, name, table.ids, head)
+            weight, bias = head.output.weight.detach(), head.output.bias.detach()
+            linear = Linear(np.ascontiguousarray(weight.numpy().T), bias.numpy())
+            return {name: taken_expert(name, linear, outputs)}
+    return {name: fit_expert(table, name, task, LEARNED)}
+
+
+def _crossfitted(
+    view: of.ViewOf, name: str, ids: tuple[str, ...], head: TaskHead
+) -> NDArray[np.float32] | None:
+    if view.crossfit is None:
+        return None
+    outputs = np.full((len(ids), head.target.dim), np.nan, np.float32)
+    with FeatureStore(view.crossfit, name) as store:
+        here = np.array([item_id in store for item_id in ids], dtype=bool)
+        outputs[here] = store.take([i for i, h in zip(ids, here, strict=True) if h])
+    return outputs
+
+
+def _prior(task: Task) -> NDArray[np.float32]:
+    """Outputs for an item of which nothing is known: how frequent genres are."""
+    goals = task.target.targets(task.y)
+    if task.target.state()["name"] == "cosine":
+        return np.asarray(goals.mean(axis=0), np.float32)
+    shares = np.clip(goals.mean(axis=0), 0.5 / len(goals), 1 - 0.5 / len(goals))
+    return np.asarray(np.log(shares) - (0 if task.exclusive else np.log1p(-shares)), np.float32)
+
+
+def _threshold(
+    model: SolvedFusion,
+    tables: Mapping[Split, FeatureTable],
+    tasks: Mapping[Split, Task],
+    row: of.RowInputs,
+) -> float:
+    """The score that names a genre: by validation items that have any of the inputs."""
+    own = tables["val"].only(row.inputs)
+    having = np.any(list(own.present.values()), axis=0)
+    if not tasks["val"].y[having].any():
+        return 0.5
+    return metrics.best_threshold(tasks["val"].y[having], model.scores(own.select(having)))
+
+
+def _choice(inputs: Inputs, patterns: Mapping[Inputs, Pattern], fitting: Fitting) -> Choice:
+    """What a row's inputs are joined by, for reports."""
+    whole = patterns[tuple(sorted(inputs))]
+    weights = whole.combination.weight.tolist()
+    return {
+        "way": whole.combination.way,
+        "weights": dict(zip(whole.experts, weights, strict=True)),
+        "experts": {
+            key: {"scaling": fitting.fitted[key].scaling, "strength": fitting.fitted[key].strength}
+            for key in whole.experts
+        },
+        "balance": whole.balance,
+        "quality": whole.quality,
+        "compared": dict(whole.compared),
+    }

@@ -1,0 +1,82 @@
+"""What heads of a fusion learn from and are measured on: joined rows of all splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmgenre.errors import MmgenreError
+from mmgenre.fusion.ensemble import SolvedFusion
+from mmgenre.fusion.head import FusionModel
+from mmgenre.fusion.table import FeatureTable
+from mmgenre.items.manifest import SPLITS, Split
+from mmgenre.measuring.results import Choice, Curve
+from mmgenre.pipeline import scores as of
+from mmgenre.pipeline.align import feature_table
+from mmgenre.pipeline.recipe import Recipe
+from mmgenre.pipeline.run import Run
+
+SCORED: tuple[of.On, ...] = ("val", "test")
+
+
+class Scored(NamedTuple):
+    """Scores of the items of a split."""
+
+    ids: tuple[str, ...]
+    scores: NDArray[np.float32]  # (n, R, K, L)
+    given: NDArray[np.uint8]  # (n, inputs), as in `scores.Scores`
+
+
+class Made(NamedTuple):
+    """What the folder holds; `given` as in `scores.Scores`."""
+
+    scored: Mapping[of.On, Scored]
+    thresholds: list[list[float | None]]  # R x K
+    curves: list[Curve | None]  # R, of the first seed
+    model: FusionModel | SolvedFusion | None  # of the last row, first seed
+    choices: list[Choice] | None = None  # R: how the inputs of each are joined
+
+
+def tables_of(
+    run: Run, recipe: Recipe, heads: of.Heads
+) -> tuple[dict[Split, FeatureTable], dict[of.On, NDArray[np.uint8]]]:
+    """Rows of all inputs by split, and which of them items of validation and test have.
+
+    Of the test items, the share that the recipe says is hidden.
+    """
+    places = {name: heads.places[name] for name in heads.inputs}
+    tables = {split: feature_table(places, run.manifest.ids(split)) for split in SPLITS}
+    there = presence(tables["test"])
+    tables["test"] = tables["test"].hide(recipe.fusion.missing_share, recipe.seed)
+    left = presence(tables["test"])
+    given: dict[of.On, NDArray[np.uint8]] = {
+        "val": np.where(presence(tables["val"]), of.PRESENT, of.ABSENT).astype(np.uint8),
+        "test": np.where(left, of.PRESENT, np.where(there, of.HIDDEN, of.ABSENT)).astype(np.uint8),
+    }
+    return tables, given
+
+
+def presence(table: FeatureTable) -> NDArray[np.bool_]:
+    """Which inputs each item has, (n, inputs)."""
+    return np.stack([table.present[name] for name in table.x], axis=1)
+
+
+def check_row(
+    row: of.RowInputs, tables: Mapping[Split, FeatureTable]
+) -> dict[Split, NDArray[np.bool_]]:
+    """Which items of training and validation have any input of a row; `tables` are of these.
+
+    Raises:
+        MmgenreError: none of a split has.
+    """
+    splits: tuple[Split, ...] = ("train", "val")
+    having = {s: np.asarray(presence(tables[s]).any(axis=1)) for s in splits}
+    if empty := [split for split, items in having.items() if not items.any()]:
+        raise MmgenreError(
+            f"row {row.name}: no {' and no '.join(empty)} item has {' or '.join(row.inputs)}; "
+            "leave it out with --modalities, or draw other splits with --set seed=N"
+        )
+    return having
