@@ -25,6 +25,11 @@ KIND = Kind(
             check="mmgenre.image.encoder:make_image_encoder",
             label=lambda config: str(config.network),
         ),
+        "descriptors": EncoderType(
+            make="mmgenre.image.descriptors:make_descriptors",
+            load="mmgenre.image.descriptors:load_descriptors",
+            uses=("embedding_dim",),
+        ),
     },
     content=lambda config: (  # a file of weights, unless they are named
         {} if config.weights in ("imagenet", "none") else {"weights": Path(config.weights)}
