@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
+from threadpoolctl import threadpool_limits
 
 from mmgenre.learning.targets import CosineTarget, LogisticTarget, Target
 
 Floats = NDArray[np.float64]
 MAX_ITERATIONS = 200
 TOLERANCE = 1e-6  # of the objective, relative; two decimals more change no figure
+MANY_NUMBERS = 8_000_000  # in the rows, from which on all cores multiply
 LEAST = 1e-9  # a direction of less than this share of the largest is rounding
 
 
@@ -72,9 +74,10 @@ def solve_path(
 
     `x`: rows (n, columns); `goals`: `target.targets` of them, (n, outputs).
     """
-    rows = Rows.of(x)
     solved = _ridge_path if isinstance(target, CosineTarget) else _logistic_path
-    yield from solved(rows, goals, target, sorted(strengths, reverse=True))
+    # One thread for small problems: on a busy machine two threads took ten times as long.
+    with threadpool_limits(1 if x.size < MANY_NUMBERS else None, "blas"):
+        yield from solved(Rows.of(x), goals, target, sorted(strengths, reverse=True))
 
 
 def _logistic_path(

@@ -28,6 +28,7 @@ KIND = Kind(
         "descriptors": EncoderType(
             make="mmgenre.image.descriptors:make_descriptors",
             load="mmgenre.image.descriptors:load_descriptors",
+            fixed=True,
             uses=("embedding_dim",),
         ),
     },

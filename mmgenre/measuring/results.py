@@ -86,7 +86,7 @@ class Row(TypedDict):
     inputs: list[str]  # ["audio", "text"]
     all: Result  # on all test items
     complete: Result | None
-    curve: Curve  # first seed
+    curve: Curve | None  # first seed; None: solved, or the encoder's own output
     choice: NotRequired[Choice]
 
 

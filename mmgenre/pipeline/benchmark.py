@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from mmgenre.datasets.features import IDS, read_npz
 from mmgenre.errors import MmgenreError, StoreError
 from mmgenre.items.labels import LabelSpace, ancestors
-from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.learning.processes import place
 from mmgenre.measuring.differences import DRAW_METRICS, Pair, groups_of, paired_difference
@@ -261,9 +260,6 @@ def _run_split(
     progress: Progress,
 ) -> _Split:
     manifest = folder / f"manifest-{number}.csv"
-    # Until the recipe `default` says labels.task = "auto"; then delete this statement.
-    if all(len(set(row)) == 1 for row in Manifest.read(manifest).labels()):
-        settings = ["labels.task=single", *settings]
 
     def told(task: str, done: int, total: int) -> None:
         progress(f"{run_folder.name} {task}", done, total)

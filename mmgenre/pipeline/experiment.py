@@ -119,9 +119,8 @@ class Experiment:
     def recipe(self, cell: Cell, seed: int) -> Recipe:
         """The whole recipe of a cell: the base, the cell's difference, then single settings."""
         above = cell.changes, {"seed": seed}, *map(recipes.parse_setting, self.settings)
-        return recipes.validate(
-            recipes.merge(self.values, *above), where=f"{self.name}, row {cell.name!r}"
-        )
+        values = recipes.decided(recipes.merge(self.values, *above))
+        return recipes.validate(values, where=f"{self.name}, row {cell.name!r}")
 
 
 def small_overlay(name: str) -> str | None:

@@ -22,7 +22,7 @@ from mmgenre.items.manifest import SPLITS
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.kinds import kind_of
 from mmgenre.measuring import evaluation, metrics, results
-from mmgenre.measuring.results import EncoderResult, FusionResult, Result, RunResult
+from mmgenre.measuring.results import EncoderResult, FusionResult, Result, Row, RunResult
 from mmgenre.pipeline.run import SYNTHETIC, Run
 from mmgenre.pipeline.scores import ABOUT, On, Scores, fusion_about, read_scores
 
@@ -105,23 +105,25 @@ def _measure(run: Run, name: str, scores: Scores) -> FusionResult:
         seed = about["seeds"][0]
         return evaluation.result(y[items], own, thresholds, labels, has_input, seed=seed)
 
+    def rows(k: int, row: dict[str, Any]) -> Row:
+        figures: Row = {
+            "name": row["name"],
+            "inputs": row["inputs"],
+            "all": measure(k, np.ones_like(complete)),
+            "complete": measure(k, complete) if compares else None,
+            "curve": row["curve"],
+        }
+        if "choice" in row:
+            figures["choice"] = row["choice"]
+        return figures
+
     return {
         "name": name,
         "head": about["head"],
         "exclusive": about["exclusive"],
         "labels": about["labels"],
         "seeds": about["seeds"],
-        "rows": [
-            {
-                "name": row["name"],
-                "inputs": row["inputs"],
-                "all": measure(k, np.ones_like(complete)),
-                "complete": measure(k, complete) if compares else None,
-                "curve": row["curve"],
-                **({"choice": row["choice"]} if "choice" in row else {}),
-            }
-            for k, row in enumerate(about["rows"])
-        ],
+        "rows": [rows(k, row) for k, row in enumerate(about["rows"])],
         "joint": about["joint"],
     }
 

@@ -16,12 +16,14 @@ from pydantic import Field, create_model
 from mmgenre.config import Settings, checked
 from mmgenre.errors import RecipeError
 from mmgenre.fusion.settings import FusionConfig, JointConfig
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.splits import RATIOS
 from mmgenre.kinds import kind_of
 from mmgenre.learning.settings import TargetConfig
 
 TABLE = "table"  # the section that makes a recipe an experiment
+AUTO = "auto"  # a value that is left to the data; see `decided`
 
 
 class LabelsConfig(Settings):
@@ -120,18 +122,56 @@ def recipe_names() -> list[str]:
     return sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.toml"))
 
 
-def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    name: str,
+    settings: Sequence[str] = (),
+    manifest: Manifest | None = None,
+    notes: list[str] | None = None,
+) -> Recipe:
     """Resolves a recipe that comes with mmgenre, or a TOML file.
 
-    Its base's values come first, then its own, then settings like `audio.network=high-4x70`.
-    RecipeError names the nearest known ones of an unknown recipe, key or value.
+    Its base's values come first, then its own, then settings like `audio.network=high-4x70`. What a
+    recipe leaves to the data is decided by the manifest (`decided`). RecipeError names the nearest
+    known ones of an unknown recipe, key or value.
     """
-    values = read_values(name)
+    values = read_values(name, n_items=None if manifest is None else len(manifest))
     if TABLE in values:
         raise RecipeError(
             f"recipe {name}: is a table of experiments; run it with mmgenre run {name}"
         )
-    return validate(merge(values, *map(parse_setting, settings)), where=name)
+    values = merge(values, *map(parse_setting, settings))
+    return validate(decided(values, manifest, notes), where=name)
+
+
+def decided(
+    values: Mapping[str, Any], manifest: Manifest | None = None, notes: list[str] | None = None
+) -> dict[str, Any]:
+    """Values in which what was left to the data is decided; `notes` gets a sentence for each.
+
+    `labels.task = "auto"`: single if every item names one genre, else (and without a manifest)
+    multi. `image.encoders = "auto"`: the network and descriptors; without the former if its weights
+    cannot be had and it was not asked for by a network's name or weights.
+    """
+    notes = [] if notes is None else notes
+    labels, image = dict(values.get("labels", {})), dict(values.get("image", {}))
+    if labels.get("task") == AUTO:
+        one = manifest is not None and all(len(set(row)) == 1 for row in manifest.labels())
+        labels["task"] = "single" if one else "multi"
+        why = "every item names one genre" if one else "items name several genres"
+        notes.append(f"labels.task = {labels['task']}: {why}")
+    if image.get("encoders") == AUTO:
+        from mmgenre.image.weights import can_be_had  # looks for a file, or for a network
+
+        image["encoders"] = ["network", "descriptors"]
+        has_covers = manifest is None or manifest.count(having=["image"])
+        if has_covers and not {"network", "weights"} & set(image) and not can_be_had():
+            image["encoders"] = ["descriptors"]
+            notes.append(
+                "image.encoders = descriptors: ImageNet weights cannot be had here; with them "
+                "covers say more (--set image.weights=PATH, or image.network=NAME says how)"
+            )
+    found = {"labels": labels, "image": image}
+    return {**values, **{name: section for name, section in found.items() if section}}
 
 
 def is_experiment(name: str) -> bool:
@@ -194,8 +234,14 @@ def merge(below: Mapping[str, Any], *above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def read_values(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What a recipe and the recipes below it state, not yet checked; `seen`: those above it."""
+def read_values(
+    name: str, seen: tuple[str, ...] = (), n_items: int | None = None
+) -> dict[str, Any]:
+    """What a recipe and the recipes below it state, not yet checked; `seen`: those above it.
+
+    Of the tables `by_size` of a recipe, the first with at least `n_items` lies over its own values;
+    None: none does.
+    """
     path = Path(name) if name.endswith(".toml") else recipe_folder() / f"{name}.toml"
     where = str(path.resolve())
     if where in seen:
@@ -209,7 +255,11 @@ def read_values(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not TOML: {error}") from None
-    base = values.pop("base", None)
+    base, sizes = values.pop("base", None), values.pop("by_size", [])
+    fitting = [s for s in sizes if n_items is not None and n_items <= s.get("up_to", 0)]
+    if fitting:
+        least = min(fitting, key=lambda s: s["up_to"])
+        values = merge(values, {k: v for k, v in least.items() if k != "up_to"})
     if base is None:
         return values
     if not isinstance(base, str):
@@ -217,4 +267,5 @@ def read_values(name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     beside = path.parent / f"{base.removesuffix('.toml')}.toml"
     # One's own quick.toml may stand on ours.
     other = beside.is_file() and beside.resolve() != path.resolve()
-    return merge(read_values(str(beside) if other else base, (*seen, where)), values)
+    below = read_values(str(beside) if other else base, (*seen, where), n_items)
+    return merge(below, values)

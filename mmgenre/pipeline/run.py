@@ -23,7 +23,16 @@ from mmgenre.items.manifest import SPLITS, Manifest, Split
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.splits import find_leaks, make_folds, make_splits
 from mmgenre.pipeline.older import set_aside, translated
-from mmgenre.pipeline.recipe import Recipe, View, load_recipe, merge, parse_setting, validate
+from mmgenre.pipeline.recipe import (
+    Recipe,
+    View,
+    decided,
+    load_recipe,
+    merge,
+    parse_setting,
+    read_values,
+    validate,
+)
 from mmgenre.progress import Progress, silent
 
 DEFAULT_RUN = Path("runs/default")
@@ -67,6 +76,7 @@ class Run:
     recipe: Recipe
     pool: Path | None = None  # of artefacts that an experiment's cells share; None: its own run
     digests: dict[str, str] = field(default_factory=dict)  # modality -> hash over its media
+    decided: tuple[str, ...] = ()  # what its recipe left to the data, in sentences
     spaces: dict[bool, LabelSpace] = field(default_factory=dict)  # by whether an item has one label
     divided: dict[tuple[int, Split], Folds] = field(default_factory=dict)
 
@@ -175,14 +185,21 @@ def prepare_run(
     is_older = before is not None and before["format"] < FORMAT
     # Absolute: a run is continued from other folders, too.
     dataset = str(manifest.resolve()) if manifest else before["dataset"] if before else SYNTHETIC
+    given = merge({}, *map(parse_setting, settings))
+    read: Manifest | None = None
+    notes: list[str] = []
     if recipe is None and before is not None and dataset == before["dataset"]:
         values = translated(before["recipe"]) if is_older else before["recipe"]
-        resolved = validate(merge(values, *map(parse_setting, settings)), where=str(state))
+        resolved = validate(decided(merge(values, given)), where=str(state))
+        notes = before["decided"]
+        source = dataset_file(dataset, resolved.seed, progress)
     else:
         name = recipe or ("quick" if dataset == SYNTHETIC else "default")
-        resolved = load_recipe(name, settings)
+        seed = merge(read_values(name), given).get("seed", 0)
+        source = dataset_file(dataset, seed if isinstance(seed, int) else 0, progress)
+        read = Manifest.read(source)
+        resolved = load_recipe(name, settings, read, notes)
     plain = resolved.model_dump(mode="json")
-    source = dataset_file(dataset, resolved.seed, progress)
     own = folder / "manifest.csv"
     made_from = {
         "splits": {"seed": plain["seed"], "task": plain["labels"]["task"], **plain["split"]},
@@ -194,7 +211,7 @@ def prepare_run(
     # A run outlives the file that it was made from: a source that is gone has not changed.
     kept = {**made_from, "source": made_from["source"] or (then or {}).get("source")}
     is_own = made_from["own"] is not None and then == kept
-    ready = Manifest.read(own) if is_own else with_splits(Manifest.read(source), resolved)
+    ready = Manifest.read(own) if is_own else with_splits(read or Manifest.read(source), resolved)
     if is_older:
         set_aside(folder)
     if is_own:
@@ -204,9 +221,10 @@ def prepare_run(
         ready.write(own)
         made_from["own"] = _digest(own)
     settled = {"format": FORMAT, "dataset": dataset, "recipe": plain, "made_from": made_from}
+    settled["decided"] = notes
     if settled != before:  # shards of one run begin at the same time
         write_json(state, settled)
-    return Run(folder, dataset, ready, resolved)
+    return Run(folder, dataset, ready, resolved, decided=tuple(notes))
 
 
 def _digest(path: Path) -> str | None:
@@ -252,7 +270,8 @@ def _read_state(path: Path) -> dict[str, Any]:
             f"{path}: made by a newer version of mmgenre (format {version}; this one reads "
             f"{FORMAT}); install that version, or use another run folder"
         )
-    return {"format": version, **found, "made_from": content.get("made_from")}
+    kept = {"made_from": content.get("made_from"), "decided": content.get("decided", [])}
+    return {"format": version, **found, **kept}
 
 
 def with_splits(manifest: Manifest, recipe: Recipe) -> Manifest:

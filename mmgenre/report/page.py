@@ -98,7 +98,11 @@ def fusion(result: FusionResult, key: str) -> dict[str, Any]:
     matrix = _first(whole, items).get("confusion_matrix") if result["exclusive"] else None
     measured = tables.on(whole, items) if whole else None
     curves = [("joint", "joint space", result["joint"])] if result["joint"] else []
-    curves += [(f"row-{j}", row["name"], row["curve"]) for j, row in enumerate(result["rows"])]
+    curves += [
+        (f"row-{j}", row["name"], curve)
+        for j, row in enumerate(result["rows"])
+        if (curve := row["curve"])
+    ]
     return {
         **result,
         "id": key,
