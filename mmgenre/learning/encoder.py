@@ -142,6 +142,8 @@ def train_encoder(
     `metric` is of the outputs for the rows of "val", in their order. For the rest see `fit`.
     """
     network = cast(GenreNetwork, seeded(seed, lambda: GenreNetwork(make(), target.dim)))
+    if target.first_bias is not None:
+        network.output.bias.data.copy_(torch.from_numpy(target.first_bias))
     source = network.encoder.source(store)
     own_rate: Callable[[str], float] | None = getattr(network.encoder, "rate_of", None)
 

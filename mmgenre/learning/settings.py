@@ -87,22 +87,29 @@ class TargetConfig(Settings):
     """The target that a network is trained for.
 
     `dim`: d of COSINE, at most the number of labels. For LOGISTIC only: `label_smoothing`, the
-    share of a target that is spread evenly over labels, and `class_weights`, where "balanced"
-    gives labels that are rare among training items a larger weight.
+    share of a target that is spread evenly over labels, `class_weights`, where "balanced" gives
+    labels that are rare among training items a larger weight, and `first_bias` of output layers:
+    with "prior" an untrained one predicts the shares of the labels, which else takes it a hundred
+    steps to learn.
     """
 
     name: TargetName = "logistic"
     dim: int = Field(50, ge=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     class_weights: Literal["none", "balanced"] = "none"
+    first_bias: Literal["random", "prior"] = "random"
 
     @model_validator(mode="after")
     def _settings_go_together(self) -> Self:
         if self.name == "cosine" and (self.label_smoothing or self.class_weights != "none"):
             raise ValueError("label_smoothing and class_weights are for logistic, not for cosine")
+        if self.class_weights == "balanced" and self.first_bias == "prior":
+            raise ValueError(
+                "first_bias prior: balanced labels have the same prior; give first_bias random"
+            )
         return self
 
     def used(self) -> dict[str, Any]:
         """The settings that affect the named target."""
-        others = {"dim"} if self.name == "logistic" else {"label_smoothing", "class_weights"}
-        return self.model_dump(exclude=others)
+        of_logistic = {"label_smoothing", "class_weights", "first_bias"}
+        return self.model_dump(exclude={"dim"} if self.name == "logistic" else of_logistic)

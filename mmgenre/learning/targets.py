@@ -23,19 +23,31 @@ class LogisticTarget:
     """Softmax with cross-entropy for exclusive labels, else sigmoid with binary cross-entropy."""
 
     def __init__(
-        self, n_labels: int, *, exclusive: bool, smoothing: float = 0.0, balanced: bool = False
+        self,
+        n_labels: int,
+        *,
+        exclusive: bool,
+        smoothing: float = 0.0,
+        balanced: bool = False,
+        prior: bool = False,
     ) -> None:
         self.dim = n_labels
-        self.exclusive, self.smoothing, self.balanced = exclusive, smoothing, balanced
+        self.exclusive, self.smoothing = exclusive, smoothing
+        self.balanced, self.prior = balanced, prior
         self.weights: NDArray[np.float32] | None = None
+        self.first_bias: NDArray[np.float32] | None = None  # of an output layer, (L,); None: random
 
     def fit(self, y_train: NDArray[np.bool_]) -> None:
-        """Computes the weights of balanced labels from the numbers n_l of their training items.
+        """Computes weights and first bias from the numbers n_l of the labels' training items.
 
-        n / (L n_l) if exclusive; else (n - n_l) / n_l, so that the items with a label weigh as much
-        as those without it. A label without training items has weight 1.
+        Weights of balanced labels are n / (L n_l) if exclusive; else (n - n_l) / n_l, so that the
+        items with a label weigh as much as those without it. A label without training items has
+        weight 1. The bias is log p or log(p / (1 - p)) of p = (n_l + 1/2) / (n + 1).
         """
         _check(y_train, self.dim)
+        if self.prior:
+            p = (self.targets(y_train).sum(axis=0) + 0.5) / (len(y_train) + 1)
+            self.first_bias = np.log(p if self.exclusive else p / (1 - p)).astype(np.float32)
         if self.balanced:
             n, n_l = len(y_train), y_train.sum(axis=0)
             weights = n / self.dim if self.exclusive else n - n_l
@@ -68,6 +80,7 @@ class CosineTarget:
     def __init__(self, n_labels: int, dim: int) -> None:
         self.n_labels, self.dim = n_labels, min(dim, n_labels)
         self.factors: NDArray[np.float32] = np.zeros((n_labels, self.dim), np.float32)
+        self.first_bias = None
 
     def fit(self, y_train: NDArray[np.bool_]) -> None:
         """Computes the label factors C_d = U_d sqrt(S_d), (L, d), one row per label."""
@@ -103,8 +116,13 @@ def make_target(config: TargetConfig, n_labels: int, *, exclusive: bool) -> Targ
     """The configured target, not yet fitted."""
     if config.name == "cosine":
         return CosineTarget(n_labels, config.dim)
-    smoothing, balanced = config.label_smoothing, config.class_weights == "balanced"
-    return LogisticTarget(n_labels, exclusive=exclusive, smoothing=smoothing, balanced=balanced)
+    return LogisticTarget(
+        n_labels,
+        exclusive=exclusive,
+        smoothing=config.label_smoothing,
+        balanced=config.class_weights == "balanced",
+        prior=config.first_bias == "prior",
+    )
 
 
 def load_target(state: dict[str, Any]) -> Target:

@@ -205,6 +205,18 @@ def test_an_encoder_learns_by_steps_with_an_average_and_mixed_rows(
     trained.store.close()
 
 
+def test_the_first_bias_is_the_targets(tmp_path: Path) -> None:
+    path = tmp_path / "store.h5"
+    write_store(path, "text", [(IDS, rows_of_classes("text"))], PROVENANCE, ragged=True)
+    target = LogisticTarget(2, exclusive=True, prior=True)
+    target.fit(np.eye(2, dtype=bool)[[0] * 9 + [1] * 3])
+    config = CONFIGS["text"].model_copy(update={"training": training(1e-9, 1)})
+    with FeatureStore(path, "text") as store:
+        targets = split_targets("text")
+        network, _ = train_encoder(config, target, "logistic", store, targets, seed=0)
+    assert network.output.bias.tolist() == pytest.approx(np.log([9.5 / 13, 3.5 / 13]), abs=1e-6)
+
+
 def test_sparse_rows_are_not_mixed(tmp_path: Path) -> None:
     path = tmp_path / "store.h5"
     write_store(path, "text", [(IDS, rows_of_classes("text"))], PROVENANCE, ragged=True)

@@ -404,7 +404,33 @@ def test_balanced_and_smoothed_losses_are_the_equations(exclusive: bool, smoothi
     assert float(got) == pytest.approx(sum(losses) / 6, rel=1e-5)
 
 
+@pytest.mark.parametrize("exclusive", [True, False])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_an_output_layer_begins_at_the_prior(exclusive: bool, smoothing: float) -> None:
+    """No other constant output has a smaller loss; a label without items has a finite bias."""
+    y = np.zeros((4000, 4), dtype=bool)
+    y[np.arange(4000), [0] * 3000 + [1] * 900 + [2] * 100] = True
+    config = TargetConfig(first_bias="prior", label_smoothing=smoothing)
+    target = make_target(config, 4, exclusive=exclusive)
+    target.fit(y)
+    assert target.first_bias is not None
+    wanted = torch.from_numpy(target.targets(y))
+    bias = torch.from_numpy(target.first_bias).requires_grad_()
+    [gradient] = torch.autograd.grad(target.loss(bias.expand(4000, 4), wanted), bias)
+    assert gradient.abs().max() < 1e-3
+    assert target.first_bias[:3].tolist() == sorted(target.first_bias[:3], reverse=True)
+    assert np.isfinite(target.first_bias).all()
+    for name in ("logistic", "cosine"):
+        random = make_target(TargetConfig.model_validate({"name": name}), 4, exclusive=exclusive)
+        random.fit(y)
+        assert random.first_bias is None
+
+
 def test_smoothing_and_weights_are_for_logistic() -> None:
     with pytest.raises(ValidationError, match="are for logistic, not for cosine"):
         TargetConfig(name="cosine", label_smoothing=0.1)
+    with pytest.raises(ValidationError, match="balanced labels have the same prior"):
+        TargetConfig(class_weights="balanced", first_bias="prior")
     assert TargetConfig(dim=3).used() == TargetConfig(dim=9).used()
+    cosine = [TargetConfig(name="cosine", first_bias=how).used() for how in ("random", "prior")]
+    assert cosine[0] == cosine[1]
