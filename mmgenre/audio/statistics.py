@@ -175,8 +175,7 @@ def make_statistics(
     """An encoder standardised by the training tracks."""
     del target
     encoder = _empty(config)
-    encoder.fit(encoder.source(store).views(train_ids, None)[:, 0])
-    return encoder
+    return encoder.fit(encoder.source(store).sample(train_ids))
 
 
 def load_statistics(bundle: Bundle) -> StatisticsEncoder:

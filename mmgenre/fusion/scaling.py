@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from mmgenre.learning.kernel import KernelEncoder
+from mmgenre.learning.kernel import orthogonal_directions
 
 Vectors = NDArray[np.float32]
 Columns = Literal["as they are", "centred", "standard", "robust", "ranks"]
@@ -63,10 +62,11 @@ class FittedScaling:
 
     def __init__(self, scaling: Scaling, arrays: Mapping[str, Vectors]) -> None:
         self.scaling, self.arrays = scaling, dict(arrays)
-        self._kernel: KernelEncoder | None = None
-        if scaling.kernel:
-            # One block: its columns count equally.
-            self._kernel = KernelEncoder((len(arrays["shift"]),), KERNEL_DIM).eval()
+        self._directions: Vectors | None = None
+        if scaling.kernel:  # a column counts as much as another
+            n = len(arrays["shift"])
+            directions = orthogonal_directions(n, KERNEL_DIM // 2) / np.sqrt(n)
+            self._directions = directions.astype(np.float32)
 
     @classmethod
     def fit(cls, scaling: Scaling, x: Vectors) -> FittedScaling:
@@ -99,12 +99,12 @@ class FittedScaling:
             z = (x - self.arrays["shift"]) / self.arrays["divide"]
         if kind in ("standard", "robust"):
             z = np.clip(z, -CLIP, CLIP)
-        if self._kernel is not None:
-            with torch.inference_mode():
-                z = self._kernel(torch.from_numpy(np.ascontiguousarray(z, np.float32))).numpy()
+        if self._directions is not None:
+            angles = z @ self._directions
+            z = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
         if self.scaling.unit:
             z = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
-        elif self._kernel is None and "scale" in self.arrays:
+        elif "scale" in self.arrays:
             z = z * self.arrays["scale"]
         return np.asarray(z, np.float32)
 

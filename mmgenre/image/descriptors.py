@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mmgenre.disk.bundle import Bundle
 from mmgenre.disk.store import FeatureStore
 from mmgenre.image.settings import ImageConfig
+from mmgenre.learning.encoder import width_of
 from mmgenre.learning.kernel import DescriptorSource, KernelEncoder
 
 Image = NDArray[Any]  # (side, side) or (side, side, channels)
@@ -26,7 +27,6 @@ SIDE = 128  # px; every cover is averaged to it first, so that the stored size h
 HALVINGS = (128, 64, 32)  # px; sides of the scales at which gradients are taken
 CELLS, ANGLES = 8, 9  # of the histograms of oriented gradients
 STRIPE_LAGS = (1, 2, 4, 6, 8, 12, 16, 24)  # px of 128; lines of text repeat at some of them
-NATIVE_DIM = 2048  # what embedding_dim "native" means
 # Linear sRGB to XYZ / white point D65 (IEC 61966-2-1).
 TO_XYZ = np.array(
     [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], np.float32
@@ -288,8 +288,6 @@ def described(square: NDArray[np.uint8]) -> NDArray[np.float32]:
 class CoverDescriptors(KernelEncoder):
     """Descriptors of covers -> random Fourier features, (batch, embedding_dim)."""
 
-    fixed = True  # nothing of it is trained
-
     def source(self, store: FeatureStore) -> DescriptorSource:
         return DescriptorSource(store, described)
 
@@ -300,7 +298,7 @@ def make_descriptors(
     """An encoder standardised by the training covers."""
     del target
     encoder = _empty(config)
-    return encoder.fit(encoder.source(store).views(train_ids, None)[:, 0])
+    return encoder.fit(encoder.source(store).sample(train_ids))
 
 
 def load_descriptors(bundle: Bundle) -> CoverDescriptors:
@@ -309,8 +307,8 @@ def load_descriptors(bundle: Bundle) -> CoverDescriptors:
 
 
 def _empty(config: ImageConfig) -> CoverDescriptors:
-    width = NATIVE_DIM if config.embedding_dim == "native" else config.embedding_dim
-    return CoverDescriptors(WIDTHS, width, {"config": config.model_dump(mode="json")})
+    state = {"config": config.model_dump(mode="json")}
+    return CoverDescriptors(WIDTHS, width_of(config.embedding_dim), state)
 
 
 WIDTHS = tuple(len(block) for block in blocks(np.zeros((8, 8, 3), np.uint8)).values())

@@ -10,16 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from mmgenre.errors import TrainingError
 
 SEED = 0x0F5  # of the directions: the same in every run, as they are no part of what is learned
+SAMPLE = 2000  # training rows from which columns are standardised, at most
 CLIP = 5.0  # standard deviations; a broken descriptor must not outweigh all others
 
 
@@ -49,9 +52,7 @@ class KernelEncoder(nn.Module):
         n = sum(widths)
         self.register_buffer("mean", torch.zeros(n))
         self.register_buffer("std", torch.ones(n))
-        weights = np.concatenate([np.full(w, 1 / math.sqrt(w * len(widths))) for w in widths])
-        directions = orthogonal_directions(n, embedding_dim // 2) * weights[:, None]
-        self.register_buffer("directions", torch.from_numpy(directions.astype(np.float32)))
+        self.register_buffer("directions", torch.zeros(n, embedding_dim // 2))
 
     def forward(self, x: Tensor) -> Tensor:
         z = ((x - self.mean) / self.std).clamp(-CLIP, CLIP)
@@ -59,7 +60,14 @@ class KernelEncoder(nn.Module):
         return torch.cat([angles.cos(), angles.sin()], dim=1) / math.sqrt(self.embedding_dim / 2)
 
     def fit(self, rows: NDArray[np.floating]) -> Self:
-        """Learns mean and standard deviation of each column from training rows (n, columns)."""
+        """Learns mean and deviation of each column from training rows (n, columns).
+
+        The directions are the same in every run.
+        """
+        n, each = len(self.mean), self.embedding_dim // 2
+        blocks = [np.full(w, 1 / math.sqrt(w * len(self.widths))) for w in self.widths]
+        directions = orthogonal_directions(n, each) * np.concatenate(blocks)[:, None]
+        self.directions.copy_(torch.from_numpy(directions))
         wide = rows.astype(np.float64)
         std = wide.std(axis=0)
         self.mean.copy_(torch.from_numpy(wide.mean(axis=0)))
@@ -71,6 +79,7 @@ class KernelEncoder(nn.Module):
         return self._state
 
 
+@lru_cache(maxsize=4)
 def orthogonal_directions(n_columns: int, n: int) -> NDArray[np.float64]:
     """Directions (n_columns, n): orthogonal within blocks, with lengths as of normal vectors.
 
@@ -97,4 +106,11 @@ class DescriptorSource:
     def views(self, ids: Sequence[str], rng: np.random.Generator | None) -> NDArray[np.float32]:
         """Descriptors, (n, 1, columns)."""
         del rng
-        return np.stack([self.describe(self.store.read(i)) for i in ids])[:, None]
+        with threadpool_limits(1, "blas"):  # the matrices are small
+            return np.stack([self.describe(self.store.read(i)) for i in ids])[:, None]
+
+    def sample(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Descriptors of some of the rows, (n, columns): enough for a mean and a deviation."""
+        rng = np.random.default_rng(SEED)
+        chosen = np.sort(rng.permutation(len(ids))[:SAMPLE])
+        return self.views([ids[k] for k in chosen], None)[:, 0]

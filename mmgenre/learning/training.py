@@ -139,7 +139,9 @@ def fit(
             if rank == 0:
                 progress(task, epoch - 1, budget.rounds)
             torch.manual_seed(_torch_seed(seed, epoch, rank))
-            with torch.autocast(device.type, torch.bfloat16, config.precision == "bfloat16"):
+            # Its cache would keep the weights of the first batch until the context ends.
+            in_bfloat16 = config.precision == "bfloat16"
+            with torch.autocast(device.type, torch.bfloat16, in_bfloat16, cache_enabled=False):
                 module.train()
                 train_loss = _train_round(
                     shared, loss, train, budget, optimizer, (seed, epoch), average

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.disk.store import FeatureStore
 from mmgenre.fusion.ensemble import Fitting, Inputs, Pattern, SolvedFusion
-from mmgenre.fusion.experts import Crossed, Task, fit_expert, quality_of, taken_expert
+from mmgenre.fusion.experts import (
+    Crossed,
+    Task,
+    fit_expert,
+    quality_of,
+    scores_of,
+    taken_expert,
+)
 from mmgenre.fusion.scaling import GIVEN, KERNELS, LEARNED
 from mmgenre.fusion.solve import Linear
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.manifest import Split
 from mmgenre.learning.encoder import TaskHead, load_task_head
 from mmgenre.learning.targets import make_target
+from mmgenre.learning.validation import chance_auc
 from mmgenre.measuring import metrics
 from mmgenre.measuring.results import Choice
 from mmgenre.pipeline import scores as of
@@ -151,6 +160,17 @@ def _threshold(
     return metrics.best_threshold(tasks["val"].y[having], model.scores(own.select(having)))
 
 
+def _about(crossed: Crossed, task: Task) -> dict[str, Any]:
+    """An expert, and the ROC-AUC of its cross-fitted outputs beside what chance reaches."""
+    said: dict[str, Any] = {"scaling": crossed.scaling, "strength": crossed.strength}
+    if crossed.outputs is not None:
+        here = np.isfinite(crossed.outputs).all(axis=1)
+        y, scores = task.y[here], scores_of(task.target, crossed.outputs[here])
+        auc = metrics.macro(metrics.roc_auc(y, scores))
+        said |= {"roc_auc": auc if np.isfinite(auc) else None, "chance": chance_auc(y)}
+    return said
+
+
 def _choice(inputs: Inputs, patterns: Mapping[Inputs, Pattern], fitting: Fitting) -> Choice:
     """What a row's inputs are joined by, for reports."""
     whole = patterns[tuple(sorted(inputs))]
@@ -158,10 +178,7 @@ def _choice(inputs: Inputs, patterns: Mapping[Inputs, Pattern], fitting: Fitting
     return {
         "way": whole.combination.way,
         "weights": dict(zip(whole.experts, weights, strict=True)),
-        "experts": {
-            key: {"scaling": fitting.fitted[key].scaling, "strength": fitting.fitted[key].strength}
-            for key in whole.experts
-        },
+        "experts": {key: _about(fitting.fitted[key], fitting.task) for key in whole.experts},
         "balance": whole.balance,
         "quality": whole.quality,
         "compared": dict(whole.compared),

@@ -394,6 +394,10 @@ def test_bfloat16_learns_with_float32_weights() -> None:
     assert dtypes == {torch.bfloat16}
     assert {t.dtype for t in got.values() if t.is_floating_point()} == {torch.float32}
     assert log.best_loss < 0.3 * log.epochs[0]["val_loss"]
+    # Weights that are cast once an epoch would follow another curve from the first epoch on.
+    _, exact = train(config.model_copy(update={"precision": "float32"}), loss=squares)
+    for here, there in zip(log.epochs, exact.epochs, strict=False):
+        assert here["train_loss"] == pytest.approx(there["train_loss"], rel=0.05)
 
 
 def test_the_progress_callback_gets_every_epoch() -> None:

@@ -1,0 +1,69 @@
+"""What a person should know of a run, in sentences: for the end of a command and the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from mmgenre.items.modalities import MODALITIES
+from mmgenre.learning.verdict import verdicts
+from mmgenre.measuring.results import Choice, Curve, FusionResult
+from mmgenre.pipeline.run import Run
+
+FEW = 20  # items of validation, below which thresholds and choices are luck
+
+
+def run_notes(run: Run) -> list[str]:
+    """What was decided for the run, what its splits lack, and what its trainings came to."""
+    return [*run.decided, *_of_splits(run), *_of_encoders(run)]
+
+
+def _of_splits(run: Run) -> Iterator[str]:
+    n = run.manifest.count("val")
+    if n < FEW:
+        yield f"validation has {n} items: thresholds and choices made on so few are luck"
+    y = {split: run.truth(run.manifest.ids(split)) for split in ("train", "val")}
+    names = run.labels().names
+    for split, why in (("train", "is never learned"), ("val", "takes no part in what is chosen")):
+        lacking = [name for name, n in zip(names, y[split].sum(axis=0), strict=True) if not n]
+        if lacking:
+            shown = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+            yield f"{split} has no item of {len(lacking)} genre(s), which {why} there: {shown}"
+
+
+def _of_encoders(run: Run) -> Iterator[str]:
+    for modality in MODALITIES:
+        for view in run.views(modality):
+            curve = run.encoder(view.name) / "curve.json"
+            if curve.is_file():
+                said = verdicts(cast(Curve, json.loads(curve.read_text(encoding="utf-8"))))
+                for sentence in said:
+                    yield f"{view.name} ({view.encoder}): {sentence}"
+
+
+def fusion_notes(result: FusionResult) -> list[str]:
+    """How the inputs of the last row are joined, and which inputs are at chance."""
+    choice = result["rows"][-1].get("choice") if result["rows"] else None
+    if choice is None:
+        return []
+    return [*_of_experts(result["rows"]), _joined(result["rows"][-1]["name"], choice)]
+
+
+def _of_experts(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    told = set()
+    for row in rows:
+        for key, expert in row.get("choice", {}).get("experts", {}).items():
+            auc, chance = expert.get("roc_auc"), expert.get("chance")
+            if key not in told and None not in (auc, chance) and auc <= chance:
+                told.add(key)
+                yield (
+                    f"{key}: at chance on training items, cross-fitted (ROC-AUC {auc:.2f}; chance "
+                    f"reaches {chance:.2f}): it says nothing about genres"
+                )
+
+
+def _joined(name: str, choice: Choice) -> str:
+    weights = ", ".join(f"{key} {weight:.2f}" for key, weight in choice["weights"].items())
+    compared = ", ".join(f"{way} {q:.3f}" for way, q in choice["compared"].items())
+    return f"{name}: joined by {choice['way']} of {weights} (cross-validated: {compared})"
