@@ -62,6 +62,7 @@ def extract_features(
     shared.main_goes_on()
     counts = ", ".join(f"{n} with {m}" for m, n in result.counts.items())
     lines = [f"{result.embeddings}: {counts}"]
+    lines += [f"note: {note}" for note in result.notes]
     lines.append(f"next: mmgenre fuse --run {run} --modalities {modalities}")
     shared.show(result.as_dict(), lines, as_json=as_json)
     shared.finish(result.refused)
@@ -88,6 +89,9 @@ def fuse(
         bool | None, Option("--joint/--no-joint", help="Joint vectors beside embeddings.")
     ] = None,
     seeds: shared.RowSeedsOption = 3,
+    refit: Annotated[
+        bool, Option("--refit", help="The saved model's heads also learn from validation items.")
+    ] = False,
     settings: shared.SetOption = None,
     as_json: shared.JsonOption = False,
 ) -> None:
@@ -95,16 +99,19 @@ def fuse(
     wanted = shared.modalities_of(modalities)
     from mmgenre.measuring.results import RESULT
     from mmgenre.pipeline import commands
+    from mmgenre.pipeline.notes import fusion_notes
     from mmgenre.report.terminal import rich_table
 
     how: dict[str, Any] = {"run": run, "manifest": manifest, "seeds": seeds}
-    how |= {"head": head, "joint": joint, "task": task, "settings": settings or []}
+    own = [*(settings or []), *(["fusion.refit=true"] if refit else [])]
+    how |= {"head": head, "joint": joint, "task": task, "settings": own}
     how |= {"features": shared.features_of(features or [])}
     how |= {"inputs": shared.inputs_of(inputs) if inputs else None}
     with shared.progress_bars() as progress:
         result = commands.fuse(wanted, **how, progress=progress)
     shared.main_goes_on()
-    dataset = json.loads((run / RESULT).read_text(encoding="utf-8"))["dataset"]
+    measured = json.loads((run / RESULT).read_text(encoding="utf-8"))
+    dataset, notes = measured["dataset"], [*measured["notes"], *fusion_notes(result)]
     refused = [r for r in dataset["refused"] if r["modality"] in wanted]
     if not as_json:
         shared.print_rich(rich_table(result))
@@ -113,8 +120,9 @@ def fuse(
         unknown = f"; {given['n_unknown']:,} ids are no item" if given["n_unknown"] else ""
         n = f"{given['n_items']:,} items{unknown}, of {dataset['n_items']:,}"
         lines.append(f"{given['name']}: vectors for {n}")
+    lines += [f"note: {note}" for note in notes]
     lines.append(f"next: mmgenre report {run}")
-    listed = {"given": dataset["given"], "refused": refused}
+    listed = {"given": dataset["given"], "refused": refused, "notes": notes}
     shared.show({**result, "run": str(run), **listed}, lines, as_json=as_json)
     shared.finish([Refusal(**r) for r in refused])
 

@@ -6,7 +6,7 @@ n items, D outputs of the target: logits of all genres, or dimensions of the lab
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ Bools = NDArray[np.bool_]
 Quality = Callable[[Vectors, Bools], float]  # of outputs (n, D) for labels (n, L)
 # Of rows of length 1 on average, from "says nothing" to "fits every training item".
 STRENGTHS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
-PATIENCE = 3  # strengths without a better one before weaker ones are left out
+PATIENCE = 2  # strengths without a better one before weaker ones are left out
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,13 @@ def taken_expert(name: str, linear: Linear, outputs: Vectors | None) -> Crossed:
     as_it_is = FittedScaling.fit(AS_THEY_ARE, np.zeros((1, linear.weight.shape[0]), np.float32))
     expert = Expert({name: as_it_is}, {name: 1.0}, linear)
     return Crossed(expert, outputs, "its own output layer", None)
+
+
+def refitted(expert: Expert, strength: float, table: FeatureTable, task: Task) -> Expert:
+    """The expert with its scaling, and weights that are solved anew on the items of a table."""
+    here = np.any([table.present[name] for name in expert.inputs], axis=0)
+    rows = joined(table.only(expert.inputs).select(here), expert.scalings, expert.factors)
+    return replace(expert, linear=_at(rows, task.of(here), strength))
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,13 @@ class FeatureTable:
         x, present = {n: self.x[n] for n in names}, {n: self.present[n] for n in names}
         return FeatureTable(self.ids, x, present)
 
+    @classmethod
+    def both(cls, one: FeatureTable, other: FeatureTable) -> FeatureTable:
+        """The items of two tables of the same inputs."""
+        x = {n: np.concatenate([rows, other.x[n]]) for n, rows in one.x.items()}
+        present = {n: np.concatenate([p, other.present[n]]) for n, p in one.present.items()}
+        return cls((*one.ids, *other.ids), x, present)
+
     def unit(self) -> FeatureTable:
         """The table with L2-normalised vectors; a vector of zeros stays one."""
 

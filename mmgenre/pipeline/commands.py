@@ -21,6 +21,7 @@ from mmgenre.pipeline.embed import embeddings_of
 from mmgenre.pipeline.fuse import plan_fusion
 from mmgenre.pipeline.learn import adopted_encoder, encoder_of
 from mmgenre.pipeline.measure import evaluate, measured
+from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.read import inputs_of
 from mmgenre.pipeline.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.pipeline.rows import fusion_name, joined_names, table_rows
@@ -39,6 +40,7 @@ class Extraction:
     embeddings: Path
     counts: Mapping[Modality, int]
     refused: tuple[Refusal, ...]
+    notes: tuple[str, ...] = ()  # what a person should know
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -48,6 +50,7 @@ class Extraction:
             "content_sha256": content_hash(self.embeddings),
             "counts": dict(self.counts),
             "refused": [vars(r) for r in self.refused],
+            "notes": list(self.notes),
         }
 
 
@@ -108,7 +111,8 @@ def extract_features(
                 counts[modality] = len(store)
         return counts
 
-    return Extraction(folder, folder / "embeddings.h5", from_main(count), state.refused)
+    notes = tuple(from_main(lambda: run_notes(state)))
+    return Extraction(folder, folder / "embeddings.h5", from_main(count), state.refused, notes)
 
 
 def present_modalities(run: Run, modalities: Sequence[Modality]) -> list[Modality]:

@@ -23,6 +23,7 @@ from mmgenre.items.modalities import MODALITIES
 from mmgenre.kinds import kind_of
 from mmgenre.measuring import evaluation, metrics, results
 from mmgenre.measuring.results import EncoderResult, FusionResult, Result, Row, RunResult
+from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.run import SYNTHETIC, Run
 from mmgenre.pipeline.scores import ABOUT, On, Scores, fusion_about, read_scores
 
@@ -57,6 +58,7 @@ def evaluate(run: Run) -> RunResult:
             if run.encoder(view.name).is_dir()
         },
         "fusions": [measured(run, folder) for folder in current_fusions(run)],
+        "notes": run_notes(run),
     }
     if not (run.metrics.is_file() and _read(run.metrics) == json.loads(json.dumps(result))):
         write_json(run.metrics, result)

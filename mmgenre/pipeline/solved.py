@@ -16,6 +16,7 @@ from mmgenre.fusion.experts import (
     Task,
     fit_expert,
     quality_of,
+    refitted,
     scores_of,
     taken_expert,
 )
@@ -36,6 +37,7 @@ from mmgenre.pipeline.tables import SCORED, Made, Scored, check_row, tables_of
 from mmgenre.progress import Progress
 
 FOLDS = 5  # of training items, by which strengths, scalings and combinations are chosen
+MANY_ITEMS = 10_000
 KERNEL_COLUMNS = 1024  # given vectors of more columns are told apart by a linear head
 LEAST_THRESHOLD_ITEMS = 20  # of validation, below which training items decide, cross-fitted
 
@@ -82,11 +84,30 @@ def solve_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progress) -
         model = replace(model, threshold=threshold, about=choices[-1])
         thresholds.append([threshold])
     progress("fusion heads", len(heads.rows), len(heads.rows))
+    if recipe.fusion.refit:
+        model = _refit(model, fitting)
     scored = {
         split: Scored(tables[split].ids, np.stack(scores[split], axis=1)[:, :, None], given[split])
         for split in SCORED
     }
     return Made(scored, thresholds, [None] * len(heads.rows), model, choices)
+
+
+def _refit(model: SolvedFusion, fitting: Fitting) -> SolvedFusion:
+    """The model whose experts also learned from validation items, at the strengths as chosen."""
+    table = FeatureTable.both(fitting.train, fitting.val)
+    own, val = fitting.task, fitting.val_task
+    y, folds, groups = (
+        np.concatenate([getattr(own, name), getattr(val, name)])
+        for name in ("y", "folds", "groups")
+    )
+    task = Task(own.target, y, folds, groups, own.quality)
+    experts = dict(model.experts)
+    for key, expert in experts.items():
+        strength = fitting.fitted[key].strength
+        if strength is not None:
+            experts[key] = refitted(expert, strength, table, task)
+    return replace(model, experts=experts)
 
 
 def _tasks(run: Run, recipe: Recipe) -> dict[Split, Task]:
@@ -100,7 +121,10 @@ def _tasks(run: Run, recipe: Recipe) -> dict[Split, Task]:
     for split in splits:
         folds = run.folds(FOLDS, split).of
         groups = np.array([folds[item_id] for item_id in run.manifest.ids(split)])
-        tasks[split] = Task(target, y[split], groups, groups, quality)
+        held = groups
+        if len(groups) > MANY_ITEMS:  # one part alone is left out, and there are enough in it
+            held = np.where(groups == 0, 0, -1)
+        tasks[split] = Task(target, y[split], held, groups, quality)
     return tasks
 
 

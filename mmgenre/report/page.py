@@ -84,6 +84,7 @@ def render(result: RunResult, found: Qualitative = NOT_COMPUTED) -> str:
         run=result["run"],
         made_by=result["made_by"],
         dataset=dataset(result, found),
+        notes=result.get("notes", []),
         fusions=fusions,
         sections=sections,
         plots=plots,
