@@ -36,7 +36,7 @@ def statistics(decibels: NDArray[np.floating]) -> list[NDArray[np.float32]]:
     """Log CQT in dB, (frames, 96) -> its blocks of numbers, each (width,).
 
     >>> [block.size for block in statistics(np.full((40, 96), -80.0))]
-    [96, 96, 96, 60, 31, 72, 224, 224, 6, 276, 16, 16]
+    [96, 96, 96, 60, 31, 72, 240, 240, 6, 276, 16, 16]
     """
     c = np.asarray(decibels, np.float64)
     change = np.diff(c, axis=0) if len(c) > 1 else np.zeros_like(c)
@@ -112,7 +112,7 @@ def _rates(first: int, last: int, n: int) -> list[tuple[int, int]]:
 
 
 def _rhythm(c: Floats) -> tuple[Floats, Floats]:
-    """Strength of modulation by rate and band, and how much it varies; each (224,)."""
+    """Strength of modulation by rate and band, and how much it varies; each (240,)."""
     envelopes = c.reshape(len(c), RHYTHM_BANDS, -1).mean(axis=2)
     spectra = _windows(envelopes, RHYTHM_FRAMES)
     # 0.17 Hz, one step of the spectrum, to 10.8 Hz.

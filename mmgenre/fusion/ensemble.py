@@ -32,6 +32,7 @@ from mmgenre.fusion.scaling import LEARNED, FittedScaling, Scaling
 from mmgenre.fusion.solve import Linear
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.labels import LabelSpace
+from mmgenre.items.modalities import MODALITIES
 from mmgenre.learning.settings import TargetName
 from mmgenre.learning.targets import Target, load_target
 
@@ -69,10 +70,17 @@ class SolvedFusion:
 
     @property
     def widths(self) -> dict[str, int]:
-        """Input -> the width of its vectors."""
-        return {
-            n: len(s.arrays["shift"]) for e in self.experts.values() for n, s in e.scalings.items()
-        }
+        """Input -> the width of its vectors; embeddings before joint vectors."""
+        scalings = {n: s for e in self.experts.values() for n, s in e.scalings.items()}
+        order = list(MODALITIES)
+
+        def place(name: str) -> tuple[bool, int, str]:
+            plain = name.removeprefix("joint.")
+            modality = plain.partition(".")[0]
+            known = order.index(modality) if modality in order else len(order)
+            return plain != name, known, plain
+
+        return {name: len(scalings[name].arrays["shift"]) for name in sorted(scalings, key=place)}
 
     def outputs(self, table: FeatureTable) -> Vectors:
         """Outputs of all items of a table, (n, D)."""

@@ -33,11 +33,16 @@ class JointSpace(nn.Module):
         self.e = nn.ModuleDict()
         for name, width in widths.items():
             w1, w2 = nn.Linear(width, dim, bias=False), nn.Linear(dim, dim, bias=False)
-            self.e[name] = nn.Sequential(w1, nn.Tanh(), w2)
+            self.e[_key(name)] = nn.Sequential(w1, nn.Tanh(), w2)
 
     def forward(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{modality: (batch, width)} -> {modality: (batch, dim)}; any of the modalities."""
-        return {name: self.e[name](rows) for name, rows in x.items()}
+        return {name: self.e[_key(name)](rows) for name, rows in x.items()}
+
+
+def _key(name: str) -> str:
+    """`audio.statistics` -> `audio/statistics`: no name of a torch module has a dot."""
+    return name.replace(".", "/")
 
 
 def margin_loss(

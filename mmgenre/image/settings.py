@@ -12,6 +12,7 @@ from mmgenre.image.backbones import BACKBONES, Backbone, ImageNetwork, frozen_st
 from mmgenre.learning.settings import EmbeddingDim, Encoders, Options, TrainingConfig
 
 DEFAULT: ImageNetwork = "resnet-50"
+TRAINING = {"learning_rate": 1e-4, "max_epochs": 30}  # a pretrained network needs less
 
 
 class ImageInput(Settings):
@@ -59,7 +60,7 @@ class ImageConfig(Settings):
     options: Options = Field(default_factory=dict)
     input: ImageInput = ImageInput(size_px=BACKBONES[DEFAULT].stored_px)
     # The paper's batches of 50 and 90 epochs are in its recipes.
-    training: TrainingConfig = TrainingConfig(learning_rate=1e-4, max_epochs=30)
+    training: TrainingConfig = TrainingConfig(**TRAINING)
 
     @property
     def backbone(self) -> Backbone:
@@ -91,7 +92,10 @@ class ImageConfig(Settings):
             given = given.model_dump(exclude_unset=True)
         if isinstance(given, Mapping):
             given = {"size_px": backbone.stored_px, **given}
-        return {"crop_px": backbone.crop_px, **values, "input": given}
+        training = values.get("training", {})
+        if isinstance(training, Mapping):  # what is not stated stays as it is for covers
+            training = {**TRAINING, **training}
+        return {"crop_px": backbone.crop_px, **values, "input": given, "training": training}
 
     @model_serializer(mode="wrap")
     def _without_what_follows(self, plain: Callable[[Any], Any]) -> dict[str, Any]:

@@ -149,8 +149,8 @@ def decided(
     """Values in which what was left to the data is decided; `notes` gets a sentence for each.
 
     `labels.task = "auto"`: single if every item names one genre, else (and without a manifest)
-    multi. `image.encoders = "auto"`: the network and descriptors; without the former if its weights
-    cannot be had and it was not asked for by a network's name or weights.
+    multi. `image.encoders = "auto"`: the network and descriptors; if there are covers, without the
+    former if its weights cannot be had and it was not asked for by a network's name or weights.
     """
     notes = [] if notes is None else notes
     labels, image = dict(values.get("labels", {})), dict(values.get("image", {}))
@@ -163,7 +163,7 @@ def decided(
         from mmgenre.image.weights import can_be_had  # looks for a file, or for a network
 
         image["encoders"] = ["network", "descriptors"]
-        has_covers = manifest is None or manifest.count(having=["image"])
+        has_covers = manifest is not None and manifest.count(having=["image"])
         if has_covers and not {"network", "weights"} & set(image) and not can_be_had():
             image["encoders"] = ["descriptors"]
             notes.append(
