@@ -34,6 +34,10 @@ def extract_features(
     dask: Annotated[
         str | None, Option(help="Media are read by the workers of this Dask scheduler, or: local.")
     ] = None,
+    budget: Annotated[
+        str | None,
+        Option(help="Time for the training of encoders, as 90s, 3m or 1h; media come on top."),
+    ] = None,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Media -> inputs -> encoders trained on the genre task -> embeddings in HDF5."""
@@ -57,7 +61,7 @@ def extract_features(
         return
     with shared.progress_bars() as progress:
         result = commands.extract_features(
-            manifest, **how, encoders=encoders, dask=dask, progress=progress
+            manifest, **how, encoders=encoders, dask=dask, budget=budget, progress=progress
         )
     shared.main_goes_on()
     counts = ", ".join(f"{n} with {m}" for m, n in result.counts.items())

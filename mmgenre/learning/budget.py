@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,13 +43,15 @@ class Budget:
         """The budget for n training examples."""
         epoch = sum(1 for _ in batches_of(np.arange(n), config.batch_size))
         total, length = config.max_epochs * epoch, epoch
+        most = config.max_steps or math.inf
         patience = None if config.patience is None else config.patience * epoch
         if config.min_steps is not None:
             total = max(total, config.min_steps)
             length = max(LEAST_ROUND, min(epoch, total // LEAST_ROUNDS))
             if patience is not None:
                 patience = max(patience, config.min_patience_steps or 0)
-        return cls(config, n, epoch, total, length, patience)
+            length = int(max(LEAST_ROUND, min(length, min(total, most) // LEAST_ROUNDS)))
+        return cls(config, n, epoch, int(min(total, most)), length, patience)
 
     @property
     def rounds(self) -> int:
@@ -81,7 +84,7 @@ class Budget:
         """
         size = self.config.batch_size
         if self.config.min_steps is None:
-            yield from batches_of(rng.permutation(self.n), size)
+            yield from islice(batches_of(rng.permutation(self.n), size), len(self.steps(number)))
             return
         pass_: list[NDArray[np.intp]] = []
         for step in self.steps(number):

@@ -29,6 +29,7 @@ class TrainingConfig(Settings):
     For sets of any size, not part of the method: `min_steps` is the least budget in optimiser
     steps; a set whose `max_epochs` are fewer steps is passed over more often, with new random
     views in each pass, and evaluated every 25 steps at most. `min_patience_steps` likewise.
+    `max_steps` ends any training, and comes from `--budget`.
     `ema`: decay of a moving average of the weights; this average is evaluated and kept. `select`:
     what decides which weights are kept, "loss" or the "metric" of the task (`learning.selection`).
     """
@@ -44,6 +45,7 @@ class TrainingConfig(Settings):
     accumulate: int = Field(1, ge=1)
     max_epochs: int = Field(100, ge=1)
     min_steps: int | None = Field(None, ge=1)
+    max_steps: int | None = Field(None, ge=1)
     patience: int | None = Field(4, ge=1)
     min_patience_steps: int | None = Field(None, ge=1)
     select: Literal["loss", "metric"] = "loss"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mmgenre.kinds import kind_of
 from mmgenre.learning.processes import from_main, is_main
 from mmgenre.measuring.results import FusionResult
 from mmgenre.pipeline.artefact import Artefact, carry_out
+from mmgenre.pipeline.budget import seconds_of, within_budget
 from mmgenre.pipeline.crossfit import crossfit_of
 from mmgenre.pipeline.embed import embeddings_of
 from mmgenre.pipeline.fuse import plan_fusion
@@ -25,7 +27,7 @@ from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.read import inputs_of
 from mmgenre.pipeline.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.pipeline.rows import fusion_name, joined_names, table_rows
-from mmgenre.pipeline.run import DEFAULT_RUN, STATE, Run, open_run, prepare_run
+from mmgenre.pipeline.run import DEFAULT_RUN, STATE, Run, keep_recipe, open_run, prepare_run
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.extraction import Shard, extract_shard
 
@@ -64,6 +66,7 @@ def extract_features(
     encoders: Mapping[Modality, Path] | None = None,
     workers: int | None = None,
     dask: str | None = None,
+    budget: str | None = None,
     progress: Progress = silent,
 ) -> Extraction:
     """Media -> inputs -> encoders trained on the genre task -> embeddings.h5.
@@ -78,12 +81,15 @@ def extract_features(
         encoders: folders of encoders to use instead of training; the run gets copies.
         workers: processes that read media; 1: this one alone; None: one per core.
         dask: address of a Dask scheduler whose workers read media instead, or "local".
+        budget: a time for the training of encoders, such as "3m", cross-fitted ones included; it
+            is turned into steps once the media are read, and these become settings of the run.
         progress: progress callback.
 
     Raises:
         MmgenreError: something that concerns the whole run; damaged items are only listed.
     """
     folder = Path(run)
+    budget_s = None if budget is None else seconds_of(budget)
     state = _prepared(folder, manifest, recipe=recipe, settings=settings, progress=progress)
     present = present_modalities(state, modalities)
     encoders = encoders or {}
@@ -92,15 +98,22 @@ def extract_features(
             f"an encoder of {', '.join(unused)} is given, but this run extracts "
             f"{', '.join(present)} only"
         )
-    plan = [
-        artefact
-        for modality in present
-        for artefact in vectors_of(
-            state, modality, adopt=encoders.get(modality), workers=workers, dask=dask
-        ).values()
-    ]
+
+    def planned() -> list[Artefact]:
+        how: dict[str, Any] = {"workers": workers, "dask": dask}
+        made = (vectors_of(state, m, adopt=encoders.get(m), **how) for m in present)
+        return [artefact for found in made for artefact in found.values()]
+
+    plan = planned()
     # All media first: whatever is wrong with them shows before hours of training.
     reads = [a for made in plan for a in made.parents if a.stage == "read"]
+    if budget is not None and state.budget != budget:
+        carry_out(reads, folder / LOCKS, progress=progress)
+        assert budget_s is not None
+        bounded = partial(within_budget, state, present, budget_s)
+        from_main(lambda: keep_recipe(bounded(), budget))
+        state = open_run(folder)
+        plan = planned()
     carry_out([*reads, *plan], folder / LOCKS, progress=progress)
 
     def count() -> dict[str, int]:

@@ -76,6 +76,7 @@ class Run:
     recipe: Recipe
     pool: Path | None = None  # of artefacts that an experiment's cells share; None: its own run
     digests: dict[str, str] = field(default_factory=dict)  # modality -> hash over its media
+    budget: str | None = None  # that its steps of training come from
     decided: tuple[str, ...] = ()  # what its recipe left to the data, in sentences
     spaces: dict[bool, LabelSpace] = field(default_factory=dict)  # by whether an item has one label
     divided: dict[tuple[int, Split], Folds] = field(default_factory=dict)
@@ -222,9 +223,21 @@ def prepare_run(
         made_from["own"] = _digest(own)
     settled = {"format": FORMAT, "dataset": dataset, "recipe": plain, "made_from": made_from}
     settled["decided"] = notes
+    if before is not None and recipe is None and not settings:
+        settled["budget"] = before["budget"]
+    settled.setdefault("budget", None)
     if settled != before:  # shards of one run begin at the same time
         write_json(state, settled)
-    return Run(folder, dataset, ready, resolved, decided=tuple(notes))
+    kept_budget = settled["budget"]
+    return Run(folder, dataset, ready, resolved, budget=kept_budget, decided=tuple(notes))
+
+
+def keep_recipe(run: Run, budget: str) -> None:
+    """Makes the recipe that follows from a budget the run's own."""
+    state = run.folder / STATE
+    content = json.loads(state.read_text(encoding="utf-8"))
+    content |= {"recipe": run.recipe.model_dump(mode="json"), "budget": budget}
+    write_json(state, content)
 
 
 def _digest(path: Path) -> str | None:
@@ -252,7 +265,9 @@ def open_run(folder: Path) -> Run:
             "fusions again, and deletes nothing"
         )
     recipe = validate(content["recipe"], where=str(state))
-    return Run(folder, content["dataset"], Manifest.read(folder / "manifest.csv"), recipe)
+    manifest, decided = Manifest.read(folder / "manifest.csv"), tuple(content["decided"])
+    found = folder, content["dataset"], manifest, recipe
+    return Run(*found, budget=content["budget"], decided=decided)
 
 
 def _read_state(path: Path) -> dict[str, Any]:
@@ -270,7 +285,8 @@ def _read_state(path: Path) -> dict[str, Any]:
             f"{path}: made by a newer version of mmgenre (format {version}; this one reads "
             f"{FORMAT}); install that version, or use another run folder"
         )
-    kept = {"made_from": content.get("made_from"), "decided": content.get("decided", [])}
+    kept = {name: content.get(name) for name in ("made_from", "budget")}
+    kept["decided"] = content.get("decided", [])
     return {"format": version, **found, **kept}
 
 

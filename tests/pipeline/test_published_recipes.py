@@ -41,6 +41,7 @@ NEW_SETTINGS_OFF: dict[str, Any] = {
 
 # TOML has no null, so that no recipe can state these: they are None where they are not stated.
 NONE = {
+    *(f"{training}.max_steps" for training in TRAININGS),
     *(f"{training}.min_steps" for training in TRAININGS),
     *(f"{training}.min_patience_steps" for training in TRAININGS),
     "split.ratios",
