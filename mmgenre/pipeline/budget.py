@@ -6,6 +6,8 @@ second call with the same budget changes nothing, whatever the machine is doing 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,16 +15,18 @@ from time import perf_counter
 
 import numpy as np
 
+from mmgenre.disk.files import write_json
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import RecipeError
 from mmgenre.items.modalities import Modality
 from mmgenre.kinds import kind_of
 from mmgenre.learning.kind import resolve
-from mmgenre.pipeline.recipe import View, merge, setting_at, validate
-from mmgenre.pipeline.run import Run
+from mmgenre.pipeline.recipe import Recipe, View, merge, setting_at, validate
+from mmgenre.pipeline.run import Run, keep_recipe
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 TIMED_STEPS = 4  # the first one is not counted
+BUDGET = "budget.json"  # in a run's folder
 FOR_STEPS = 0.8  # of the time; the rest is for evaluations and files
 LEAST_STEPS = 20
 
@@ -39,28 +43,39 @@ def seconds_of(text: str) -> float:
     return float(found[1]) * UNITS[found[2]]
 
 
-def within_budget(run: Run, modalities: Sequence[Modality], budget_s: float) -> Run:
-    """The run with at most so many steps for each encoder that all of them take the time given.
+def within_budget(run: Run, modalities: Sequence[Modality], budget: str) -> None:
+    """Gives the run at most so many steps for each encoder that all of them take the time.
 
     Encoders that are trained share it equally, those of cross-fitting included. The inputs of all
-    must have been read.
+    must have been read. The same budget for the same recipe is not timed a second time.
     """
+    kept, now = run.folder / BUDGET, _hash(run.recipe)
+    if kept.is_file():
+        before = json.loads(kept.read_text(encoding="utf-8"))
+        if before["budget"] == budget and now in (before["recipe"], before["hash"]):
+            recipe = validate(before["settled"], where=str(kept))
+            return keep_recipe(replace(run, recipe=recipe))
     views = [
         view
         for modality in modalities
         for view in run.views(modality)
         if not kind_of(modality).encoder(view.encoder).fixed
     ]
-    if not views:
-        return run
     fusion = run.recipe.fusion
     n_each = 1 + (fusion.cross_fit if fusion.solver == "lbfgs" else 0)
-    share_s = FOR_STEPS * budget_s / len(views) / n_each
     values = run.recipe.model_dump()
     for view in views:
+        share_s = FOR_STEPS * seconds_of(budget) / len(views) / n_each
         steps = max(LEAST_STEPS, int(share_s / seconds_of_a_step(run, view)))
         values = merge(values, setting_at(f"{view.modality}.training.max_steps", steps))
-    return replace(run, recipe=validate(values, where=f"of {run.folder}"))
+    recipe = validate(values, where=f"of {run.folder}")
+    keep_recipe(replace(run, recipe=recipe))
+    settled = {"settled": recipe.model_dump(mode="json"), "hash": _hash(recipe)}
+    write_json(kept, {"budget": budget, "recipe": now, **settled})
+
+
+def _hash(recipe: Recipe) -> str:
+    return hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()
 
 
 def seconds_of_a_step(run: Run, view: View) -> float:

@@ -27,7 +27,7 @@ from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.read import inputs_of
 from mmgenre.pipeline.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.pipeline.rows import fusion_name, joined_names, table_rows
-from mmgenre.pipeline.run import DEFAULT_RUN, STATE, Run, keep_recipe, open_run, prepare_run
+from mmgenre.pipeline.run import DEFAULT_RUN, STATE, Run, open_run, prepare_run
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.extraction import Shard, extract_shard
 
@@ -89,7 +89,8 @@ def extract_features(
         MmgenreError: something that concerns the whole run; damaged items are only listed.
     """
     folder = Path(run)
-    budget_s = None if budget is None else seconds_of(budget)
+    if budget is not None:
+        seconds_of(budget)  # a mistake shows before media are read
     state = _prepared(folder, manifest, recipe=recipe, settings=settings, progress=progress)
     present = present_modalities(state, modalities)
     encoders = encoders or {}
@@ -107,11 +108,9 @@ def extract_features(
     plan = planned()
     # All media first: whatever is wrong with them shows before hours of training.
     reads = [a for made in plan for a in made.parents if a.stage == "read"]
-    if budget is not None and state.budget != budget:
+    if budget is not None:
         carry_out(reads, folder / LOCKS, progress=progress)
-        assert budget_s is not None
-        bounded = partial(within_budget, state, present, budget_s)
-        from_main(lambda: keep_recipe(bounded(), budget))
+        from_main(partial(within_budget, state, present, budget))
         state = open_run(folder)
         plan = planned()
     carry_out([*reads, *plan], folder / LOCKS, progress=progress)

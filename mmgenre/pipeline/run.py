@@ -76,7 +76,6 @@ class Run:
     recipe: Recipe
     pool: Path | None = None  # of artefacts that an experiment's cells share; None: its own run
     digests: dict[str, str] = field(default_factory=dict)  # modality -> hash over its media
-    budget: str | None = None  # that its steps of training come from
     decided: tuple[str, ...] = ()  # what its recipe left to the data, in sentences
     spaces: dict[bool, LabelSpace] = field(default_factory=dict)  # by whether an item has one label
     divided: dict[tuple[int, Split], Folds] = field(default_factory=dict)
@@ -223,21 +222,16 @@ def prepare_run(
         made_from["own"] = _digest(own)
     settled = {"format": FORMAT, "dataset": dataset, "recipe": plain, "made_from": made_from}
     settled["decided"] = notes
-    if before is not None and recipe is None and not settings:
-        settled["budget"] = before["budget"]
-    settled.setdefault("budget", None)
     if settled != before:  # shards of one run begin at the same time
         write_json(state, settled)
-    kept_budget = settled["budget"]
-    return Run(folder, dataset, ready, resolved, budget=kept_budget, decided=tuple(notes))
+    return Run(folder, dataset, ready, resolved, decided=tuple(notes))
 
 
-def keep_recipe(run: Run, budget: str) -> None:
-    """Makes the recipe that follows from a budget the run's own."""
+def keep_recipe(run: Run) -> None:
+    """Makes a run's recipe the one that its folder states."""
     state = run.folder / STATE
     content = json.loads(state.read_text(encoding="utf-8"))
-    content |= {"recipe": run.recipe.model_dump(mode="json"), "budget": budget}
-    write_json(state, content)
+    write_json(state, content | {"recipe": run.recipe.model_dump(mode="json")})
 
 
 def _digest(path: Path) -> str | None:
@@ -267,7 +261,7 @@ def open_run(folder: Path) -> Run:
     recipe = validate(content["recipe"], where=str(state))
     manifest, decided = Manifest.read(folder / "manifest.csv"), tuple(content["decided"])
     found = folder, content["dataset"], manifest, recipe
-    return Run(*found, budget=content["budget"], decided=decided)
+    return Run(*found, decided=decided)
 
 
 def _read_state(path: Path) -> dict[str, Any]:
@@ -285,8 +279,7 @@ def _read_state(path: Path) -> dict[str, Any]:
             f"{path}: made by a newer version of mmgenre (format {version}; this one reads "
             f"{FORMAT}); install that version, or use another run folder"
         )
-    kept = {name: content.get(name) for name in ("made_from", "budget")}
-    kept["decided"] = content.get("decided", [])
+    kept = {"made_from": content.get("made_from"), "decided": content.get("decided", [])}
     return {"format": version, **found, **kept}
 
 
