@@ -12,10 +12,8 @@ from mmgenre.image.backbones import BACKBONES, Backbone, ImageNetwork, frozen_st
 from mmgenre.learning.settings import EmbeddingDim, Encoders, Options, TrainingConfig
 
 DEFAULT: ImageNetwork = "resnet-50"
-TRAINING: dict[str, Any] = {
-    "learning_rate": 1e-4,
-    "max_epochs": 30,
-}  # a pretrained network needs less
+# A pretrained network needs less.
+TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "max_epochs": 30}
 
 
 class ImageInput(Settings):

@@ -53,8 +53,8 @@ def within_budget(run: Run, modalities: Sequence[Modality], budget: str) -> None
     if kept.is_file():
         before = json.loads(kept.read_text(encoding="utf-8"))
         if before["budget"] == budget and now in (before["recipe"], before["hash"]):
-            recipe = validate(before["settled"], where=str(kept))
-            return keep_recipe(replace(run, recipe=recipe))
+            keep_recipe(replace(run, recipe=validate(before["settled"], where=str(kept))))
+            return
     views = [
         view
         for modality in modalities
