@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,8 @@ def peer(manifest: Manifest, ids: tuple[str, ...]) -> NDArray[np.float64]:
     x = words.fit_transform([texts[i] for i in train])
     model = OneVsRestClassifier(LogisticRegression(C=1.0, max_iter=1000))
     model.fit(x, truth(manifest, train))
-    return cast(Any, model.predict_proba(words.transform([texts[i] for i in ids])))
+    scores: NDArray[np.float64] = model.predict_proba(words.transform([texts[i] for i in ids]))
+    return scores
 
 
 def main(on: On, settings: list[str]) -> None:
