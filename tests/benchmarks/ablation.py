@@ -10,7 +10,9 @@ test item is looked at.
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed
 
 from mmgenre import fuse
 from mmgenre.fusion import ensemble, experts, scaling
 from mmgenre.measuring.differences import DRAW_METRICS, Pair, groups_of, paired_difference
 from mmgenre.pipeline import solved
-from mmgenre.pipeline.run import Run, open_run
+from mmgenre.pipeline.run import open_run
 from mmgenre.pipeline.scores import read_scores
 
 SPLITS = (0, 1, 2)
@@ -78,42 +81,38 @@ def changed(constants: tuple[tuple[Any, str, Any], ...]) -> Iterator[None]:
             setattr(module, name, value)
 
 
-def scores_of(run: Run, change: Change, number: int) -> tuple[Any, Any, Any]:
-    """Validation ids, truth and scores of the whole by a changed fusion."""
-    # A constant is no part of a fingerprint: such a fusion gets a seed of its own.
-    settings = list(change.settings)
-    if change.constants:
-        settings.append(f"fusion.missing_share={1e-9 * (1 + number)}")
-    with changed(change.constants):
-        result = fuse(run=run.folder, settings=settings, seeds=1)
-    scores = read_scores(run.fusions / result["name"], "val")
-    whole = [k for k, row in enumerate(scores.about["rows"])][-1]
-    labels = run.labels()
-    y = labels.encode([run.manifest[i].labels for i in scores.ids])
-    return scores.ids, y, scores.values[:, whole, 0].astype(np.float64)
+def scores_of(folder: Path, change: Change) -> tuple[Any, Any, Any]:
+    """Truth, validation scores of the whole by a changed fusion, and groups, in a copy of a run."""
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name) / "run"
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("fusion"))
+        run = open_run(copy)
+        with changed(change.constants):
+            result = fuse(run=copy, settings=change.settings, seeds=1)
+        scores = read_scores(run.fusions / result["name"], "val")
+    y = run.labels().encode([run.manifest[i].labels for i in scores.ids])
+    groups = groups_of(scores.ids, [run.manifest[i].artist for i in scores.ids])
+    return y, scores.values[:, -1, 0].astype(np.float64), groups  # the last row is the whole
 
 
 def main(runs: Path, folders: list[Path]) -> None:
+    """Prints a line a change."""
     for folder in folders:
-        found: dict[str, list[Any]] = {}
-        metric = ""
-        for number in SPLITS:
-            run = open_run(runs / f"{folder.name}-{number}")
-            metric = "macro_f1" if run.recipe.exclusive else "macro_roc_auc"
-            for k, change in enumerate(CHANGES):
-                ids, y, s = scores_of(run, change, k)
-                artists = [run.manifest[i].artist for i in ids]
-                found.setdefault(change.name, []).append((y, s, groups_of(ids, artists)))
-        base = found["default"]
-        for name, sides in found.items():
+        own = [runs / f"{folder.name}-{number}" for number in SPLITS]
+        jobs = [(run, change) for change in CHANGES for run in own]
+        made = Parallel(n_jobs=-1)(delayed(scores_of)(run, change) for run, change in jobs)
+        sides = {change.name: made[3 * k : 3 * k + 3] for k, change in enumerate(CHANGES)}
+        exclusive = open_run(own[0]).recipe.exclusive
+        metric = DRAW_METRICS["macro_f1" if exclusive else "macro_roc_auc"]
+        for name, ours in sides.items():
             pairs = [
-                Pair(y, ours, theirs, groups)
-                for (y, theirs, groups), (_, ours, _) in zip(base, sides, strict=True)
+                Pair(y, s, base, groups)
+                for (y, s, groups), (_, base, _) in zip(ours, sides["default"], strict=True)
             ]
-            one = [DRAW_METRICS[metric](y, s, np.ones((len(y), 1)))[0] for y, s, _ in sides]
-            d = paired_difference(pairs, DRAW_METRICS[metric])
+            mean = np.mean([metric(y, s, np.ones((len(y), 1)))[0] for y, s, _ in ours])
+            d = paired_difference(pairs, metric)
             print(
-                f"{folder.name:16} {metric:14} {name:40} {np.mean(one):.3f}  {d.value:+.3f} "
+                f"{folder.name:16} {name:40} {mean:.3f}  {d.value:+.3f} "
                 f"[{d.low:+.3f}, {d.high:+.3f}] {d.verdict}",
                 flush=True,
             )

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -61,28 +61,36 @@ def peer(manifest: Manifest, ids: tuple[str, ...]) -> NDArray[np.float64]:
     return scores
 
 
+Sides = dict[str, NDArray[np.float64]]
+
+
+def measured(
+    seed: int, on: On, settings: list[str]
+) -> tuple[tuple[str, ...], NDArray[np.bool_], Sides]:
+    """Ids and labels of a split's items, and everybody's scores of them."""
+    manifest = random_splits(Manifest.read(CAPTIONS), seed)
+    with tempfile.TemporaryDirectory() as folder:
+        path, run = manifest.write(Path(folder) / "captions.csv"), Path(folder) / "run"
+        extract_features(path, run=run, modalities=["text"], settings=settings)
+        result = fuse(["text"], run=run)
+        scores = read_scores(run / "fusion" / result["name"], on)
+    sides = {"scikit-learn": peer(manifest, scores.ids)}
+    for k, row in enumerate(scores.about["rows"]):
+        sides[row["name"]] = scores.values[:, k, 0].astype(np.float64)
+    return scores.ids, truth(manifest, scores.ids), sides
+
+
 def main(on: On, settings: list[str]) -> None:
     """Prints a line a seed, the means, and the paired differences."""
-    captions = Manifest.read(CAPTIONS)
-    rows: list[dict[str, tuple[float, ...]]] = []
-    pairs = []
-    for seed in range(3):
-        manifest, started = random_splits(captions, seed), time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            path, run = manifest.write(Path(folder) / "captions.csv"), Path(folder) / "run"
-            extract_features(path, run=run, modalities=["text"], settings=settings)
-            result = fuse(["text"], run=run)
-            scores = read_scores(run / "fusion" / result["name"], on)
-        y, theirs = truth(manifest, scores.ids), peer(manifest, scores.ids)
-        sides = {"scikit-learn": theirs}
-        for k, row in enumerate(scores.about["rows"]):
-            sides[row["name"]] = scores.values[:, k, 0].astype(np.float64)
+    made = Parallel(n_jobs=-1)(delayed(measured)(seed, on, settings) for seed in range(3))
+    rows, pairs = [], []
+    for ids, y, sides in made:
         once = np.ones((len(y), 1))
         rows.append(
             {n: tuple(DRAW_METRICS[m](y, s, once)[0] for m in METRICS) for n, s in sides.items()}
         )
-        pairs.append(Pair(y, sides["T"], theirs, scores.ids))
-        print(f"{seed}: {_line(rows[-1])}   {time.perf_counter() - started:.0f} s", flush=True)
+        pairs.append(Pair(y, sides["T"], sides["scikit-learn"], ids))
+        print(f"{len(rows) - 1}: {_line(rows[-1])}")
     means = {n: tuple(np.mean([row[n] for row in rows], axis=0)) for n in rows[0]}
     print(f"mean: {_line(means)}")
     for metric in METRICS:
