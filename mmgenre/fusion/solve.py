@@ -5,8 +5,8 @@ LOGISTIC minimises, over weights W and biases b of all labels at once,
     sum_i loss(b + W' x_i, y_i) + strength / 2 |W|^2
 
 by L-BFGS (Nocedal and Wright 2006, sec. 7.2), COSINE the ridge regression onto label factors in
-closed form. Biases are free. Where there are more columns than rows, the problem is solved in the
-span of the rows, in which its solution lies. LOGISTIC on more than `FEW_ROWS` rows is solved by
+closed form. Biases are free. The problem is solved in the principal directions of the rows, in whose
+span the solution lies. LOGISTIC on more than `FEW_ROWS` rows is solved by
 mini-batches with momentum, which then are faster at equal figures (docs/measured.md); seeded, and
 chosen by the size alone.
 """
@@ -48,26 +48,26 @@ class Linear:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows in coordinates of their span: (n, rank), and the way back to columns."""
+    """Rows in their principal directions: (n, rank), and these directions."""
 
     coordinates: NDArray[np.float32]
-    basis: NDArray[np.float32] | None  # (columns, rank); None: the coordinates are the columns
+    basis: NDArray[np.float32]  # (columns, rank), orthonormal
 
     @classmethod
     def of(cls, x: NDArray[np.float32]) -> Rows:
         n, columns = x.shape
-        if n >= columns:
-            return cls(x, None)
-        values, vectors = np.linalg.eigh((x @ x.T).astype(np.float64))
+        gram = (x @ x.T if n < columns else x.T @ x).astype(np.float64)
+        values, vectors = np.linalg.eigh(gram)
         kept = values > LEAST * max(values[-1], LEAST)
-        lengths = np.sqrt(values[kept])
-        coordinates = (vectors[:, kept] * lengths).astype(np.float32)
-        return cls(coordinates, (x.T @ (vectors[:, kept] / lengths)).astype(np.float32))
+        values, vectors = values[kept], vectors[:, kept]
+        if n < columns:
+            vectors = (x.T @ vectors.astype(np.float32)) / np.sqrt(values)
+        basis = vectors.astype(np.float32)
+        return cls(x @ basis, basis)
 
     def linear(self, weight: Floats, bias: Floats) -> Linear:
         """A solution in these coordinates, of the rows' columns."""
-        own = weight.astype(np.float32)
-        return Linear(own if self.basis is None else self.basis @ own, bias.astype(np.float32))
+        return Linear(self.basis @ weight.astype(np.float32), bias.astype(np.float32))
 
 
 def solve_path(
@@ -97,30 +97,37 @@ def _logistic_path(
     rank = x.shape[1]
     y = goals.astype(np.float64)
     weights = np.ones(n_labels) if target.weights is None else target.weights.astype(np.float64)
-    solution = np.zeros((rank + 1, n_labels))
     shares = np.clip(y.mean(axis=0), 1e-4, 1 - 1e-4)
-    solution[-1] = np.log(shares) - (0 if target.exclusive else np.log1p(-shares))
+    w = np.zeros((rank, n_labels))
+    bias = np.log(shares) - (0 if target.exclusive else np.log1p(-shares))
+    # Of rows in their principal directions the Hessian is about diagonal: the curvature of the
+    # loss along a direction, and the penalty. In units of its root all directions are alike.
+    curvature = np.outer((x.astype(np.float64) ** 2).sum(axis=0), shares * (1 - shares))
+    bias_unit = 1 / np.sqrt(len(x) * shares * (1 - shares))
 
-    def objective(flat: Floats, strength: float) -> tuple[float, Floats]:
-        w = flat.reshape(rank + 1, n_labels)
-        z = (x @ w[:-1].astype(np.float32)).astype(np.float64) + w[-1]
+    def objective(flat: Floats, strength: float, unit: Floats) -> tuple[float, Floats]:
+        u = flat.reshape(rank + 1, n_labels)
+        w = u[:-1] * unit
+        z = (x @ w.astype(np.float32)).astype(np.float64) + u[-1] * bias_unit
         loss, slope = loss_and_slope(z, y, weights, exclusive=target.exclusive)
-        gradient = np.empty_like(w)
-        gradient[:-1] = x.T @ slope.astype(np.float32) + strength * w[:-1]
-        gradient[-1] = slope.sum(axis=0)
-        return loss + strength / 2 * float((w[:-1] ** 2).sum()), gradient.ravel()
+        gradient = np.empty_like(u)
+        gradient[:-1] = (x.T @ slope.astype(np.float32) + strength * w) * unit
+        gradient[-1] = slope.sum(axis=0) * bias_unit
+        return loss + strength / 2 * float((w**2).sum()), gradient.ravel()
 
     for strength in strengths:
+        unit = 1 / np.sqrt(curvature + strength)
         found = minimize(
             objective,
-            solution.ravel(),
-            (strength,),
+            np.concatenate([w / unit, [bias / bias_unit]]).ravel(),
+            (strength, unit),
             jac=True,
             method="L-BFGS-B",
             options={"maxiter": MAX_ITERATIONS, "ftol": TOLERANCE, "maxcor": 10},
         )
         solution = found.x.reshape(rank + 1, n_labels)
-        yield rows.linear(solution[:-1], solution[-1])
+        w, bias = solution[:-1] * unit, solution[-1] * bias_unit
+        yield rows.linear(w, bias)
 
 
 def _mini_batch_path(
