@@ -101,7 +101,7 @@ def benchmark(
     peer_scores: Annotated[
         Path | None, Option(help="Folder with NAME.npz, the peers' scores; default: --runs.")
     ] = None,
-    seeds: shared.RowSeedsOption = 3,
+    seeds: shared.RowSeedsOption = None,
     settings: shared.SetOption = None,
     as_json: shared.JsonOption = False,
 ) -> None:

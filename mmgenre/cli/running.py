@@ -92,7 +92,7 @@ def fuse(
     joint: Annotated[
         bool | None, Option("--joint/--no-joint", help="Joint vectors beside embeddings.")
     ] = None,
-    seeds: shared.RowSeedsOption = 3,
+    seeds: shared.RowSeedsOption = None,
     refit: Annotated[
         bool, Option("--refit", help="The saved model's heads also learn from validation items.")
     ] = False,
@@ -115,7 +115,8 @@ def fuse(
         result = commands.fuse(wanted, **how, progress=progress)
     shared.main_goes_on()
     measured = json.loads((run / RESULT).read_text(encoding="utf-8"))
-    dataset, notes = measured["dataset"], [*measured["notes"], *fusion_notes(result)]
+    target = measured["recipe"]["target"]["name"]
+    dataset, notes = measured["dataset"], [*measured["notes"], *fusion_notes(result, target)]
     refused = [r for r in dataset["refused"] if r["modality"] in wanted]
     if not as_json:
         shared.print_rich(rich_table(result))
@@ -149,7 +150,7 @@ def report(
 
 
 def quickstart(
-    run: shared.RunOption = shared.DEFAULT_RUN, seeds: shared.RowSeedsOption = 3
+    run: shared.RunOption = shared.DEFAULT_RUN, seeds: shared.RowSeedsOption = None
 ) -> None:
     """Everything once, on the built-in catalogue, with a report at the end."""
     from mmgenre.pipeline import commands

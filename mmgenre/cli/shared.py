@@ -35,7 +35,9 @@ WorkersOption = Annotated[
     int | None, Option(min=1, help="Processes that read media; default: one a core.")
 ]
 OutOption = Annotated[Path, Option("--out", help="The CSV to write.")]
-RowSeedsOption = Annotated[int, Option(min=1, help="Heads trained for each row.")]
+RowSeedsOption = Annotated[
+    int | None, Option(min=1, help="Heads trained for each row; solved heads need one.")
+]
 
 
 @contextmanager

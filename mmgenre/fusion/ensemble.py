@@ -38,6 +38,7 @@ from mmgenre.learning.targets import Target, load_target
 
 KIND = "solved fusion"
 Combine = Literal["auto", "concatenation", Way]
+JOIN = "&"  # between the inputs in the key of an expert of several
 LEAST_ITEMS = 20  # with all inputs of a set, below which weights are not fitted but equal
 MARGIN = 0.002  # of quality, by which another way must be better than the plainer one
 BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -48,6 +49,7 @@ Inputs = tuple[str, ...]
 class Pattern:
     """How items with just these inputs are judged: by which experts, combined how."""
 
+    way: str  # "product", ..., "concatenation", or the inputs of a part that is better
     experts: tuple[str, ...]  # by their keys
     combination: Combination
     quality: float  # cross-fitted
@@ -136,6 +138,7 @@ class SolvedFusion:
             "patterns": [
                 {
                     "inputs": list(inputs),
+                    "chosen": p.way,
                     "experts": list(p.experts),
                     "way": p.combination.way,
                     "quality": p.quality,
@@ -161,7 +164,7 @@ class SolvedFusion:
             combination = Combination(way, **{n: arrays[n] for n in arrays})
             inputs, keys = tuple(held["inputs"]), tuple(held["experts"])
             figures = held["quality"], held["compared"], held["balance"]
-            patterns[inputs] = Pattern(keys, combination, *figures)
+            patterns[inputs] = Pattern(held["chosen"], keys, combination, *figures)
         labels = LabelSpace(tuple(config["labels"]), config["exclusive"])
         experts = {key: _expert(key, held, bundle) for key, held in config["experts"].items()}
         prior, target = bundle.weights["prior"].numpy(), load_target(config["target"])
@@ -216,8 +219,9 @@ class Fitting:
             for chosen in combinations(by_modality, k)
         ]
         sets += [(name,) for name in inputs if (name,) not in sets]
-        if how == "concatenation":
-            sets = [tuple(sorted(inputs))]
+        if how == "concatenation":  # one head for all: what is absent is zeros and a flag
+            whole = self.pattern(tuple(sorted(inputs)), how)
+            return dict.fromkeys(sorted(sets, key=len), whole)
         return {own: self.pattern(own, how) for own in sorted(sets, key=len)}
 
     def pattern(self, inputs: Inputs, how: Combine) -> Pattern:
@@ -255,7 +259,7 @@ class Fitting:
                 if compared[name] > best[1] + MARGIN:
                     best = name, compared[name]
                     keys, way = found.experts, found.combination.way
-        return self._balanced(inputs, keys, way, best[1], compared)
+        return self._balanced(inputs, best[0], keys, way, best[1], compared)
 
     def _parts(self, inputs: Inputs) -> list[Inputs]:
         """Smaller sets of whole modalities among the inputs that have a pattern."""
@@ -263,7 +267,7 @@ class Fitting:
 
     def _joined(self, inputs: Inputs) -> str:
         """The key of an expert that reads vectors of several inputs beside each other."""
-        key = "&".join(inputs)
+        key = JOIN.join(inputs)
         if key not in self.fitted:
             alone = {name: self._on_vectors(name) for name in inputs}
             self.fitted[key] = fit_joined(self.train, alone, self.task)
@@ -279,17 +283,19 @@ class Fitting:
             self.fitted[key] = fit_expert(self.train, name, self.task, LEARNED)
         return self.fitted[key]
 
-    def _rows(self, inputs: Inputs, keys: Sequence[str]) -> tuple[Vectors, Task]:
+    def rows(self, inputs: Inputs, keys: Sequence[str]) -> tuple[Vectors, Task]:
         """Outputs (n, E, D) of items with all inputs, by experts that have not seen them."""
         crossed_outputs = [self.fitted[key].outputs for key in keys]
         table, task = self.train, self.task
         if any(found is None for found in crossed_outputs):
             table, task = self.val, self.val_task
             crossed_outputs = [self._of_val(key) for key in keys]
-        here = np.all([table.present[name] for name in inputs], axis=0)
         outputs = np.stack([o for o in crossed_outputs if o is not None], axis=1)
-        here &= np.isfinite(outputs).all(axis=(1, 2))
-        return outputs[here], task.of(here)
+        # An expert of several inputs has outputs for items with any of them.
+        here = np.isfinite(outputs).all(axis=(1, 2))
+        if all(JOIN not in key for key in keys):
+            here = here & np.all([table.present[name] for name in inputs], axis=0)
+        return outputs[here], task.of(np.asarray(here))
 
     def _of_val(self, key: str) -> Vectors:
         if key not in self._outputs:
@@ -300,7 +306,7 @@ class Fitting:
         return self._outputs[key]
 
     def _quality(self, inputs: Inputs, keys: Sequence[str], way: Way) -> float:
-        outputs, task = self._rows(inputs, keys)
+        outputs, task = self.rows(inputs, keys)
         if len(outputs) < LEAST_ITEMS:
             return 0.0
         return _finite(task.quality(self._crossed(outputs, task, way), task.y))
@@ -311,6 +317,7 @@ class Fitting:
     def _balanced(
         self,
         inputs: Inputs,
+        chosen: str,
         keys: tuple[str, ...],
         way: Way,
         quality: float,
@@ -320,13 +327,13 @@ class Fitting:
 
         The logits then lose a share of the genre's log frequency (Menon et al. 2021, eq. 9).
         """
-        outputs, task = self._rows(inputs, keys)
+        outputs, task = self.rows(inputs, keys)
         if len(outputs) < LEAST_ITEMS:
-            return Pattern(keys, _even(len(keys), task), quality, compared)
+            return Pattern(chosen, keys, _even(len(keys), task), quality, compared)
         goals = task.target.targets(task.y)
         combination = combine(outputs, goals, task.target, way)
         if not task.exclusive:
-            return Pattern(keys, combination, quality, compared)
+            return Pattern(chosen, keys, combination, quality, compared)
         own = self._crossed(outputs, task, way)
         prior = np.log(np.maximum(task.y.mean(axis=0), 0.5 / len(outputs))).astype(np.float32)
         shift, balance = np.zeros_like(prior), 0.0
@@ -335,7 +342,7 @@ class Fitting:
             if found > quality + MARGIN:
                 quality, shift, balance = found, np.float32(share) * prior, share
         combination = replace(combination, bias=combination.bias - shift)
-        return Pattern(keys, combination, quality, compared, balance)
+        return Pattern(chosen, keys, combination, quality, compared, balance)
 
 
 def _finite(quality: float) -> float:

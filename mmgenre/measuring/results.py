@@ -34,6 +34,9 @@ class Epoch(TypedDict):
     metrics: NotRequired[dict[str, float]]
 
 
+CONCATENATED = " concatenated"  # ends the name of a row that stands beside what was chosen
+
+
 class Choice(TypedDict):
     """How the inputs of a row of solved heads are joined, by cross-validation.
 

@@ -120,7 +120,7 @@ def run_benchmark(
     modalities: Sequence[Modality] = tuple(MODALITIES),
     runs: Path | str = DEFAULT_RUNS,
     peer_scores: Path | None = None,
-    seeds: int = 3,
+    seeds: int | None = None,
     progress: Progress = silent,
 ) -> BenchmarkResult:
     """Runs a recipe on every split of every folder, and compares each row with its peer.
@@ -256,7 +256,7 @@ def _run_split(
     recipe: str,
     settings: Sequence[str],
     modalities: Sequence[Modality],
-    seeds: int,
+    seeds: int | None,
     progress: Progress,
 ) -> _Split:
     manifest = folder / f"manifest-{number}.csv"

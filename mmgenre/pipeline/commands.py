@@ -32,6 +32,7 @@ from mmgenre.progress import Progress, silent
 from mmgenre.reading.extraction import Shard, extract_shard
 
 LOCKS = ".locks"
+SEEDS = 3  # heads trained for each row, unless they are solved
 
 
 @dataclass(frozen=True)
@@ -287,7 +288,7 @@ def fuse(
     head: str | None = None,
     joint: bool | None = None,
     task: str | None = None,
-    seeds: int = 3,
+    seeds: int | None = None,
     settings: Sequence[str] = (),
     progress: Progress = silent,
 ) -> FusionResult:
@@ -309,12 +310,13 @@ def fuse(
         head: "logistic" or "cosine"; None, as for `joint` and `task`: the recipe's.
         joint: whether joint vectors stand beside the embeddings.
         task: "single" or "multi". Encoders stay as they are.
-        seeds: how many heads are trained for each row.
+        seeds: how many heads are trained for each row, by default 3; solved heads are the same from
+            every seed, and there is one.
         settings: changes to the recipe's sections labels, target, joint and fusion.
         progress: progress callback.
     """
     folder = Path(run)
-    if seeds < 1:
+    if seeds is not None and seeds < 1:
         raise RecipeError(f"seeds {seeds}: at least 1")
     # Only the default run, or one that is given a manifest, may begin here: a misspelt folder must
     # not start hours of work.
@@ -346,7 +348,13 @@ def fuse(
         for name, artefact in crossfits_of(state, recipe, m).items()
     }
     how: dict[str, Any] = {"joined": joined, "crossfits": crossfits}
-    how["seeds"] = 1 if recipe.fusion.solver == "lbfgs" else seeds
+    is_solved = recipe.fusion.solver == "lbfgs"
+    if is_solved and seeds not in (None, 1):
+        raise RecipeError(
+            f"seeds {seeds}: solved heads are the same from every seed; leave it out, or train "
+            "heads with --set fusion.solver=sgd --set fusion.combine=concatenation"
+        )
+    how["seeds"] = 1 if is_solved else seeds or SEEDS
     fusion = plan_fusion(state, recipe, base, rows, vectors, **how)
     carry_out([fusion], folder / LOCKS, progress=progress)
 
@@ -385,6 +393,15 @@ def fusion_recipe(
             f"{', '.join(elsewhere)}: no setting of fusion; change it where it works: "
             "mmgenre extract-features --set ..."
         )
+    own = changes.get("fusion", {})
+    if own.get("solver", recipe.fusion.solver) == "lbfgs":
+        unused = {"network", "dropout", "modality_dropout", "training"} & set(own)
+        if unused:
+            raise RecipeError(
+                f"fusion.{', fusion.'.join(sorted(unused))}: is of heads that are trained (solver "
+                "sgd), and these are solved; leave it out, or give fusion.solver=sgd and "
+                "fusion.combine=concatenation"
+            )
     named = {"labels": {"task": task}, "fusion": {"head": head}}
     named["fusion"]["joint"] = None if joint is None else "beside" if joint else "none"
     given = {s: {k: v for k, v in own.items() if v is not None} for s, own in named.items()}
@@ -392,7 +409,7 @@ def fusion_recipe(
 
 
 def quickstart(
-    run: Path | str = DEFAULT_RUN, *, seeds: int = 3, progress: Progress = silent
+    run: Path | str = DEFAULT_RUN, *, seeds: int | None = None, progress: Progress = silent
 ) -> tuple[list[FusionResult], Path]:
     """Everything once, on the built-in catalogue: embeddings, three fusions of them, a report.
 

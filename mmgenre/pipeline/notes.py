@@ -37,17 +37,27 @@ def _of_encoders(run: Run) -> Iterator[str]:
         for view in run.views(modality):
             curve = run.encoder(view.name) / "curve.json"
             if curve.is_file():
-                said = verdicts(cast(Curve, json.loads(curve.read_text(encoding="utf-8"))))
-                for sentence in said:
+                held = cast(Curve, json.loads(curve.read_text(encoding="utf-8")))
+                for sentence in verdicts(held) if held["epochs"] else ():  # none: not trained
                     yield f"{view.name} ({view.encoder}): {sentence}"
 
 
-def fusion_notes(result: FusionResult) -> list[str]:
-    """How the inputs of the last row are joined, and which inputs are at chance."""
+def fusion_notes(result: FusionResult, target: str) -> list[str]:
+    """How the inputs of the last row are joined, and which inputs are at chance.
+
+    `target`: what the encoders of the run were trained for.
+    """
+    notes = []
+    if result["head"] != target:
+        notes.append(
+            f"heads are {result['head']}, on the vectors of encoders that were trained for "
+            f"{target}; to train them for {result['head']}, too: mmgenre extract-features "
+            f"--set target.name={result['head']}"
+        )
     choice = result["rows"][-1].get("choice") if result["rows"] else None
-    if choice is None:
-        return []
-    return [*_of_experts(result["rows"]), _joined(result["rows"][-1]["name"], choice)]
+    if choice is not None:
+        notes += [*_of_experts(result["rows"]), _joined(result["rows"][-1]["name"], choice)]
+    return notes
 
 
 def _of_experts(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

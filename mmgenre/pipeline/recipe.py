@@ -16,6 +16,7 @@ from pydantic import Field, create_model
 from mmgenre.config import Settings, checked
 from mmgenre.errors import RecipeError
 from mmgenre.fusion.settings import FusionConfig, JointConfig
+from mmgenre.items.labels import ancestors
 from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.splits import RATIOS
@@ -134,7 +135,8 @@ def load_recipe(
     recipe leaves to the data is decided by the manifest (`decided`). RecipeError names the nearest
     known ones of an unknown recipe, key or value.
     """
-    values = read_values(name, n_items=None if manifest is None else len(manifest))
+    n_items = None if manifest is None else len(manifest)
+    values = read_values(name, n_items=n_items, notes=notes)
     if TABLE in values:
         raise RecipeError(
             f"recipe {name}: is a table of experiments; run it with mmgenre run {name}"
@@ -155,9 +157,9 @@ def decided(
     notes = [] if notes is None else notes
     labels, image = dict(values.get("labels", {})), dict(values.get("image", {}))
     if labels.get("task") == AUTO:
-        one = manifest is not None and all(len(set(row)) == 1 for row in manifest.labels())
+        one = manifest is not None and _name_one_genre(manifest)
         labels["task"] = "single" if one else "multi"
-        why = "every item names one genre" if one else "items name several genres"
+        why = "every item names one genre" if one else "items name several genres, or sub-genres"
         notes.append(f"labels.task = {labels['task']}: {why}")
     if image.get("encoders") == AUTO:
         from mmgenre.image.weights import can_be_had  # looks for a file, or for a network
@@ -172,6 +174,14 @@ def decided(
             )
     found = {"labels": labels, "image": image}
     return {**values, **{name: section for name, section in found.items() if section}}
+
+
+def _name_one_genre(manifest: Manifest) -> bool:
+    """Whether every item has one label, and no two are lost in a broader one, which counts then."""
+    names = {tuple(row) for row in manifest.labels()}
+    if any(len(set(row)) != 1 for row in names):
+        return False
+    return len({ancestors(row[0])[0] for row in names}) == len(names)
 
 
 def is_experiment(name: str) -> bool:
@@ -235,12 +245,15 @@ def merge(below: Mapping[str, Any], *above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def read_values(
-    name: str, seen: tuple[str, ...] = (), n_items: int | None = None
+    name: str,
+    seen: tuple[str, ...] = (),
+    n_items: int | None = None,
+    notes: list[str] | None = None,
 ) -> dict[str, Any]:
     """What a recipe and the recipes below it state, not yet checked; `seen`: those above it.
 
     Of the tables `by_size` of a recipe, the first with at least `n_items` lies over its own values;
-    None: none does.
+    None: none does. `notes` gets a sentence about it.
     """
     path = Path(name) if name.endswith(".toml") else recipe_folder() / f"{name}.toml"
     where = str(path.resolve())
@@ -260,6 +273,10 @@ def read_values(
     if fitting:
         least = min(fitting, key=lambda s: s["up_to"])
         values = merge(values, {k: v for k, v in least.items() if k != "up_to"})
+        if notes is not None:
+            notes.append(
+                f"recipe {name}: as for at most {least['up_to']:,} items; here {n_items:,}"
+            )
     if base is None:
         return values
     if not isinstance(base, str):
@@ -267,5 +284,5 @@ def read_values(
     beside = path.parent / f"{base.removesuffix('.toml')}.toml"
     # One's own quick.toml may stand on ours.
     other = beside.is_file() and beside.resolve() != path.resolve()
-    below = read_values(str(beside) if other else base, (*seen, where), n_items)
+    below = read_values(str(beside) if other else base, (*seen, where), n_items, notes)
     return merge(below, values)

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmgenre.errors import MmgenreError, RecipeError
 from mmgenre.items.modalities import MODALITIES, short_name
+from mmgenre.measuring.results import CONCATENATED
 from mmgenre.pipeline.align import JOINT
 from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.run import Run
@@ -42,7 +43,7 @@ def table_rows(
     found = [RowInputs(row_name(row), stores_of(run, row)) for row in rows if row]
     if recipe.fusion.combine == "auto":  # the published way always stands beside what was chosen
         several = [row for row in found if len(row.inputs) > 1]
-        joins = [RowInputs(f"{r.name} concatenated", r.inputs, "concatenation") for r in several]
+        joins = [RowInputs(f"{r.name}{CONCATENATED}", r.inputs, "concatenation") for r in several]
         found = sorted([*joins, *found], key=lambda row: len(row.inputs))
     return found
 

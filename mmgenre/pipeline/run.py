@@ -24,6 +24,7 @@ from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.splits import find_leaks, make_folds, make_splits
 from mmgenre.pipeline.older import set_aside, translated
 from mmgenre.pipeline.recipe import (
+    AUTO,
     Recipe,
     View,
     decided,
@@ -190,9 +191,11 @@ def prepare_run(
     notes: list[str] = []
     if recipe is None and before is not None and dataset == before["dataset"]:
         values = translated(before["recipe"]) if is_older else before["recipe"]
-        resolved = validate(decided(merge(values, given)), where=str(state))
-        notes = before["decided"]
-        source = dataset_file(dataset, resolved.seed, progress)
+        source = dataset_file(dataset, merge(values, given)["seed"], progress)
+        notes = list(before["decided"])
+        if AUTO in (given.get("labels", {}).get("task"), given.get("image", {}).get("encoders")):
+            read = Manifest.read(source)
+        resolved = validate(decided(merge(values, given), read, notes), where=str(state))
     else:
         name = recipe or ("quick" if dataset == SYNTHETIC else "default")
         seed = merge(read_values(name), given).get("seed", 0)

@@ -79,7 +79,7 @@ def solve_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progress) -
             scores[split].append(model.scores(tables[split].only(row.inputs)).astype(np.float32))
         threshold = None
         if not recipe.exclusive:
-            threshold = _threshold(model, tables, tasks, row)
+            threshold = _threshold(model, fitting, row.inputs)
         choices.append(_choice(row.inputs, patterns, fitting))
         model = replace(model, threshold=threshold, about=choices[-1])
         thresholds.append([threshold])
@@ -170,18 +170,21 @@ def _prior(task: Task) -> NDArray[np.float32]:
     return np.asarray(np.log(shares) - (0 if task.exclusive else np.log1p(-shares)), np.float32)
 
 
-def _threshold(
-    model: SolvedFusion,
-    tables: Mapping[Split, FeatureTable],
-    tasks: Mapping[Split, Task],
-    row: of.RowInputs,
-) -> float:
-    """The score that names a genre: by validation items that have any of the inputs."""
-    own = tables["val"].only(row.inputs)
+def _threshold(model: SolvedFusion, fitting: Fitting, inputs: Inputs) -> float:
+    """The score that names a genre: by validation items that have any of the inputs.
+
+    Of too few of these it would be luck; then by training items, cross-fitted.
+    """
+    own = fitting.val.only(inputs)
     having = np.any(list(own.present.values()), axis=0)
-    if not tasks["val"].y[having].any():
+    y = fitting.val_task.y[having]
+    if len(y) >= LEAST_THRESHOLD_ITEMS and y.any():
+        return metrics.best_threshold(y, model.scores(own.select(having)))
+    whole = model.patterns[tuple(sorted(inputs))]
+    outputs, task = fitting.rows(tuple(sorted(inputs)), whole.experts)
+    if not task.y.any():
         return 0.5
-    return metrics.best_threshold(tasks["val"].y[having], model.scores(own.select(having)))
+    return metrics.best_threshold(task.y, scores_of(task.target, whole.combination(outputs)))
 
 
 def _about(crossed: Crossed, task: Task) -> dict[str, Any]:
@@ -200,7 +203,7 @@ def _choice(inputs: Inputs, patterns: Mapping[Inputs, Pattern], fitting: Fitting
     whole = patterns[tuple(sorted(inputs))]
     weights = whole.combination.weight.tolist()
     return {
-        "way": whole.combination.way,
+        "way": whole.way,
         "weights": dict(zip(whole.experts, weights, strict=True)),
         "experts": {key: _about(fitting.fitted[key], fitting.task) for key in whole.experts},
         "balance": whole.balance,

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from mmgenre.measuring.results import FusionResult, Result, Row, headline_metric
+from mmgenre.measuring.results import CONCATENATED, FusionResult, Result, Row, headline_metric
 
 ItemSet = Literal["complete", "all"]
 ITEM_SETS: dict[ItemSet, str] = {"complete": "items with every modality", "all": "all test items"}
@@ -127,20 +127,31 @@ def fusion_table(fusion: FusionResult, items: ItemSet | None = None) -> list[Tab
 
 
 def compared(fusion: FusionResult) -> tuple[list[Row], Row | None]:
-    """The rows with one input each, and the row with most inputs.
+    """The rows with one modality each, and the row with most inputs.
 
-    Rows on joint vectors are used only where there are no others: a gain of the joint space is not
-    a gain of a second modality.
+    Rows on joint vectors, of single views, and of concatenated vectors beside what was chosen, are
+    used only where there are no others: a gain of the joint space is not one of a second modality.
     """
-    plain = [row for row in fusion["rows"] if not any("." in name for name in row["inputs"])]
+    plain = [
+        row
+        for row in fusion["rows"]
+        if "." not in row["name"] and not row["name"].endswith(CONCATENATED)
+    ]
     rows = plain or fusion["rows"]
     whole = max(rows, key=lambda row: len(row["inputs"]), default=None)
-    return [row for row in rows if len(row["inputs"]) == 1 and row is not whole], whole
+
+    def modalities(row: Row) -> set[str]:
+        return {name.partition(".")[0] for name in row["inputs"]}
+
+    return [row for row in rows if len(modalities(row)) == 1 and row is not whole], whole
 
 
 def words(row: Row) -> str:
-    """A row's inputs in words: `audio + text`, `joint audio`."""
-    return " + ".join(name.replace(".", " ") for name in row["inputs"]) or row["name"]
+    """A row's inputs in words: `audio + text`, `joint audio`; views of a modality as one."""
+    inputs = row["inputs"]
+    if "." not in row["name"]:
+        inputs = list(dict.fromkeys(name.partition(".")[0] for name in inputs))
+    return " + ".join(name.replace(".", " ") for name in inputs) or row["name"]
 
 
 def headline(fusion: FusionResult) -> str:

@@ -213,12 +213,14 @@ def test_a_misspelt_name_is_given_the_nearest() -> None:
 
 def test_fusion_takes_settings_of_its_sections_only() -> None:
     recipe = load_recipe("quick")
-    changed = fusion_recipe(recipe, "cosine", True, "single", ["fusion.dropout=0.3"])
-    assert (changed.fusion.head, changed.fusion.joint, changed.fusion.dropout) == (
+    changed = fusion_recipe(recipe, "cosine", True, "single", ["fusion.cross_fit=5"])
+    assert (changed.fusion.head, changed.fusion.joint, changed.fusion.cross_fit) == (
         "cosine",
         "beside",
-        0.3,
+        5,
     )
+    with pytest.raises(RecipeError, match=r"fusion\.dropout: is of heads that are trained"):
+        fusion_recipe(recipe, None, None, None, ["fusion.dropout=0.3"])
     assert changed.exclusive
     assert changed.of("audio") == recipe.of("audio")
     for setting in ("audio.patches=2", "text.dropout=0.1", "split.leakage=report", "seed=3"):
