@@ -32,6 +32,7 @@ TOLERANCE = 1e-6  # of the objective, relative; two decimals more change no figu
 MANY_NUMBERS = 8_000_000  # in the rows, from which on all cores multiply
 FEW_ROWS = 10_000
 BATCH_ROWS, EPOCHS, FURTHER_EPOCHS, MOMENTUM, SEED = 1024, 8, 3, 0.9, 0xBA7C
+NOISE = 30.0  # how much the scatter of rows within a batch slows the steps down
 LEAST = 1e-9  # a direction of less than this share of the largest is rounding
 
 
@@ -138,6 +139,9 @@ def _mini_batch_path(
     # The greatest curvature of the mean loss is a quarter of the greatest second moment.
     sample = x[torch.from_numpy(np.sort(rng.permutation(n)[:2000]))].double()
     steepest = 0.25 * float(torch.linalg.matrix_norm(sample, 2)) ** 2 / len(sample)
+    # Where no direction is steep, the scatter of batches would drown the slope in long steps.
+    scatter = 0.25 * float((sample**2).sum(dim=1).mean()) / BATCH_ROWS / (1 - MOMENTUM)
+    steepest += NOISE * scatter
     speed_w, speed_b = torch.zeros_like(w), torch.zeros_like(b)
     for number, strength in enumerate(strengths):
         epochs = FURTHER_EPOCHS if number else EPOCHS
