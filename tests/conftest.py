@@ -58,6 +58,12 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
+@pytest.fixture(autouse=True)
+def _no_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether ImageNet weights can be had is asked of a server where a recipe leaves it open."""
+    monkeypatch.setattr("mmgenre.image.weights.can_be_had", lambda *args: False)
+
+
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """A trained run that nobody may change; `small.copy` gives one that may."""

@@ -12,7 +12,7 @@ from mmgenre.measuring.results import FusionResult
 from mmgenre.pipeline.commands import extract_features, fuse
 
 # On top of the recipe `quick`: seconds instead of minutes.
-SETTINGS = (
+SIZES = (
     "split.ratios=[0.5, 0.25, 0.25]",
     "audio.patch_s=6.0",
     "audio.embedding_dim=24",
@@ -27,6 +27,16 @@ SETTINGS = (
     "joint.dim=16",
     "joint.training.max_epochs=2",
     "fusion.training.max_epochs=5",
+    "fusion.cross_fit=0",  # three more trainings of each network; `test_crossfit.py` has them
+)
+# One trained encoder a modality and heads of several seeds, as in the paper.
+SETTINGS = (
+    *SIZES,
+    "audio.encoders=['cnn']",
+    "text.encoders=['vsm']",
+    "image.encoders=['network']",
+    "fusion.solver=sgd",
+    "fusion.combine=concatenation",
 )
 NAME = "multi-logistic-a+t+i"  # the fusion that the shared run has
 

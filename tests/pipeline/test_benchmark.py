@@ -28,7 +28,7 @@ from mmgenre.pipeline.run import open_run
 from mmgenre.pipeline.scores import Scores, read_scores
 
 RATIOS = (0.5, 0.2, 0.3)
-ON = "test"  # fusions keep no scores of validation items yet
+ON = "test"  # the default is val
 HOW: dict[str, Any] = {"on": ON, "recipe": "quick", "settings": SETTINGS, "seeds": 2}
 # Groups in any order of letters; the best on validation is not the best on test.
 PEERS = {

@@ -121,7 +121,7 @@ def test_a_second_call_makes_nothing(
     def busy(*args: object, **kwargs: object) -> NoReturn:
         raise AssertionError("work was done again")
 
-    for home in ("learn._train", "read.extract_inputs", "heads.make_fusion"):
+    for home in ("learn._make_encoder", "read.extract_inputs", "heads.make_fusion"):
         monkeypatch.setattr(f"mmgenre.pipeline.{home}", busy)
     again = run_experiment(prepare(TABLE2, small, runs))
     assert sum(step["made"] for step in again["steps"]) == 0
@@ -181,14 +181,14 @@ def test_figures_are_those_of_the_scores(small: Small, runs: Path) -> None:
 def test_a_step_that_fails_ends_only_the_rows_that_need_it(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = learn._train
+    train = learn._make_encoder
 
     def no_images(run: Run, view: View, *rest: Any) -> None:
         if view.modality == "image":
             raise MmgenreError("image: the loss went away")
         train(run, view, *rest)
 
-    monkeypatch.setattr(learn, "_train", no_images)
+    monkeypatch.setattr(learn, "_make_encoder", no_images)
     plan = prepare(TABLE2, small, tmp_path, seeds=1)
     result = run_experiment(plan)
     failed = {row["name"] for row in result["rows"] if row["failed"]}
@@ -197,7 +197,7 @@ def test_a_step_that_fails_ends_only_the_rows_that_need_it(
     assert result["rows"][1]["failed"] == ["seed 0: image: the loss went away"]
     assert "MM_AUDIO: seed 0: image: the loss went away" in markdown(result)
     # Mended, the rest is made and nothing else.
-    monkeypatch.setattr(learn, "_train", train)
+    monkeypatch.setattr(learn, "_make_encoder", train)
     again = run_experiment(prepare(TABLE2, small, tmp_path, seeds=1))
     assert not any(row["failed"] for row in again["rows"])
     assert {s["stage"]: s["made"] for s in again["steps"]} == {
@@ -297,7 +297,8 @@ def test_a_fixed_threshold_decides_what_counts_as_named(
     small: Small, runs: Path, tmp_path: Path
 ) -> None:
     text = (
-        'base = "quick"\n[table]\ntitle = "P at"\nmetrics = ["micro_precision", "micro_recall"]\n'
+        'base = "quick"\ntext.encoders = ["vsm"]\n[table]\ntitle = "P at"\n'
+        'metrics = ["micro_precision", "micro_recall"]\n'
     )
     text += 'rows = [{ name = "T", inputs = ["text"], scores = "encoder" }]\nthreshold = '
     recalls = []

@@ -435,7 +435,7 @@ def test_an_encoder_from_elsewhere_is_used_and_copied(
             {"text": "text"},
             ("text.input.max_characters=99",),
             MmgenreError,
-            r"max_characters=1500, but this run reads it with max_characters=99.*--set text\.input",
+            r"max_characters=10000, but this run reads .* max_characters=99.*--set text\.input",
         ),
     ],
 )
