@@ -28,7 +28,7 @@ from mmgenre.learning.targets import CosineTarget, LogisticTarget, Target
 
 Floats = NDArray[np.float64]
 MAX_ITERATIONS = 200
-TOLERANCE = 1e-6  # of the objective, relative; two decimals more change no figure
+TOLERANCE = 1e-8  # of the objective, relative
 MANY_NUMBERS = 8_000_000  # in the rows, from which on all cores multiply
 FEW_ROWS = 10_000
 BATCH_ROWS, STEPS, FURTHER_STEPS, MOMENTUM, RATE, SEED = 1024, 175, 75, 0.9, 12.0, 0xBA7C
