@@ -16,6 +16,7 @@ from mmgenre.fusion.scaling import AS_THEY_ARE, FittedScaling, Scaling
 from mmgenre.fusion.solve import Linear, solve_path
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.learning.targets import LogisticTarget, Target
+from mmgenre.learning.validation import chance_auc
 from mmgenre.measuring import metrics
 
 Vectors = NDArray[np.float32]
@@ -142,7 +143,8 @@ def fit_joined(table: FeatureTable, alone: Mapping[str, Crossed], task: Task) ->
     """
     scalings = {n: next(iter(c.expert.scalings.values())) for n, c in alone.items()}
     # A penalty of `strength` on unscaled columns is one of 1 on these.
-    factors = {n: float(1 / np.sqrt(c.strength or 1.0)) for n, c in alone.items()}
+    strengths = {n: _own_strength(c, task) for n, c in alone.items()}
+    factors = {n: float(1 / np.sqrt(strength)) for n, strength in strengths.items()}
     here = np.any([table.present[name] for name in alone], axis=0)
     own, only = task.of(here), table.only(list(alone)).select(here)
     rows = joined(only, scalings, factors)
@@ -150,8 +152,21 @@ def fit_joined(table: FeatureTable, alone: Mapping[str, Crossed], task: Task) ->
     outputs = np.full((len(here), found.outputs.shape[1]), np.nan, np.float32)
     outputs[here] = found.outputs
     linear = _at(rows, own, found.strength)
-    said = "; ".join(f"{n}: {c.scaling}, {c.strength:g}" for n, c in alone.items())
+    said = "; ".join(f"{n}: {c.scaling}, {strengths[n]:g}" for n, c in alone.items())
     return Crossed(Expert(scalings, factors, linear), outputs, said, found.strength)
+
+
+def _own_strength(alone: Crossed, task: Task) -> float:
+    """The strength of an input alone; the greatest if it is at chance, where its own is luck."""
+    if alone.outputs is not None:
+        here = np.isfinite(alone.outputs).all(axis=1)
+        chance = chance_auc(task.y[here])
+        auc = metrics.macro(
+            metrics.roc_auc(task.y[here], scores_of(task.target, alone.outputs[here]))
+        )
+        if chance is not None and not auc > chance:
+            return max(STRENGTHS)
+    return alone.strength or 1.0
 
 
 def taken_expert(name: str, linear: Linear, outputs: Vectors | None) -> Crossed:

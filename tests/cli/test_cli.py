@@ -22,6 +22,7 @@ from mmgenre.errors import Refusal
 from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import MODALITIES
+from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.run import open_run
 
 
@@ -120,13 +121,18 @@ def test_json_is_alone_on_stdout(small: Small, tmp_path: Path) -> None:
 # In this process
 
 
+DECIDED = "labels.task = multi: items name several genres"
+
+
 def test_extract_features_says_what_is_next(small: Small, tmp_path: Path, call: Call) -> None:
     run = small.copy(tmp_path / "run")
     done = call("extract-features", "--run", run, "-m", "text,a")
     counts = {m: len(open_run(run).manifest.ids(having=[m])) for m in tuple(MODALITIES)[:2]}
+    notes = [DECIDED, *run_notes(open_run(run))]
     assert done.code == 0
     assert done.out.splitlines() == [
         f"{run}/embeddings.h5: {counts['audio']} with audio, {counts['text']} with text",
+        *(f"note: {note}" for note in notes),
         f"next: mmgenre fuse --run {run} --modalities text,a",
     ]
 
@@ -161,6 +167,9 @@ def test_fuse_prints_a_table_and_what_is_next(small: Small, tmp_path: Path, call
     as_json = call("fuse", "--run", run, "--seeds", 2, "--json").json
     assert as_json.pop("refused") == as_json.pop("given") == []
     assert as_json.pop("run") == str(run)
+    notes = as_json.pop("notes")
+    assert notes == [DECIDED, *run_notes(open_run(run))]  # heads that are trained add none
+    assert [f"note: {note}" for note in notes] == done.out.splitlines()[-1 - len(notes) : -1]
     assert as_json == json.loads(json.dumps(small.result))
 
 
@@ -260,10 +269,11 @@ def test_vectors_made_elsewhere_become_a_row(small: Small, tmp_path: Path, call:
     done = call(
         *("fuse", "--run", run, "--manifest", small.manifest, "--modalities", "a"),
         *("--features", f"clap={tmp_path / 'clap.npz'}", "--features", f"a={tmp_path / 'a.npz'}"),
-        *("--set", "fusion.training.max_epochs=2", "--seeds", 1, "--json"),
+        *("--seeds", 1, "--json"),
     )
     assert done.code == 0, done.err
-    assert [row["name"] for row in done.json["rows"]] == ["A", "clap", "A+clap"]
+    names = ["A", "clap", "A+clap concatenated", "A+clap"]
+    assert [row["name"] for row in done.json["rows"]] == names
     assert not (run / "encoders").exists()
     assert done.json["given"] == [
         {"name": "audio", "n_items": len(ids) - 2, "n_unknown": 0},

@@ -5,7 +5,7 @@ import gzip
 import time
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -15,8 +15,9 @@ import pytest
 
 from mmgenre.errors import SplitError
 from mmgenre.items.manifest import SPLITS, Item, Manifest, Split
-from mmgenre.items.splits import RATIOS, find_leaks, fold, make_splits
+from mmgenre.items.splits import RATIOS, find_leaks, fold, make_folds, make_splits
 
+GENRES = ("Jazz", "Pop", "Rock")
 WRITINGS: list[Callable[[str], str]] = [
     str.upper,
     str.lower,
@@ -318,3 +319,63 @@ def test_published_catalogue(real_data: Path) -> None:
     moved: Split = "val" if split[first] == "train" else "train"
     leaks = find_leaks(manifest.with_splits({**split, first: moved}))
     assert {leak.kind for leak in leaks} == {"artist", "album"}
+
+
+# Folds
+
+
+def owned(artists: Sequence[str], genres: Sequence[str] = GENRES) -> Manifest:
+    """An item for each artist named, in a genre that goes round."""
+    items = (
+        Item(
+            f"i{k:03}", artist=artist, labels=(genres[k % len(genres)],), media={"text": ("words",)}
+        )
+        for k, artist in enumerate(artists)
+    )
+    return Manifest(items)
+
+
+def test_no_artist_and_no_album_is_in_two_folds() -> None:
+    rng = np.random.default_rng(0)
+    manifest = owned([f"artist {k}" for k in rng.integers(0, 40, 200)])
+    folds = make_folds(manifest, manifest.ids(), 5, 0)
+    assert list(folds) == list(manifest.ids())
+    assert set(folds.values()) == set(range(5))
+    of_artist: dict[str, set[int]] = {}
+    for item in manifest:
+        of_artist.setdefault(item.artist, set()).add(folds[item.id])
+    assert {len(found) for found in of_artist.values()} == {1}
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_folds_are_of_about_equal_size_and_labels(n: int) -> None:
+    rng = np.random.default_rng(1)
+    manifest = owned([f"artist {k}" for k in rng.integers(0, 60, 240)])
+    folds = make_folds(manifest, manifest.ids(), n, 0)
+    sizes = np.bincount(list(folds.values()))
+    assert np.abs(sizes - 240 / n).max() <= 0.05 * 240 / n + 1
+    for genre in GENRES:
+        own = [folds[item.id] for item in manifest if item.labels == (genre,)]
+        counts = np.bincount(own, minlength=n)
+        assert counts.min() >= 0.6 * counts.mean()
+
+
+def test_folds_are_those_of_the_seed() -> None:
+    manifest = owned([f"artist {k // 2}" for k in range(80)])
+    first, again, other = (make_folds(manifest, manifest.ids(), 4, seed) for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_items_that_are_not_divided_change_nothing() -> None:
+    manifest = owned([f"artist {k}" for k in range(60)])
+    few = manifest.ids()[:40]
+    changed = owned([f"artist {k}" for k in range(40)] + ["another"] * 20)
+    assert make_folds(manifest, few, 4, 0) == make_folds(changed, few, 4, 0)
+
+
+@pytest.mark.parametrize("n_artists", [2, 3, 4])
+def test_of_fewer_artists_than_folds_each_is_one(n_artists: int) -> None:
+    manifest = owned([f"artist {k % n_artists}" for k in range(12)])
+    folds = make_folds(manifest, manifest.ids(), 5, 0)
+    assert set(folds.values()) == set(range(n_artists))
+    assert len({(item.artist, folds[item.id]) for item in manifest}) == n_artists

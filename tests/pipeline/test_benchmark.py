@@ -375,12 +375,25 @@ def test_a_failed_folder_is_told_and_the_others_go_on(tiny: Tiny, call: Call) ->
 
 
 def test_figures_are_of_validation_unless_test_is_asked_for(tiny: Tiny, call: Call) -> None:
-    """At present fusions keep scores of test items only, which must not be taken instead."""
     given = words(tiny, tiny.folder / "one")
     without = [word for word in given if word not in ("--on", ON)]
     done = call(*without)
-    assert done.code == 1
-    assert "no scores of validation items yet" in done.err
+    assert done.code == 0
+    assert "quick on validation items" in done.out
+    figure = call(*without, "--json").json["folders"][0]["rows"][0]["figures"]["macro_f1"]
+    of_splits = []
+    for number in range(3):
+        run = open_run(tiny.runs / f"one-{number}")
+        (fusion,) = run.fusions.iterdir()
+        scores = read_scores(fusion, "val")
+        assert scores.ids == run.manifest.ids("val")
+        _, y = truth(run.manifest, scores.ids)
+        there = np.flatnonzero(y.any(axis=0))
+        how: dict[str, Any] = {"labels": there, "average": "macro", "zero_division": 0}
+        named = [scores.values[:, 0, k].argmax(axis=1) for k in range(2)]
+        of_splits.append(np.mean([f1_score(y.argmax(1), found, **how) for found in named]))
+    assert figure["per_split"] == pytest.approx(of_splits)
+    assert figure["per_split"] != tiny.figure("one", "T", "macro_f1")["per_split"]
 
 
 @pytest.mark.slow

@@ -164,7 +164,7 @@ REAL_SETTINGS = (
     "text.hidden_dim=64",
     "text.training.max_epochs=3",
     "image.training.max_epochs=1",
-    "fusion.training.max_epochs=3",
+    "fusion.cross_fit=0",
 )
 
 
@@ -183,7 +183,11 @@ def test_real_media_go_all_the_way(real_data: Path, tmp_path: Path, call: Call) 
     fused = call("fuse", "--run", run, "--seeds", 1, "--json")
     assert fused.code == 3
     assert fused.json["refused"] == [refused]
-    assert len(fused.json["rows"]) == 7
+    names = [row["name"] for row in fused.json["rows"]]
+    subsets = ["A", "T", "I", "A+T", "A+I", "T+I", "A+T+I"]
+    views = ["A.cnn", "A.statistics", "T.vsm", "T.linear", "I.network", "I.descriptors"]
+    assert sorted(names) == sorted([*subsets, *(f"{s} concatenated" for s in subsets), *views])
+    assert names[-1] == "A+T+I"  # whose model is kept
     assert fused.err.count("refused: ") == 1
     assert "Traceback" not in extracted.err + fused.err
     values = [row["all"]["summary"].get("macro_roc_auc") for row in fused.json["rows"]]
