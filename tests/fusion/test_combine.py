@@ -28,7 +28,9 @@ def task(kind: str, n: int = 400, seed: int = 0) -> tuple[Target, NDArray[np.boo
     if not exclusive:
         y |= rng.random(y.shape) < 0.2
     name = "cosine" if kind == "cosine" else "logistic"
-    target = make_target(TargetConfig(name=name, dim=3), N_LABELS, exclusive=exclusive)
+    target = make_target(
+        TargetConfig.model_validate({"name": name, "dim": 3}), N_LABELS, exclusive=exclusive
+    )
     target.fit(y)
     return target, y, target.targets(y)
 

@@ -221,7 +221,7 @@ def test_garbage_in_absent_rows_never_matters() -> None:
         table.x["t"][~here] = garbage
         each = {name: fit_expert(table, name, task, CENTRED) for name in ("a", "t")}
         outputs.append(fit_joined(table, each, task).expert(table))
-    np.testing.assert_array_equal(*outputs)
+    np.testing.assert_array_equal(outputs[0], outputs[1])
 
 
 def test_an_encoder_s_own_layer_is_taken_as_it_is() -> None:

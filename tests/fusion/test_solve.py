@@ -178,7 +178,10 @@ def test_many_rows_go_by_mini_batches_and_come_near(
         np.testing.assert_array_equal(found.weight, same.weight)
     monkeypatch.setattr(solve, "FEW_ROWS", len(x))
     exact = list(solve_path(x, goals, target, strengths))
-    squash = (lambda z: softmax(z, axis=1)) if exclusive else expit
+
+    def squash(z: Floats) -> Floats:
+        return np.asarray(softmax(z, axis=1) if exclusive else expit(z), np.float32)
+
     for found, best in zip(near, exact, strict=True):
         assert not np.array_equal(found.weight, best.weight)  # else it is the same path
         apart = np.abs(squash(found(x)) - squash(best(x)))

@@ -27,6 +27,7 @@ from mmgenre.image.descriptors import (
     to_lab,
 )
 from mmgenre.image.settings import ImageConfig
+from mmgenre.kinds import KINDS
 from mmgenre.learning.encoder import embed
 from mmgenre.learning.kernel import KernelEncoder
 
@@ -196,7 +197,7 @@ def test_a_linear_layer_learns_from_it(store: FeatureStore) -> None:
     train = [str(k) for k in range(40) if k % 4 < 2]
     test = [str(k) for k in range(40) if k % 4 >= 2]
     encoder = make_descriptors(ImageConfig(embedding_dim=256), "logistic", store, train)
-    assert encoder.fixed
+    assert KINDS["image"].encoder("descriptors").fixed
     assert not list(encoder.parameters())
     x, z = (embed(encoder, encoder.source(store), ids) for ids in (train, test))
     assert x.shape == (20, 256)

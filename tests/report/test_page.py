@@ -332,7 +332,7 @@ def test_write_report_is_whole_or_not_at_all(
         write_report(tmp_path)
     source.write_text("{}")
     with pytest.raises(
-        MmgenreError, match="lacks dataset, encoders, fusions, made_by, recipe, run"
+        MmgenreError, match="lacks dataset, encoders, fusions, made_by, notes, recipe, run"
     ):
         write_report(tmp_path)
     run = made_run([], GENRES)
