@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from mmgenre.config import Settings
 
 TargetName = Literal["logistic", "cosine"]
+ClassWeights = Literal["none", "balanced", "adjusted"]
 Encoders = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]  # their names
 Options = dict[str, dict[str, Any]]  # settings of encoders from outside the package, by name
 EmbeddingDim = Annotated[int, Field(ge=1)] | Literal["native"]  # native: as the network ends
@@ -90,24 +91,26 @@ class TargetConfig(Settings):
 
     `dim`: d of COSINE, at most the number of labels. For LOGISTIC only: `label_smoothing`, the
     share of a target that is spread evenly over labels, `class_weights`, where "balanced" gives
-    labels that are rare among training items a larger weight, and `first_bias` of output layers:
-    with "prior" an untrained one predicts the shares of the labels, which else takes it a hundred
-    steps to learn.
+    labels that are rare among training items a larger weight and "adjusted" learns scores as if
+    all exclusive labels were as frequent (Menon et al. 2021, ICLR), and `first_bias` of output
+    layers: with "prior" an untrained one predicts the shares of the labels, which else takes it a
+    hundred steps to learn.
     """
 
     name: TargetName = "logistic"
     dim: int = Field(50, ge=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    class_weights: Literal["none", "balanced"] = "none"
+    class_weights: ClassWeights = "none"
     first_bias: Literal["random", "prior"] = "random"
 
     @model_validator(mode="after")
     def _settings_go_together(self) -> Self:
         if self.name == "cosine" and (self.label_smoothing or self.class_weights != "none"):
             raise ValueError("label_smoothing and class_weights are for logistic, not for cosine")
-        if self.class_weights == "balanced" and self.first_bias == "prior":
+        if self.class_weights != "none" and self.first_bias == "prior":
             raise ValueError(
-                "first_bias prior: balanced labels have the same prior; give first_bias random"
+                f"first_bias prior: {self.class_weights} labels have the same prior; "
+                "give first_bias random"
             )
         return self
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmgenre.errors import LabelError
-from mmgenre.learning.settings import TargetConfig
+from mmgenre.learning.settings import ClassWeights, TargetConfig
 
 
 class LogisticTarget:
@@ -28,13 +28,16 @@ class LogisticTarget:
         *,
         exclusive: bool,
         smoothing: float = 0.0,
-        balanced: bool = False,
+        class_weights: ClassWeights = "none",
         prior: bool = False,
     ) -> None:
+        if class_weights == "adjusted" and not exclusive:
+            raise LabelError("class_weights adjusted: is for exclusive labels; these overlap")
         self.dim = n_labels
         self.exclusive, self.smoothing = exclusive, smoothing
-        self.balanced, self.prior = balanced, prior
+        self.class_weights, self.prior = class_weights, prior
         self.weights: NDArray[np.float32] | None = None
+        self.adjustment: NDArray[np.float32] | None = None  # of logits in training, (L,)
         self.first_bias: NDArray[np.float32] | None = None  # of an output layer, (L,); None: random
 
     def fit(self, y_train: NDArray[np.bool_]) -> None:
@@ -42,13 +45,16 @@ class LogisticTarget:
 
         Weights of balanced labels are n / (L n_l) if exclusive; else (n - n_l) / n_l, so that the
         items with a label weigh as much as those without it. A label without training items has
-        weight 1. The bias is log p or log(p / (1 - p)) of p = (n_l + 1/2) / (n + 1).
+        weight 1. The bias is log p or log(p / (1 - p)) of p = (n_l + 1/2) / (n + 1), and adjusted
+        labels add log p to their logits in training only (Menon et al. 2021, eq. 10, tau = 1).
         """
         _check(y_train, self.dim)
+        p = (self.targets(y_train).sum(axis=0) + 0.5) / (len(y_train) + 1)
         if self.prior:
-            p = (self.targets(y_train).sum(axis=0) + 0.5) / (len(y_train) + 1)
             self.first_bias = np.log(p if self.exclusive else p / (1 - p)).astype(np.float32)
-        if self.balanced:
+        if self.class_weights == "adjusted":
+            self.adjustment = np.log(p).astype(np.float32)
+        if self.class_weights == "balanced":
             n, n_l = len(y_train), y_train.sum(axis=0)
             weights = n / self.dim if self.exclusive else n - n_l
             self.weights = np.where(n_l > 0, weights / np.maximum(n_l, 1), 1.0).astype(np.float32)
@@ -62,6 +68,8 @@ class LogisticTarget:
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean loss of logits (n, L) against targets (n, L)."""
         weights = None if self.weights is None else torch.from_numpy(self.weights).to(output)
+        if self.adjustment is not None:
+            output = output + torch.from_numpy(self.adjustment).to(output)
         if self.exclusive:
             return functional.cross_entropy(output, target, weight=weights)
         return functional.binary_cross_entropy_with_logits(output, target, pos_weight=weights)
@@ -120,7 +128,7 @@ def make_target(config: TargetConfig, n_labels: int, *, exclusive: bool) -> Targ
         n_labels,
         exclusive=exclusive,
         smoothing=config.label_smoothing,
-        balanced=config.class_weights == "balanced",
+        class_weights=config.class_weights,
         prior=config.first_bias == "prior",
     )
 

@@ -192,9 +192,15 @@ def is_experiment(name: str) -> bool:
 def validate(values: Mapping[str, Any], *, where: str) -> Recipe:
     """Values -> recipe with absolute paths, since a run is continued from other folders.
 
-    RecipeError if a key, value or encoder is not allowed, or two of a modality have one name.
+    RecipeError if a key, value or encoder is not allowed, two of a modality have one name, or the
+    target does not fit the task.
     """
     recipe = checked(recipe_type(), values, where)
+    if recipe.target.class_weights == "adjusted" and not recipe.exclusive:
+        raise RecipeError(
+            f"recipe {where}: target.class_weights adjusted: is for one genre an item "
+            "(labels.task=single); for many give none or balanced"
+        )
     paths: dict[str, Any] = {}
     for modality in MODALITIES:
         section = recipe.of(modality)

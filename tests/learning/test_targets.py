@@ -380,7 +380,9 @@ def test_balanced_and_smoothed_losses_are_the_equations(exclusive: bool, smoothi
     y[np.arange(n), rng.integers(0, 4, n)] = True
     if not exclusive:
         y[:, 1] |= rng.random(n) < 0.5
-    target = LogisticTarget(n_labels, exclusive=exclusive, smoothing=smoothing, balanced=True)
+    target = LogisticTarget(
+        n_labels, exclusive=exclusive, smoothing=smoothing, class_weights="balanced"
+    )
     target.fit(y)
     z = rng.normal(0, 2, (6, n_labels))
     some = y[:6]
@@ -424,6 +426,21 @@ def test_an_output_layer_begins_at_the_prior(exclusive: bool, smoothing: float) 
         random = make_target(TargetConfig.model_validate({"name": name}), 4, exclusive=exclusive)
         random.fit(y)
         assert random.first_bias is None
+
+
+def test_adjusted_logits_are_the_equation_in_training_only() -> None:
+    y = np.eye(3, dtype=bool)[[0] * 6 + [1] * 3]  # nothing has the last label
+    target = make_target(TargetConfig(class_weights="adjusted"), 3, exclusive=True)
+    target.fit(y)
+    z, truth = [0.5, -0.2, 0.1], 1
+    shifted = [v + math.log(n + 0.5) - math.log(10) for v, n in zip(z, (6, 3, 0), strict=True)]
+    expected = math.log(sum(math.exp(v) for v in shifted)) - shifted[truth]
+    row = torch.tensor([z])
+    loss = target.loss(row, torch.from_numpy(target.targets(np.eye(3, dtype=bool)[[truth]])))
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    torch.testing.assert_close(target.scores(row), row.softmax(dim=1))
+    with pytest.raises(LabelError, match="adjusted: is for exclusive labels; these overlap"):
+        make_target(TargetConfig(class_weights="adjusted"), 3, exclusive=False)
 
 
 def test_smoothing_and_weights_are_for_logistic() -> None:
