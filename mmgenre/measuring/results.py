@@ -136,7 +136,7 @@ class RunResult(TypedDict):
     dataset: DatasetResult
     encoders: dict[str, EncoderResult]
     fusions: list[FusionResult]
-    notes: NotRequired[list[str]]  # what a person should know of the run
+    notes: list[str]  # what a person should know of the run
 
 
 class SeedReport(TypedDict):

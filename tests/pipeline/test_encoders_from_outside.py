@@ -124,7 +124,7 @@ def test_an_encoder_from_outside_trains_fuses_and_predicts(
     measured = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     assert measured["encoders"]["audio.moments"]["network"] == NAME
     tagger = GenreTagger.from_pretrained(run)
-    assert tuple(tagger.fusion.head.widths) == ("audio", "audio.moments", "text")
+    assert tuple(tagger.fusion.widths) == ("audio", "audio.moments", "text")
     manifest = Manifest.read(small.manifest)
     track = manifest[manifest.ids(having=["audio"])[0]].media["audio"][0]
     assert tagger.predict(audio=track, text="Loud guitars.").used == ("audio", "text")

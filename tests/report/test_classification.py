@@ -72,7 +72,6 @@ def made_table(
         "name": "covers/made-up",
         "title": "A table that was made up",
         "note": "A note that readers need.",
-        "notes": [],
         "made_by": "mmgenre 0.1.0",
         "dataset": "/somewhere/covers.csv",
         "synthetic": False,

@@ -29,6 +29,7 @@ def made_run(fusions: list[FusionResult], names: list[str]) -> RunResult:
     return {
         "run": "default",
         "made_by": "mmgenre 0.1.0",
+        "notes": [],
         "recipe": {
             "seed": 1,
             "audio": {"network": "low-4x70", "sample_rate_hz": 22050, "excerpt_s": 15.0},
