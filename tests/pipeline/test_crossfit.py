@@ -107,7 +107,7 @@ def test_rows_of_subsets_and_views_and_the_published_way_beside(
         keys = list(choice["weights"])
         assert keys == ["&".join(sorted(row["inputs"]))] if joined else len(keys) >= 1
         assert all(weight >= 0 for weight in choice["weights"].values())
-    assert any(note.startswith("A+T: joined by ") for note in fusion_notes(result))
+    assert any(note.startswith("A+T: joined by ") for note in fusion_notes(result, "logistic"))
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
