@@ -92,7 +92,7 @@ def test_published_embeddings_go_straight_into_fusion(tmp_path: Path, call: Call
     done = call("fuse", "--run", tmp_path / "run", *words)
     assert done.code == 0, done.err
     assert [row["name"] for row in done.json["rows"]] == [
-        *("VSM", "model_1-pred_9", "VSM+model_1-pred_9"),
+        *("VSM", "model_1-pred_9", "VSM+model_1-pred_9 concatenated", "VSM+model_1-pred_9"),
     ]
     assert done.json["labels"] == sorted(GENRES)
 
