@@ -135,7 +135,9 @@ def compared(fusion: FusionResult) -> tuple[list[Row], Row | None]:
     plain = [
         row
         for row in fusion["rows"]
-        if "." not in row["name"] and not row["name"].endswith(CONCATENATED)
+        if "." not in row["name"]
+        and not row["name"].endswith(CONCATENATED)
+        and not any(name.startswith("joint.") for name in row["inputs"])
     ]
     rows = plain or fusion["rows"]
     whole = max(rows, key=lambda row: len(row["inputs"]), default=None)

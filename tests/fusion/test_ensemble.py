@@ -131,7 +131,8 @@ def test_an_item_gets_just_the_scores_of_the_row_of_what_it_has(kind: str, how: 
             )
             assert just.any()
             own = found.model(*names).scores(found.test.only(names))
-            np.testing.assert_array_equal(of_whole[just], own[just])
+            # Products of few rows may round the last digit of a float32 in another way.
+            np.testing.assert_allclose(of_whole[just], own[just], rtol=1e-6, atol=1e-7)
 
 
 def test_an_item_without_any_input_gets_the_prior(many: Fitted) -> None:
@@ -202,7 +203,9 @@ def test_covers_that_say_nothing_have_about_no_say(many: Fitted) -> None:
 def test_a_concatenation_judges_all_items_by_one_expert(many: Fitted) -> None:
     patterns = many.fitting.row(["audio", "text"], "concatenation")
     assert [(inputs, p.experts) for inputs, p in patterns.items()] == [
-        (("audio", "text"), ("audio&text",))
+        (("audio",), ("audio&text",)),
+        (("text",), ("audio&text",)),
+        (("audio", "text"), ("audio&text",)),
     ]
     model = many.model("audio", "text", how="concatenation")
     outputs = model.outputs(many.test.only(["audio", "text"]))

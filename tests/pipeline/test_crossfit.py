@@ -38,7 +38,7 @@ def made(small: Small, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, F
     extract_features(
         small.manifest, run=folder, modalities=modalities, recipe="quick", settings=SETTINGS
     )
-    result = fuse(modalities, run=folder, seeds=3)
+    result = fuse(modalities, run=folder)
     return open_run(folder), result
 
 
@@ -151,7 +151,7 @@ def test_a_second_call_makes_nothing(
     folder = copied(run, tmp_path / "run")
     for home in ("learn._make_encoder", "read.extract_inputs", "heads.make_fusion"):
         monkeypatch.setattr(f"mmgenre.pipeline.{home}", busy)
-    assert fuse(("audio", "text"), run=folder, seeds=3) == json.loads(json.dumps(result))
+    assert fuse(("audio", "text"), run=folder) == json.loads(json.dumps(result))
 
 
 def test_refitted_the_model_differs_and_the_figures_do_not(

@@ -73,7 +73,7 @@ def test_quick_changes_what_it_says_and_keeps_the_rest_of_default() -> None:
     [
         ("audio.netwrok='low-4x70'", "unknown key 'audio.netwrok'; did you mean network"),
         ("audoi.patches=2", "unknown key 'audoi'; did you mean audio"),
-        ("target.class_weights=adjusted", "adjusted: is for one genre an item"),
+        ("target.class_weights=adjusted", "first_bias prior: adjusted labels have the same prior"),
         ("text.training.max_epoch=2", "'text.training.max_epoch'; did you mean max_epochs"),
         ("joint.zzz=2", "unknown key 'joint.zzz'; known: modalities, dim, margin, training"),
         ("text.max_words='many'", "text.max_words: .*valid integer, got 'many'"),

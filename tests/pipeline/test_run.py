@@ -108,7 +108,7 @@ def csv(tmp_path: Path) -> Path:
 
 def test_a_new_run_with_a_manifest_takes_the_default_recipe(tmp_path: Path, csv: Path) -> None:
     run = prepare_run(tmp_path / "run", manifest=csv)
-    assert run.recipe == load_recipe("default")
+    assert run.recipe == load_recipe("default", manifest=Manifest.read(csv))
     assert run.dataset == str(csv)
     again = open_run(tmp_path / "run")
     assert again.recipe == run.recipe
@@ -137,7 +137,9 @@ def test_a_setting_changes_the_run_s_recipe_and_nothing_else(tmp_path: Path, csv
 
 def test_a_named_recipe_replaces_the_run_s(tmp_path: Path, csv: Path) -> None:
     prepare_run(tmp_path / "run", manifest=csv, recipe="quick", settings=["seed=4"])
-    assert prepare_run(tmp_path / "run", recipe="default").recipe == load_recipe("default")
+    assert prepare_run(tmp_path / "run", recipe="default").recipe == load_recipe(
+        "default", manifest=Manifest.read(csv)
+    )
 
 
 def test_a_run_is_gone_on_with_from_another_folder(
@@ -223,6 +225,8 @@ def test_the_built_in_catalogue_is_the_default(
     monkeypatch.setattr("mmgenre.pipeline.run.built_in_catalogue", instead)
     run = prepare_run(tmp_path / "run", settings=["seed=6"])
     assert (run.dataset, seeds) == ("synthetic", [6])
-    assert run.recipe == load_recipe("quick", ["seed=6"])
+    assert run.recipe == load_recipe("quick", ["seed=6"], Manifest.read(csv))
     shutil.rmtree(tmp_path / "run")
-    assert prepare_run(tmp_path / "run", recipe="default").recipe == load_recipe("default")
+    assert prepare_run(tmp_path / "run", recipe="default").recipe == load_recipe(
+        "default", manifest=Manifest.read(csv)
+    )
