@@ -280,9 +280,8 @@ def read_values(
         least = min(fitting, key=lambda s: s["up_to"])
         values = merge(values, {k: v for k, v in least.items() if k != "up_to"})
         if notes is not None:
-            notes.append(
-                f"recipe {name}: as for at most {least['up_to']:,} items; here {n_items:,}"
-            )
+            size = f"at most {least['up_to']:,} items"
+            notes.append(f"recipe {path.stem}: its settings for {size}; here are {n_items:,}")
     if base is None:
         return values
     if not isinstance(base, str):
