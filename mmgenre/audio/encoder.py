@@ -30,7 +30,7 @@ class AudioEncoder(nn.Module):
 
     def __init__(self, config: AudioConfig, target: TargetName) -> None:
         super().__init__()
-        self.config, self.target, self.mixup = config, target, config.mixup
+        self.config, self.target = config, target
         self.register_buffer("mean", torch.zeros(N_BINS))
         self.register_buffer("std", torch.ones(N_BINS))
         layers, dropout = NETWORKS[config.network], config.dropout_for(target)
@@ -90,7 +90,7 @@ class TimbreEncoder(nn.Module):
 
     def __init__(self, config: AudioConfig, target: TargetName) -> None:
         super().__init__()
-        self.config, self.target, self.mixup = config, target, config.mixup
+        self.config, self.target = config, target
         self.output_dropout = config.dropout or 0.0
         self.register_buffer("mean", torch.zeros(N_TIMBRE))
         self.register_buffer("std", torch.ones(N_TIMBRE))

@@ -35,7 +35,7 @@ KIND = Kind(
             load="mmgenre.audio.encoder:load",
             uses=(
                 "network", "width_multiplier", "patch_s", "patches", "embedding_dim", "dropout",
-                "spec_augment", "mixup", "training",
+                "spec_augment", "training",
             ),
             reads=lambda config: config.input.model_copy(update={"features": "cqt"}),
             label=lambda config: str(config.network),
@@ -43,7 +43,7 @@ KIND = Kind(
         "timbre": EncoderType(
             make="mmgenre.audio.encoder:make_timbre",
             load="mmgenre.audio.encoder:load",
-            uses=("embedding_dim", "dropout", "mixup", "training"),
+            uses=("embedding_dim", "dropout", "training"),
             reads=lambda config: config.input.model_copy(
                 update={"features": config.input.features.replace("cqt", "timbre")}
             ),

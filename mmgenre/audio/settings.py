@@ -39,9 +39,8 @@ class AudioConfig(Settings):
     `patches`: how many evenly spaced ones are averaged at prediction; the paper used 1.
     `embedding_dim` None: 2048. `dropout` None: as published (0.5 for single-label, and for HIGH
     with COSINE; else 0). `spec_augment` hides a stretch of frames and one of bins of each training
-    patch; `mixup`: see `learning.mixing`, 0: none. `options`: settings of encoders from outside the
-    package, by name. The encoder "timbre" uses `embedding_dim` (None: its 48 numbers), `dropout`
-    (of these), `mixup` and `training` only.
+    patch. `options`: settings of encoders from outside the package, by name. The encoder "timbre"
+    uses `embedding_dim` (None: its 48 numbers), `dropout` (of these) and `training` only.
     """
 
     encoders: Encoders = ("cnn",)
@@ -52,7 +51,6 @@ class AudioConfig(Settings):
     embedding_dim: EmbeddingDim | None = None
     dropout: float | None = Field(None, ge=0, lt=1)
     spec_augment: bool = False
-    mixup: float = Field(0.0, ge=0)
     options: Options = Field(default_factory=dict)
     input: AudioInput = AudioInput()
     training: TrainingConfig = TrainingConfig()

@@ -35,7 +35,7 @@ class ImageEncoder(nn.Module):
     def __init__(self, config: ImageConfig, whole: nn.Module | None = None) -> None:
         super().__init__()
         self.config = config
-        self.output_dropout, self.mixup = config.dropout, config.mixup
+        self.output_dropout = config.dropout
         self.weights_from: dict[str, str] = {}
         spec = config.backbone
         # Saved with the weights, so that a loaded encoder scales covers as in its training.

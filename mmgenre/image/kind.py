@@ -20,7 +20,7 @@ KIND = Kind(
             uses=(
                 "network", "weights", "weights_sha256", "freeze", "stage_decay", "crop_px",
                 "random_crop", "random_flip", "rotation_deg", "min_scale", "colour_jitter",
-                "mixup", "dropout", "embedding_dim", "training",
+                "dropout", "embedding_dim", "training",
             ),
             check="mmgenre.image.encoder:make_image_encoder",
             label=lambda config: str(config.network),

@@ -30,10 +30,9 @@ class ImageConfig(Settings):
     Training crops `crop_px` squares at random positions and mirrors half of them; prediction uses
     the middle. Training may also rotate by at most `rotation_deg` in either direction, scale
     windows with `min_scale`..1 of the stored area to `crop_px`, and multiply brightness, contrast
-    and saturation by 1 - `colour_jitter`..1 + `colour_jitter`, and mix covers (`mixup`: see
-    `learning.mixing`, 0: none). `crop_px` and `input.size_px` follow
-    from the network: 224 and 256, for Inception 299 and 342, for the small networks 256 and 256.
-    Unless they are set, they are not saved with the settings, so that another network can be.
+    and saturation by 1 - `colour_jitter`..1 + `colour_jitter`. `crop_px` and `input.size_px`
+    follow from the network: 224 and 256, for Inception 299 and 342, for the small networks 256 and
+    256. Unless they are set, they are not saved with the settings, so that another network can be.
 
     `freeze`: a list of stages, "none", or "all but the last N stages". The learning rate of a stage
     is `stage_decay` times that of the next one. `dropout`: before the classifier; the dropout
@@ -54,7 +53,6 @@ class ImageConfig(Settings):
     rotation_deg: float = Field(0.0, ge=0, le=180)
     min_scale: float | None = Field(None, gt=0, le=1)
     colour_jitter: float = Field(0.0, ge=0, le=1)
-    mixup: float = Field(0.0, ge=0)
     dropout: float = Field(0.0, ge=0, lt=1)
     embedding_dim: EmbeddingDim = 2048
     embedding_precision: Literal["float32", "bfloat16"] = "float32"

@@ -11,16 +11,16 @@ from typing import Any, Protocol, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from mmgenre.config import Settings
 from mmgenre.disk.bundle import Bundle, read_bundle, write_bundle
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore
-from mmgenre.errors import BundleError, TrainingError
+from mmgenre.errors import BundleError
 from mmgenre.items.manifest import TRACK_SEPARATOR
 from mmgenre.learning.kind import Kind, resolve
-from mmgenre.learning.mixing import mixed
 from mmgenre.learning.selection import Metric
 from mmgenre.learning.settings import EmbeddingDim, TrainingConfig
 from mmgenre.learning.targets import Target, load_target
@@ -46,8 +46,7 @@ class Encoder(Protocol):
     """A torch module: a batch of views -> embeddings (batch, embedding_dim).
 
     It may also have `files() -> dict` of further JSON files for its folder (`NAME.json` ->
-    content), `rate_of(parameter name) -> float`, a factor on the learning rate (0: frozen), and
-    `mixup`, the alpha of `mixing.mixed` in training (0: none).
+    content), and `rate_of(parameter name) -> float`, a factor on the learning rate (0: frozen).
     """
 
     embedding_dim: int
@@ -80,18 +79,10 @@ def width_of(embedding_dim: EmbeddingDim | None) -> int:
 
 
 class InputExamples:
-    """Views of input rows with the targets of their items; `mixup`: alpha of training batches."""
+    """Views of input rows with the targets of their items."""
 
-    def __init__(
-        self,
-        source: Source,
-        ids: Sequence[str],
-        targets: NDArray[np.float32],
-        mixup: float = 0.0,
-    ) -> None:
-        self.source, self.ids, self.targets, self.mixup = source, ids, targets, mixup
-        if mixup and hasattr(source, "sparse_views"):
-            raise TrainingError(f"mixup {mixup:g}: is for dense inputs, and these are sparse")
+    def __init__(self, source: Source, ids: Sequence[str], targets: NDArray[np.float32]) -> None:
+        self.source, self.ids, self.targets = source, ids, targets
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -105,8 +96,6 @@ class InputExamples:
         views = self.source.views(ids, rng)
         x = torch.from_numpy(views.reshape(-1, *views.shape[2:]))
         target = torch.from_numpy(np.repeat(targets, views.shape[1], axis=0))
-        if self.mixup and rng is not None:
-            x, target = mixed(x, target, self.mixup, rng)
         return {"x": x, "target": target}
 
 
@@ -154,13 +143,13 @@ def train_encoder(
         own = name.removeprefix("encoder.")
         return own_rate(own) if own_rate is not None and own != name else 1.0
 
-    def examples(of: Mapping[str, NDArray[np.float32]], mixup: float = 0.0) -> InputExamples:
-        return InputExamples(source, tuple(of), np.array(list(of.values())), mixup)
+    def examples(of: Mapping[str, NDArray[np.float32]]) -> InputExamples:
+        return InputExamples(source, tuple(of), np.array(list(of.values())))
 
     log = fit(
         network,
         loss,
-        examples(targets["train"], getattr(network.encoder, "mixup", 0.0)),
+        examples(targets["train"]),
         examples(targets["val"]),
         training,
         seed=seed,
@@ -270,11 +259,11 @@ def load_encoder(folder: Path, modality: str, kind: Kind) -> tuple[Encoder, Bund
             f"{folder}: made by an older version of mmgenre, which named no type of encoder; "
             "train it again: mmgenre extract-features"
         )
-    encoder: Encoder = resolve(kind.encoder(bundle.config["encoder"]).load)(bundle)
     own = {name: t for name, t in bundle.weights.items() if not name.startswith(OUTPUT)}
     try:
+        encoder: Encoder = resolve(kind.encoder(bundle.config["encoder"]).load)(bundle)
         encoder.load_state_dict(own)
-    except RuntimeError as error:
+    except (RuntimeError, ValidationError) as error:
         why = textwrap.shorten(str(error), 300, placeholder=" ...")  # may name every weight
         raise BundleError(
             f"{folder}: made by another version of mmgenre: {why}; train again: "

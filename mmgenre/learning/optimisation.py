@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from mmgenre.disk.bundle import save_tensors
 from mmgenre.disk.files import replacing
-from mmgenre.learning.averaging import Average
 from mmgenre.learning.settings import TrainingConfig
 
 Rates = Callable[[str], float]  # parameter name -> factor on the learning rate; 0: frozen
@@ -81,12 +80,9 @@ def save_checkpoint(
     best: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
     log: Mapping[str, Any],
-    average: Average | None = None,
 ) -> None:
     """Writes a safetensors file atomically; `log` is plain data. Raises OSError on a full disk."""
     tensors = {f"now.{name}": tensor for name, tensor in copy_weights(module).items()}
-    if average is not None:
-        tensors |= {f"average.{name}": t.cpu().contiguous() for name, t in average.state().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     for i, state in optimizer.state_dict()["state"].items():
         held = {f"step.{i}.{key}": t for key, t in state.items() if t is not None}
@@ -99,15 +95,12 @@ def read_checkpoint(
     path: Path,
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
-    average: Average | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Loads a checkpoint into module, optimiser and average; returns (best weights, log)."""
+    """Loads a checkpoint into module and optimiser; returns (best weights, log)."""
     with safe_open(path, framework="pt") as file:
         log: dict[str, Any] = json.loads(file.metadata()["log"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     module.load_state_dict(_below("now.", tensors))
-    if average is not None:
-        average.load(_below("average.", tensors))
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _below("step.", tensors).items():
         i, key = name.split(".")

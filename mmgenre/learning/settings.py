@@ -31,8 +31,8 @@ class TrainingConfig(Settings):
     steps; a set whose `max_epochs` are fewer steps is passed over more often, with new random
     views in each pass, and evaluated every 25 steps at most. `min_patience_steps` likewise.
     `max_steps` ends any training, and comes from `--budget`.
-    `ema`: decay of a moving average of the weights; this average is evaluated and kept. `select`:
-    what decides which weights are kept, "loss" or the "metric" of the task (`learning.selection`).
+    `select`: what decides which weights are kept, "loss" or the "metric" of the task
+    (`learning.selection`).
     """
 
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
@@ -50,7 +50,6 @@ class TrainingConfig(Settings):
     patience: int | None = Field(4, ge=1)
     min_patience_steps: int | None = Field(None, ge=1)
     select: Literal["loss", "metric"] = "loss"
-    ema: float = Field(0.0, ge=0, lt=1)
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = False
 

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from mmgenre.errors import TrainingError
 from mmgenre.learning import optimisation, processes
-from mmgenre.learning.averaging import Average
 from mmgenre.learning.budget import Budget, batches_of
 from mmgenre.learning.selection import Metric, best_epoch
 from mmgenre.learning.settings import TrainingConfig
@@ -100,10 +99,12 @@ def fit(
 
     `module` is left on `device` (default: `pick_device`) in evaluation mode. `loss` gives the mean
     of a batch. Training resumes from the safetensors file `checkpoint` if it exists; this holds
-    four times the weights, five times with `config.ema`, and is synced to disk, so
-    `checkpoint_every_s` pass between two of them. `progress` is called on rank 0 after each epoch.
-    Raises TrainingError for no examples, a NaN or infinite loss, no `metric` to select by, or a
-    `device` that is not this rank's.
+    four times the weights and is synced to disk, so `checkpoint_every_s` pass between two of them.
+    `progress` is called on rank 0 after each epoch.
+
+    Raises:
+        TrainingError: no examples, a NaN or infinite loss, no `metric` to select by, or a `device`
+            that is not this rank's.
     """
     if not len(train) or not len(val):
         raise TrainingError(f"{task}: {len(train)} training and {len(val)} validation examples")
@@ -120,12 +121,11 @@ def fit(
     if config.channels_last:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = optimisation.make_optimizer(module, config, rates)
-    average = Average(module, config.ema) if config.ema else None
     budget = Budget.of(config, len(train))
     log = FitLog(n_train=len(train), n_val=len(val))
     best = optimisation.copy_weights(module)
     if checkpoint is not None and processes.from_main(checkpoint.is_file):
-        best, saved = optimisation.read_checkpoint(checkpoint, module, optimizer, average)
+        best, saved = optimisation.read_checkpoint(checkpoint, module, optimizer)
         log = FitLog(**saved)
     chosen_by = metric if config.select == "metric" else None
     saved_at = monotonic()
@@ -143,12 +143,9 @@ def fit(
             in_bfloat16 = config.precision == "bfloat16"
             with torch.autocast(device.type, torch.bfloat16, in_bfloat16, cache_enabled=False):
                 module.train()
-                train_loss = _train_round(
-                    shared, loss, train, budget, optimizer, (seed, epoch), average
-                )
-                with average.in_place() if average else nullcontext():
-                    processes.copy_buffers(module)
-                    val_loss, metrics = evaluate(module, loss, val, config.batch_size, chosen_by)
+                train_loss = _train_round(shared, loss, train, budget, optimizer, (seed, epoch))
+                processes.copy_buffers(module)
+                val_loss, metrics = evaluate(module, loss, val, config.batch_size, chosen_by)
             if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
                 raise TrainingError(
                     f"{task}: epoch {epoch} gave losses {train_loss:g} (training) and "
@@ -162,14 +159,11 @@ def fit(
                 log.epochs[-1]["metrics"] = metrics
             log.best_epoch = best_epoch(log.epochs, config.select)
             if log.best_epoch == epoch:
-                with average.in_place() if average else nullcontext():
-                    best = optimisation.copy_weights(module)
+                best = optimisation.copy_weights(module)
             is_due = monotonic() - saved_at >= checkpoint_every_s
             if rank == 0 and checkpoint is not None and is_due:
                 saved_at = monotonic()
-                optimisation.save_checkpoint(
-                    checkpoint, module, best, optimizer, asdict(log), average
-                )
+                optimisation.save_checkpoint(checkpoint, module, best, optimizer, asdict(log))
     if rank == 0:
         progress(task, budget.rounds, budget.rounds)
     module.load_state_dict(best)
@@ -184,7 +178,6 @@ def _train_round(
     budget: Budget,
     optimizer: torch.optim.Optimizer,
     seed: tuple[int, int],
-    average: Average | None,
 ) -> float:
     """Mean training loss of a round, the number of which is in `seed`, over all ranks' examples."""
     rank, n = processes.place()
@@ -209,8 +202,6 @@ def _train_round(
                 (value * (len(part) / len(own) * weight)).backward()  # type: ignore[no-untyped-call]
             total += float(value.detach()) * len(part) / (1 if split else n)
         optimizer.step()
-        if average is not None:
-            average.update(1 + steps[number])
         n_seen += len(rows)
     return float(processes.summed(np.array([total]))[0]) / n_seen
 

@@ -12,16 +12,31 @@ from mmgenre.errors import OlderRunWarning
 
 ASIDE = "made-by-older-version"
 WRITTEN_AGAIN = ("run.json", "manifest.csv")
-MADE_AGAIN = ("encoders", "embeddings.h5", "joint", "fusion", "metrics.json", "qualitative.json")
+MADE_AGAIN = (
+    "encoders",
+    "embeddings.h5",
+    "crossfit.h5",
+    "joint",
+    "fusion",
+    "metrics.json",
+    "qualitative.json",
+)
 
 
 def translated(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe of a run of format 1, before encoders had names, as that of today.
+    """The recipe of a run of an older format as one of today: settings that are gone are left out.
 
-    >>> translated({"text": {"encoder": "vsm"}, "audio": {"network": "timbre"}})
+    In format 1 encoders had no names; format 2 had `mixup`, and `ema` in every training.
+
+    >>> translated({"text": {"encoder": "vsm"}, "audio": {"network": "timbre", "mixup": 0.2}})
     {'text': {'encoders': ['vsm']}, 'audio': {'encoders': ['timbre']}}
     """
-    now = {name: dict(v) if isinstance(v, Mapping) else v for name, v in recipe.items()}
+    now: dict[str, Any] = {
+        name: {key: _without_ema(v) for key, v in section.items() if key != "mixup"}
+        if isinstance(section, Mapping)
+        else section
+        for name, section in recipe.items()
+    }
     audio, text = now.get("audio", {}), now.get("text", {})
     if audio.get("network") == "timbre":
         del audio["network"]
@@ -29,6 +44,12 @@ def translated(recipe: Mapping[str, Any]) -> dict[str, Any]:
     if "encoder" in text:
         text["encoders"] = [text.pop("encoder")]
     return now
+
+
+def _without_ema(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {key: v for key, v in value.items() if key != "ema"}
 
 
 def set_aside(folder: Path) -> None:

@@ -38,7 +38,7 @@ from mmgenre.progress import Progress, silent
 
 DEFAULT_RUN = Path("runs/default")
 SYNTHETIC = "synthetic"
-FORMAT = 2  # of run.json and of everything beside it
+FORMAT = 3  # of run.json and of everything beside it
 STATE = "run.json"
 
 

@@ -51,7 +51,6 @@ STEPS = CONFIG.model_copy(
         "min_steps": 80,
         "patience": None,
         "schedule": "warmup-cosine",
-        "ema": 0.9,
         "select": "metric",
     }
 )

@@ -117,7 +117,6 @@ def test_other_schedules_count_epochs() -> None:
         ),
         ({"min_steps": 9, "schedule": "cosine"}, "schedule cosine: counts epochs, which min_steps"),
         ({"min_steps": 9, "schedule": "step"}, "give warmup-cosine or none"),
-        ({"ema": 1.0}, "less than 1"),
     ],
 )
 def test_settings_that_do_not_go_together(settings: dict[str, Any], message: str) -> None:

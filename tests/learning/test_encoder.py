@@ -17,7 +17,7 @@ from mmgenre.audio.settings import AudioConfig
 from mmgenre.disk.bundle import write_bundle
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
-from mmgenre.errors import BundleError, TrainingError
+from mmgenre.errors import BundleError
 from mmgenre.image.settings import ImageConfig, ImageInput
 from mmgenre.items.modalities import Modality
 from mmgenre.learning.encoder import (
@@ -191,11 +191,9 @@ def test_an_encoder_learns_by_steps_with_an_average_and_mixed_rows(
         max_epochs=1,
         min_steps=40,
         min_patience_steps=40,
-        ema=0.9,
         select="metric",
     )
-    mixup: dict[str, Any] = {} if modality == "text" else {"mixup": 0.2}
-    trained = train(modality, tmp_path / "store.h5", training=budget, **mixup)
+    trained = train(modality, tmp_path / "store.h5", training=budget)
     assert [epoch["step"] for epoch in trained.log.epochs] == [25, 40]
     best = trained.log.epochs[trained.log.best_epoch - 1]
     assert best["metrics"]["macro_roc_auc"] == best["metrics"]["macro_f1"] == 1.0
@@ -215,24 +213,6 @@ def test_the_first_bias_is_the_targets(tmp_path: Path) -> None:
         targets = split_targets("text")
         network, _ = train_encoder(config, target, "logistic", store, targets, seed=0)
     assert network.output.bias.tolist() == pytest.approx(np.log([9.5 / 13, 3.5 / 13]), abs=1e-6)
-
-
-def test_sparse_rows_are_not_mixed(tmp_path: Path) -> None:
-    path = tmp_path / "store.h5"
-    write_store(path, "text", [(IDS, rows_of_classes("text"))], PROVENANCE, ragged=True)
-    with FeatureStore(path, "text") as store:
-        source = make_encoder(CONFIGS["text"], "logistic", store, IDS).source(store)
-        targets = np.zeros((N, 2), np.float32)
-        with pytest.raises(TrainingError, match=r"mixup 0\.2: is for dense inputs"):
-            InputExamples(source, IDS, targets, mixup=0.2)
-
-
-def test_evaluation_views_are_not_mixed() -> None:
-    targets = np.eye(3, dtype=np.float32)
-    examples = InputExamples(Drawing(), ["5", "6", "7"], targets, mixup=1e4)
-    assert examples.batch(np.arange(3), None)["target"].tolist() == targets.repeat(3, 0).tolist()
-    mixture = examples.batch(np.arange(3), np.random.default_rng(0))["target"]
-    assert not torch.equal(mixture, torch.from_numpy(targets))
 
 
 def test_a_seed_decides_the_encoder(tmp_path: Path) -> None:

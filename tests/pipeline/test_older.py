@@ -73,9 +73,9 @@ def test_a_newer_run_is_refused_by_name(small: Small, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     state = json.loads((small.run / "run.json").read_text(encoding="utf-8"))
-    (run / "run.json").write_text(json.dumps({**state, "format": 3}), encoding="utf-8")
+    (run / "run.json").write_text(json.dumps({**state, "format": 4}), encoding="utf-8")
     for call in (lambda: open_run(run), lambda: extract_features(run=run)):
-        with pytest.raises(MmgenreError, match=r"newer version of mmgenre \(format 3"):
+        with pytest.raises(MmgenreError, match=r"newer version of mmgenre \(format 4"):
             call()
 
 

@@ -29,14 +29,11 @@ IN_EVERY_RECIPE: dict[str, Any] = THEN.pop("every recipe")
 TRAININGS = [f"{section}.training" for section in ("audio", "text", "image", "joint", "fusion")]
 NEW_SETTINGS_OFF: dict[str, Any] = {
     "target.first_bias": "random",
-    "audio.mixup": 0.0,
-    "image.mixup": 0.0,
     "fusion.solver": "sgd",
     "fusion.combine": "concatenation",
     "fusion.cross_fit": 0,
     "fusion.refit": False,
     **{f"{training}.select": "loss" for training in TRAININGS},
-    **{f"{training}.ema": 0.0 for training in TRAININGS},
 }
 
 # TOML has no null, so that no recipe can state these: they are None where they are not stated.
