@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from mmgenre.disk.bundle import Bundle, read_bundle, write_bundle
 from mmgenre.disk.provenance import Provenance
-from mmgenre.fusion.combine import WAYS, Combination, Way, combine, crossed
+from mmgenre.errors import BundleError
+from mmgenre.fusion.combine import Combination, combine
 from mmgenre.fusion.experts import (
     Crossed,
     Expert,
@@ -37,7 +38,7 @@ from mmgenre.learning.settings import TargetName
 from mmgenre.learning.targets import Target, load_target
 
 KIND = "solved fusion"
-Combine = Literal["auto", "concatenation", Way]
+Combine = Literal["auto", "concatenation", "product"]
 JOIN = "&"  # between the inputs in the key of an expert of several
 LEAST_ITEMS = 20  # with all inputs of a set, below which weights are not fitted but equal
 MARGIN = 0.002  # of quality, by which another way must be better than the plainer one
@@ -49,7 +50,7 @@ Inputs = tuple[str, ...]
 class Pattern:
     """How items with just these inputs are judged: by which experts, combined how."""
 
-    way: str  # "product", ..., "concatenation", or the inputs of a part that is better
+    way: str  # "product", "concatenation", or the inputs of a part that is better
     experts: tuple[str, ...]  # by their keys
     combination: Combination
     quality: float  # cross-fitted
@@ -119,7 +120,7 @@ class SolvedFusion:
                 for part, array in scaling.arrays.items():
                     weights[f"expert.{key}/{name}/{part}"] = array
         for k, pattern in enumerate(self.patterns.values()):
-            for part in ("mean", "weight", "gate", "spread", "bias"):
+            for part in ("mean", "weight", "bias"):
                 weights[f"pattern.{k}/{part}"] = getattr(pattern.combination, part)
         config = {
             "head": self.target_name,
@@ -140,7 +141,6 @@ class SolvedFusion:
                     "inputs": list(inputs),
                     "chosen": p.way,
                     "experts": list(p.experts),
-                    "way": p.combination.way,
                     "quality": p.quality,
                     "compared": dict(p.compared),
                     "balance": p.balance,
@@ -153,15 +153,18 @@ class SolvedFusion:
 
     @classmethod
     def load(cls, folder: Path) -> SolvedFusion:
-        """Reads its folder; BundleError if it is damaged or another kind."""
+        """Reads its folder; BundleError if it is damaged, another kind, or an older version's."""
         bundle = read_bundle(folder, KIND)
         config = bundle.config
+        if any("way" in held for held in config["patterns"]):
+            raise BundleError(
+                f"{folder}: made by an older version of mmgenre, which joined inputs in other "
+                "ways; make it again: mmgenre fuse"
+            )
         patterns = {}
         for k, held in enumerate(config["patterns"]):
             arrays = _below(f"pattern.{k}/", bundle)
-            way = held["way"]
-            assert way in get_args(Way)
-            combination = Combination(way, **{n: arrays[n] for n in arrays})
+            combination = Combination(arrays["mean"], arrays["weight"], arrays["bias"])
             inputs, keys = tuple(held["inputs"]), tuple(held["experts"])
             figures = held["quality"], held["compared"], held["balance"]
             patterns[inputs] = Pattern(held["chosen"], keys, combination, *figures)
@@ -231,35 +234,28 @@ class Fitting:
         return self._patterns[inputs, how]
 
     def _fit(self, inputs: Inputs, how: Combine) -> Pattern:
-        own = tuple(key for name in inputs for key in self.experts[name])
-        candidates: dict[str, tuple[tuple[str, ...], Way]] = {}
+        candidates: dict[str, tuple[str, ...]] = {}
+        if how != "concatenation":
+            candidates["product"] = tuple(key for n in inputs for key in self.experts[n])
+        if how == "concatenation":
+            candidates["concatenation"] = (self._joined(inputs),)
         # Vectors of training items that a network has learned from flatter a head on them, so that
         # they cannot be compared with others.
-        beside = inputs
+        elif how == "auto" and len(beside := tuple(n for n in inputs if n in self.honest)) > 1:
+            candidates["concatenation"] = (self._joined(beside),)
         if how == "auto":
-            beside = tuple(name for name in inputs if name in self.honest)
-        if how != "concatenation":
-            ways: tuple[Way, ...] = WAYS if how == "auto" else (how,)
-            candidates = {way: (own, way) for way in (ways if len(own) > 1 else ways[:1])}
-        if how == "concatenation" or (how == "auto" and len(beside) > 1):
-            candidates["concatenation"] = (self._joined(beside),), "product"
-        best: tuple[str, float] | None = None
-        compared = {}
-        for name, (keys, way) in candidates.items():
-            compared[name] = self._quality(inputs, keys, way)
-            if best is None or compared[name] > best[1] + MARGIN:
-                best = name, compared[name]
-        assert best is not None
-        keys, way = candidates[best[0]]
-        if how == "auto":
-            for part in self._parts(inputs):
-                name = "+".join(part)
-                found = self._patterns[part, how]
-                compared[name] = self._quality(inputs, found.experts, found.combination.way)
-                if compared[name] > best[1] + MARGIN:
-                    best = name, compared[name]
-                    keys, way = found.experts, found.combination.way
-        return self._balanced(inputs, best[0], keys, way, best[1], compared)
+            candidates |= {"+".join(p): self._patterns[p, how].experts for p in self._parts(inputs)}
+        # A concatenation of its own judges items with any of the inputs.
+        needed = () if how == "concatenation" else inputs
+        of_each = {name: self.rows(inputs, keys, needed) for name, keys in candidates.items()}
+        found = {name: _combined(*rows) for name, rows in of_each.items()}
+        compared = {name: quality for name, (_, quality) in found.items()}
+        best = next(iter(compared))
+        for name, quality in compared.items():
+            if quality > compared[best] + MARGIN:
+                best = name
+        combination, quality, balance = _balanced(*found[best], *of_each[best])
+        return Pattern(best, candidates[best], combination, quality, compared, balance)
 
     def _parts(self, inputs: Inputs) -> list[Inputs]:
         """Smaller sets of whole modalities among the inputs that have a pattern."""
@@ -283,19 +279,22 @@ class Fitting:
             self.fitted[key] = fit_expert(self.train, name, self.task, LEARNED)
         return self.fitted[key]
 
-    def rows(self, inputs: Inputs, keys: Sequence[str]) -> tuple[Vectors, Task]:
-        """Outputs (n, E, D) of items with all inputs, by experts that have not seen them."""
-        crossed_outputs = [self.fitted[key].outputs for key in keys]
+    def rows(self, inputs: Inputs, keys: Sequence[str], needed: Inputs) -> tuple[Vectors, Task]:
+        """Outputs (n, E, D) of items that have what is needed, by experts that have not seen them.
+
+        Of training items, cross-fitted, if all experts of the inputs have such outputs; else of
+        validation items: whatever is compared for some inputs is so on the same items.
+        """
+        of_inputs = [key for name in inputs for key in self.experts[name]]
+        crossed_outputs = [self.fitted[key].outputs for key in (*keys, *of_inputs)]
         table, task = self.train, self.task
         if any(found is None for found in crossed_outputs):
             table, task = self.val, self.val_task
             crossed_outputs = [self._of_val(key) for key in keys]
-        outputs = np.stack([o for o in crossed_outputs if o is not None], axis=1)
-        # An expert of several inputs has outputs for items with any of them.
-        here = np.isfinite(outputs).all(axis=(1, 2))
-        if all(JOIN not in key for key in keys):
-            here = here & np.all([table.present[name] for name in inputs], axis=0)
-        return outputs[here], task.of(np.asarray(here))
+        outputs = np.stack([o for o in crossed_outputs[: len(keys)] if o is not None], axis=1)
+        needs = [np.isfinite(outputs).all(axis=(1, 2)), *(table.present[name] for name in needed)]
+        here = np.asarray(np.all(needs, axis=0))
+        return outputs[here], task.of(here)
 
     def _of_val(self, key: str) -> Vectors:
         if key not in self._outputs:
@@ -305,44 +304,32 @@ class Fitting:
             self._outputs[key] = outputs
         return self._outputs[key]
 
-    def _quality(self, inputs: Inputs, keys: Sequence[str], way: Way) -> float:
-        outputs, task = self.rows(inputs, keys)
-        if len(outputs) < LEAST_ITEMS:
-            return 0.0
-        return _finite(task.quality(self._crossed(outputs, task, way), task.y))
 
-    def _crossed(self, outputs: Vectors, task: Task, way: Way) -> Vectors:
-        return crossed(outputs, task.target.targets(task.y), task.groups, task.target, way)
+def _combined(outputs: Vectors, task: Task) -> tuple[Combination, float]:
+    """The combination of experts for some items, and its quality."""
+    if len(outputs) < LEAST_ITEMS:
+        return _even(outputs.shape[1], task), 0.0
+    combination = combine(outputs, task.target.targets(task.y), task.target)
+    return combination, _finite(task.quality(combination(outputs), task.y))
 
-    def _balanced(
-        self,
-        inputs: Inputs,
-        chosen: str,
-        keys: tuple[str, ...],
-        way: Way,
-        quality: float,
-        compared: Mapping[str, float],
-    ) -> Pattern:
-        """The pattern; of one genre an item, rare genres may be named more often than they occur.
 
-        The logits then lose a share of the genre's log frequency (Menon et al. 2021, eq. 9).
-        """
-        outputs, task = self.rows(inputs, keys)
-        if len(outputs) < LEAST_ITEMS:
-            return Pattern(chosen, keys, _even(len(keys), task), quality, compared)
-        goals = task.target.targets(task.y)
-        combination = combine(outputs, goals, task.target, way)
-        if not task.exclusive:
-            return Pattern(chosen, keys, combination, quality, compared)
-        own = self._crossed(outputs, task, way)
-        prior = np.log(np.maximum(task.y.mean(axis=0), 0.5 / len(outputs))).astype(np.float32)
-        shift, balance = np.zeros_like(prior), 0.0
-        for share in BALANCES[1:]:
-            found = _finite(task.quality(own - np.float32(share) * prior, task.y))
-            if found > quality + MARGIN:
-                quality, shift, balance = found, np.float32(share) * prior, share
-        combination = replace(combination, bias=combination.bias - shift)
-        return Pattern(chosen, keys, combination, quality, compared, balance)
+def _balanced(
+    combination: Combination, quality: float, outputs: Vectors, task: Task
+) -> tuple[Combination, float, float]:
+    """Of one genre an item, rare genres may be named more often than they occur.
+
+    The logits then lose a share of the genre's log frequency (Menon et al. 2021, eq. 9).
+    """
+    if not task.exclusive or len(outputs) < LEAST_ITEMS:
+        return combination, quality, 0.0
+    own = combination(outputs)
+    prior = np.log(np.maximum(task.y.mean(axis=0), 0.5 / len(outputs))).astype(np.float32)
+    shift, balance = np.zeros_like(prior), 0.0
+    for share in BALANCES[1:]:
+        found = _finite(task.quality(own - np.float32(share) * prior, task.y))
+        if found > quality + MARGIN:
+            quality, shift, balance = found, np.float32(share) * prior, share
+    return replace(combination, bias=combination.bias - shift), quality, balance
 
 
 def _finite(quality: float) -> float:
@@ -351,6 +338,6 @@ def _finite(quality: float) -> float:
 
 def _even(n_experts: int, task: Task) -> Combination:
     """The mean of the experts, for sets of inputs that too few items have."""
-    zero, dim = np.zeros(n_experts, np.float32), task.target.dim
-    mean, weight = np.zeros((n_experts, dim), np.float32), zero + np.float32(1 / n_experts)
-    return Combination("product", mean, weight, zero, zero + 1, np.zeros(dim, np.float32))
+    dim = task.target.dim
+    weight = np.full(n_experts, 1 / n_experts, np.float32)
+    return Combination(np.zeros((n_experts, dim), np.float32), weight, np.zeros(dim, np.float32))

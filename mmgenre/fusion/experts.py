@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from mmgenre.fusion.scaling import AS_THEY_ARE, FittedScaling, Scaling
-from mmgenre.fusion.solve import Linear, solve_path
+from mmgenre.fusion.solve import ROUGHLY, Linear, solve_path
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.learning.targets import LogisticTarget, Target
 from mmgenre.learning.validation import chance_auc
@@ -24,6 +24,8 @@ Bools = NDArray[np.bool_]
 Quality = Callable[[Vectors, Bools], float]  # of outputs (n, D) for labels (n, L)
 # Of rows of length 1 on average, from "says nothing" to "fits every training item".
 STRENGTHS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
+FOLDS = 5  # of training items, by which strengths, scalings and combinations are chosen
+MANY_ITEMS = 10_000  # above, one fold alone is left out for strengths: there are enough in it
 PATIENCE = 2  # strengths without a better one before weaker ones are left out
 
 
@@ -68,8 +70,7 @@ class Task:
 
     target: Target
     y: Bools  # (n, L)
-    folds: NDArray[np.intp]  # (n,), by which experts leave items out; -1: never left out
-    groups: NDArray[np.intp]  # (n,), by which combinations do
+    folds: NDArray[np.intp]  # (n,), which are left out one after the other
     quality: Quality
 
     @property
@@ -77,8 +78,11 @@ class Task:
         return isinstance(self.target, LogisticTarget) and self.target.exclusive
 
     def of(self, rows: Bools) -> Task:
-        """The same of some items."""
-        return Task(self.target, self.y[rows], self.folds[rows], self.groups[rows], self.quality)
+        """The same of some items; if all of them are in one fold, they are divided one by one."""
+        folds = self.folds[rows]
+        if len(np.unique(folds)) == 1:
+            folds = np.arange(len(folds)) % FOLDS
+        return Task(self.target, self.y[rows], folds, self.quality)
 
 
 def joined(
@@ -193,12 +197,15 @@ class _Choice:
 
 def _choose(candidates: Sequence[Vectors], task: Task) -> _Choice:
     """The best rows and strength by cross-validation."""
-    target, best = task.target, None
-    held = task.folds >= 0
-    parts = [task.folds == fold for fold in np.unique(task.folds[held])]
+    target, best, n = task.target, None, len(task.y)
     goals = target.targets(task.y)
+    folds = np.unique(task.folds)
+    if len(folds) == 1:  # one item, from which nothing can be chosen
+        return _Choice(0, max(STRENGTHS), np.full(goals.shape, np.nan, np.float32), 0.0)
+    parts = [task.folds == fold for fold in (folds if n <= MANY_ITEMS else folds[:1])]
+    held = np.any(parts, axis=0)
     for which, rows in enumerate(candidates):
-        paths = [solve_path(rows[~out], goals[~out], target, STRENGTHS) for out in parts]
+        paths = [solve_path(rows[~out], goals[~out], target, STRENGTHS, ROUGHLY) for out in parts]
         highest, falls = -np.inf, 0
         for strength, solutions in zip(STRENGTHS, zip(*paths, strict=True), strict=True):
             outputs = np.full(goals.shape, np.nan, np.float32)

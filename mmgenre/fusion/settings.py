@@ -34,7 +34,7 @@ class FusionConfig(Settings):
 
     Not part of the paper: `solver` "lbfgs" solves heads instead of stopping them early; then
     `network`, `dropout`, `modality_dropout` and `training` are not used. `combine`: how the inputs
-    of a row are joined, "concatenation" as in the paper, or by weights of experts, one or two an
+    of a row are joined, "concatenation" as in the paper, or "product" of experts, one or two an
     input (`mmgenre.fusion.combine`); "auto" takes what cross-validation picks, and has rows of
     concatenated vectors beside it. `cross_fit`: how many encoders are trained without a part of
     the training items each, so that what heads learn from is honest; 0: none. `refit`: whether the
@@ -48,7 +48,7 @@ class FusionConfig(Settings):
     joint: Literal["none", "beside", "alone"] = "none"
     missing_share: float = Field(0.0, ge=0, lt=1)
     solver: Literal["sgd", "lbfgs"] = "sgd"
-    combine: Literal["concatenation", "product", "stacking", "gated", "auto"] = "concatenation"
+    combine: Literal["concatenation", "product", "auto"] = "concatenation"
     cross_fit: int = Field(0, ge=0)
     refit: bool = False
     training: TrainingConfig = TrainingConfig()

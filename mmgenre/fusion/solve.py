@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from mmgenre.learning.targets import CosineTarget, LogisticTarget, Target
 Floats = NDArray[np.float64]
 MAX_ITERATIONS = 200
 TOLERANCE = 1e-8  # of the objective, relative
+ROUGHLY = 1e-6  # to tell strengths apart
 MANY_NUMBERS = 8_000_000  # in the rows, from which on all cores multiply
 FEW_ROWS = 10_000
 BATCH_ROWS, STEPS, FURTHER_STEPS, MOMENTUM, RATE, SEED = 1024, 175, 75, 0.9, 12.0, 0xBA7C
@@ -75,22 +77,31 @@ def solve_path(
     goals: NDArray[np.float32],
     target: Target,
     strengths: Sequence[float],
+    tolerance: float = TOLERANCE,
 ) -> Iterator[Linear]:
     """The solution for each strength, from the greatest on; each starts at the one before.
 
-    `x`: rows (n, columns); `goals`: `target.targets` of them, (n, outputs).
+    `x`: rows (n, columns); `goals`: `target.targets` of them, (n, outputs). `tolerance`: of the
+    objective, relative, where L-BFGS solves it.
     """
     if isinstance(target, CosineTarget):
         solved = _ridge_path
+    elif len(x) <= FEW_ROWS:
+        solved = partial(_logistic_path, tolerance=tolerance)
     else:
-        solved = _logistic_path if len(x) <= FEW_ROWS else _mini_batch_path
+        solved = _mini_batch_path
     # One thread for small problems: on a busy machine two threads took ten times as long.
     with threadpool_limits(1 if x.size < MANY_NUMBERS else None, "blas"):
         yield from solved(Rows.of(x), goals, target, sorted(strengths, reverse=True))
 
 
 def _logistic_path(
-    rows: Rows, goals: NDArray[np.float32], target: Target, strengths: Sequence[float]
+    rows: Rows,
+    goals: NDArray[np.float32],
+    target: Target,
+    strengths: Sequence[float],
+    *,
+    tolerance: float,
 ) -> Iterator[Linear]:
     assert isinstance(target, LogisticTarget)
     x, n_labels = rows.coordinates, goals.shape[1]
@@ -123,7 +134,7 @@ def _logistic_path(
             (strength, unit),
             jac=True,
             method="L-BFGS-B",
-            options={"maxiter": MAX_ITERATIONS, "ftol": TOLERANCE, "maxcor": 10},
+            options={"maxiter": MAX_ITERATIONS, "ftol": tolerance, "maxcor": 10},
         )
         solution = found.x.reshape(rank + 1, n_labels)
         w, bias = solution[:-1] * unit, solution[-1] * bias_unit

@@ -114,11 +114,14 @@ def make_folds(manifest: Manifest, ids: Sequence[str], n: int, seed: int) -> dic
     """Divides items into n folds of about equal size: id -> fold.
 
     Items that share an artist or an album are in one fold, and labels are balanced as in
-    `make_splits`. Where there are fewer groups than folds, each group is one.
+    `make_splits`. Where there are fewer groups than folds, each group is one; where there is only
+    one group, items are divided one by one.
     """
     n_groups, group = _groups(manifest)
     row = {item_id: k for k, item_id in enumerate(manifest.columns.ids)}
     own = np.array([row[item_id] for item_id in ids], dtype=np.intp)
+    if len(np.unique(group[own])) == 1:
+        n_groups, group = len(group), np.arange(len(group))
     used, place = np.unique(group[own], return_inverse=True)
     n = min(n, len(used))
     counts = _counts(manifest, group, n_groups, own)[used]

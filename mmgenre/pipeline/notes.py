@@ -11,6 +11,7 @@ from mmgenre.learning.verdict import verdicts
 from mmgenre.measuring.results import Choice, Curve, FusionResult
 from mmgenre.pipeline.run import Run
 
+MANY = 10_000  # items that tell of all
 FEW = 20  # items of validation, below which thresholds and choices are luck
 
 
@@ -23,6 +24,12 @@ def _of_splits(run: Run) -> Iterator[str]:
     n = run.manifest.count("val")
     if n < FEW:
         yield f"validation has {n} items: thresholds and choices made on so few are luck"
+    artists = {run.manifest[item_id].artist for item_id in run.manifest.ids("train")[:MANY]}
+    if len(artists) == 1 and "" not in artists:
+        yield (
+            f"all training items are by one artist, {artists.pop()}: choices that cross-validation "
+            "makes on them may not hold for others"
+        )
     y = {split: run.truth(run.manifest.ids(split)) for split in ("train", "val")}
     names = run.labels().names
     for split, why in (("train", "is never learned"), ("val", "takes no part in what is chosen")):

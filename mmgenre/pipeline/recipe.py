@@ -142,6 +142,7 @@ def load_recipe(
             f"recipe {name}: is a table of experiments; run it with mmgenre run {name}"
         )
     values = merge(values, *map(parse_setting, settings))
+    validate(decided(values), where=name)  # a mistake shows before anything is looked for
     return validate(decided(values, manifest, notes), where=name)
 
 

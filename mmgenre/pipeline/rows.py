@@ -42,7 +42,7 @@ def table_rows(
         ]
     found = [RowInputs(row_name(row), stores_of(run, row)) for row in rows if row]
     if recipe.fusion.combine == "auto":  # the published way always stands beside what was chosen
-        several = [row for row in found if len(row.inputs) > 1]
+        several = [stores for row, stores in zip(rows, found, strict=True) if len(row) > 1]
         joins = [RowInputs(f"{r.name}{CONCATENATED}", r.inputs, "concatenation") for r in several]
         found = sorted([*joins, *found], key=lambda row: len(row.inputs))
     return found

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mmgenre.disk.store import FeatureStore
 from mmgenre.fusion.ensemble import Fitting, Inputs, Pattern, SolvedFusion
 from mmgenre.fusion.experts import (
+    FOLDS,
     Crossed,
     Task,
     fit_expert,
@@ -36,8 +37,6 @@ from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.tables import SCORED, Made, Scored, check_row, tables_of
 from mmgenre.progress import Progress
 
-FOLDS = 5  # of training items, by which strengths, scalings and combinations are chosen
-MANY_ITEMS = 10_000
 KERNEL_COLUMNS = 1024  # given vectors of more columns are told apart by a linear head
 LEAST_THRESHOLD_ITEMS = 20  # of validation, below which training items decide, cross-fitted
 
@@ -97,11 +96,8 @@ def _refit(model: SolvedFusion, fitting: Fitting) -> SolvedFusion:
     """The model whose experts also learned from validation items, at the strengths as chosen."""
     table = FeatureTable.both(fitting.train, fitting.val)
     own, val = fitting.task, fitting.val_task
-    y, folds, groups = (
-        np.concatenate([getattr(own, name), getattr(val, name)])
-        for name in ("y", "folds", "groups")
-    )
-    task = Task(own.target, y, folds, groups, own.quality)
+    y = np.concatenate([own.y, val.y])
+    task = Task(own.target, y, np.concatenate([own.folds, val.folds]), own.quality)
     experts = dict(model.experts)
     for key, expert in experts.items():
         strength = fitting.fitted[key].strength
@@ -120,11 +116,8 @@ def _tasks(run: Run, recipe: Recipe) -> dict[Split, Task]:
     tasks: dict[Split, Task] = {}
     for split in splits:
         folds = run.folds(FOLDS, split).of
-        groups = np.array([folds[item_id] for item_id in run.manifest.ids(split)])
-        held = groups
-        if len(groups) > MANY_ITEMS:  # one part alone is left out, and there are enough in it
-            held = np.where(groups == 0, 0, -1)
-        tasks[split] = Task(target, y[split], held, groups, quality)
+        of_items = np.array([folds[item_id] for item_id in run.manifest.ids(split)])
+        tasks[split] = Task(target, y[split], of_items, quality)
     return tasks
 
 
@@ -180,21 +173,32 @@ def _threshold(model: SolvedFusion, fitting: Fitting, inputs: Inputs) -> float:
     y = fitting.val_task.y[having]
     if len(y) >= LEAST_THRESHOLD_ITEMS and y.any():
         return metrics.best_threshold(y, model.scores(own.select(having)))
-    whole = model.patterns[tuple(sorted(inputs))]
-    outputs, task = fitting.rows(tuple(sorted(inputs)), whole.experts)
+    everything = tuple(sorted(inputs))
+    whole = model.patterns[everything]
+    outputs, task = fitting.rows(everything, whole.experts, everything)
     if not task.y.any():
         return 0.5
     return metrics.best_threshold(task.y, scores_of(task.target, whole.combination(outputs)))
 
 
-def _about(crossed: Crossed, task: Task) -> dict[str, Any]:
-    """An expert, and the ROC-AUC of its cross-fitted outputs beside what chance reaches."""
+def _about(crossed: Crossed, fitting: Fitting) -> dict[str, Any]:
+    """An expert, and the ROC-AUC of its cross-fitted outputs beside what chance reaches.
+
+    `shift`, of cross-fitted networks: how far apart the outputs of the network that predicts are
+    for validation items, by those of the others for training items. Below 1, it is less sure of
+    items that it has not seen than the weights of the fusion suppose; above 1, more.
+    """
     said: dict[str, Any] = {"scaling": crossed.scaling, "strength": crossed.strength}
     if crossed.outputs is not None:
         here = np.isfinite(crossed.outputs).all(axis=1)
-        y, scores = task.y[here], scores_of(task.target, crossed.outputs[here])
+        task, outputs = fitting.task, crossed.outputs[here]
+        y, scores = task.y[here], scores_of(task.target, outputs)
         auc = metrics.macro(metrics.roc_auc(y, scores))
         said |= {"roc_auc": auc if np.isfinite(auc) else None, "chance": chance_auc(y)}
+        new = fitting.val.select(np.flatnonzero(crossed.expert.has(fitting.val)))
+        if crossed.strength is None and len(new):
+            apart = [float(z.std(axis=0).mean()) for z in (crossed.expert(new), outputs)]
+            said["shift"] = apart[0] / apart[1] if apart[1] else None
     return said
 
 
@@ -205,7 +209,7 @@ def _choice(inputs: Inputs, patterns: Mapping[Inputs, Pattern], fitting: Fitting
     return {
         "way": whole.way,
         "weights": dict(zip(whole.experts, weights, strict=True)),
-        "experts": {key: _about(fitting.fitted[key], fitting.task) for key in whole.experts},
+        "experts": {key: _about(fitting.fitted[key], fitting) for key in whole.experts},
         "balance": whole.balance,
         "quality": whole.quality,
         "compared": dict(whole.compared),

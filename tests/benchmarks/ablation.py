@@ -17,16 +17,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from joblib import Parallel, delayed
 
 from mmgenre import fuse
 from mmgenre.fusion import ensemble, experts, scaling
+from mmgenre.items.modalities import MODALITIES
+from mmgenre.kinds import kind_of
 from mmgenre.measuring.differences import DRAW_METRICS, Pair, groups_of, paired_difference
 from mmgenre.pipeline import solved
-from mmgenre.pipeline.run import open_run
+from mmgenre.pipeline.run import Run, open_run
 from mmgenre.pipeline.scores import read_scores
 
 SPLITS = (0, 1, 2)
@@ -40,6 +42,7 @@ class Change:
     name: str
     settings: tuple[str, ...] = ()
     constants: tuple[tuple[Any, str, Any], ...] = ()
+    views: Literal["all", "trained", "fixed"] = "all"
 
 
 CHANGES = (
@@ -51,8 +54,8 @@ CHANGES = (
     Change("solved, concatenation", ("fusion.combine=concatenation",)),
     Change("no cross-fitting", ("fusion.cross_fit=0",)),
     Change("product only", ("fusion.combine=product",)),
-    Change("stacking only", ("fusion.combine=stacking",)),
-    Change("gated only", ("fusion.combine=gated",)),
+    Change("networks only", views="trained"),
+    Change("views without training only", views="fixed"),
     Change(
         "length 1 only, as the paper scales",
         (),
@@ -81,6 +84,18 @@ def changed(constants: tuple[tuple[Any, str, Any], ...]) -> Iterator[None]:
             setattr(module, name, value)
 
 
+def inputs_of(run: Run, change: Change) -> list[str] | None:
+    """The inputs of a change; None: all. A modality without such views has all of its own."""
+    if change.views == "all":
+        return None
+    fixed, found = change.views == "fixed", list[str]()
+    for modality in (m for m in MODALITIES if run.manifest.count(having=[m])):
+        kind, views = kind_of(modality), run.views(modality)
+        own = [f"{modality}.{v.label}" for v in views if kind.encoder(v.encoder).fixed == fixed]
+        found += own if own and len(views) > 1 else [modality]
+    return [*found, *run.given]
+
+
 def scores_of(folder: Path, change: Change) -> tuple[Any, Any, Any]:
     """Truth, validation scores of the whole by a changed fusion, and groups, in a copy of a run."""
     with tempfile.TemporaryDirectory() as name:
@@ -88,7 +103,9 @@ def scores_of(folder: Path, change: Change) -> tuple[Any, Any, Any]:
         shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("fusion"))
         run = open_run(copy)
         with changed(change.constants):
-            result = fuse(run=copy, settings=change.settings, seeds=1)
+            result = fuse(
+                run=copy, settings=change.settings, seeds=1, inputs=inputs_of(run, change)
+            )
         scores = read_scores(run.fusions / result["name"], "val")
     y = run.labels().encode([run.manifest[i].labels for i in scores.ids])
     groups = groups_of(scores.ids, [run.manifest[i].artist for i in scores.ids])

@@ -83,10 +83,10 @@ def fitted(
     tasks = []
     for table, y in splits:
         folds = np.arange(len(table)) % 4
-        tasks.append(Task(target, y, folds, folds, quality))
+        tasks.append(Task(target, y, folds, quality))
     if flip:
         own = splits[1][1]
-        tasks[1] = Task(target, own[::-1].copy(), tasks[1].folds, tasks[1].groups, quality)
+        tasks[1] = Task(target, own[::-1].copy(), tasks[1].folds, quality)
     train = splits[0][0]
     experts: dict[str, Crossed] = {
         name: fit_expert(train, name, tasks[0], LEARNED) for name in WIDTHS
@@ -118,7 +118,7 @@ def auc(y: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
 
 
 @pytest.mark.parametrize("kind", ["many", "one", "cosine"])
-@pytest.mark.parametrize("how", ["auto", "gated"])
+@pytest.mark.parametrize("how", ["auto", "product"])
 def test_an_item_gets_just_the_scores_of_the_row_of_what_it_has(kind: str, how: Combine) -> None:
     found = fitted(kind, how)
     whole = found.model(*WIDTHS)
@@ -156,7 +156,7 @@ def test_absent_vectors_and_the_items_beside_change_nothing(many: Fitted) -> Non
 
 
 @pytest.mark.parametrize("kind", ["many", "one", "cosine"])
-@pytest.mark.parametrize("how", ["concatenation", "gated"])
+@pytest.mark.parametrize("how", ["concatenation", "product"])
 def test_saved_and_loaded_it_scores_the_same(kind: str, how: Combine, tmp_path: Path) -> None:
     found = fitted(kind, how)
     model = found.model(*WIDTHS)
@@ -183,7 +183,7 @@ def test_together_is_not_worse_than_any_part(many: Fitted) -> None:
     """Beyond the margin, on what the choice is made by; and about so on items never seen."""
     patterns = many.fitting.row(list(WIDTHS))
     whole = patterns[tuple(sorted(WIDTHS))]
-    assert {"product", "stacking", "gated", "concatenation"} <= whole.compared.keys()
+    assert {"product", "concatenation"} <= whole.compared.keys()
     assert {"text", "audio+audio.statistics", "image+text"} <= whole.compared.keys()
     assert whole.quality >= max(whole.compared.values()) - 2 * ensemble.MARGIN
     both = np.all(list(many.test.present.values()), axis=0)
@@ -194,7 +194,7 @@ def test_together_is_not_worse_than_any_part(many: Fitted) -> None:
 
 
 def test_covers_that_say_nothing_have_about_no_say(many: Fitted) -> None:
-    whole = many.fitting.row(["audio", "text", "image"], "stacking")["audio", "image", "text"]
+    whole = many.fitting.row(["audio", "text", "image"], "product")["audio", "image", "text"]
     z = {key: np.nanstd(many.fitting.fitted[key].outputs) for key in whole.experts}  # type: ignore[arg-type]
     say = {key: w * z[key] for key, w in zip(whole.experts, whole.combination.weight, strict=True)}
     assert say["image"] < 0.1 * say["text"]
@@ -215,7 +215,7 @@ def test_a_concatenation_judges_all_items_by_one_expert(many: Fitted) -> None:
 
 
 def test_of_few_items_experts_count_equally() -> None:
-    found = fitted("many", "stacking", n=24)
+    found = fitted("many", "product", n=24)
     pattern = found.fitting.row(["audio", "text", "image"])["audio", "image", "text"]
     here = np.all([found.fitting.train.present[m] for m in ("audio", "text", "image")], axis=0)
     assert 0 < here.sum() < ensemble.LEAST_ITEMS
@@ -241,7 +241,7 @@ def test_validation_items_change_nothing_where_all_is_cross_fitted() -> None:
 
 def test_an_expert_that_has_seen_all_training_items_is_weighed_by_validation_items() -> None:
     """Its own output layer is luck here; on training items nobody could tell."""
-    one, other = (fitted("many", "stacking", taken=True, flip=flip) for flip in (False, True))
+    one, other = (fitted("many", "product", taken=True, flip=flip) for flip in (False, True))
     key = ("audio", "text")
     mine, theirs = (f.fitting.row(key)[key].combination.weight for f in (one, other))
     key_of_text = one.fitting.experts["text"][0]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mmgenre.fusion import experts
 from mmgenre.fusion.experts import (
     STRENGTHS,
     Task,
@@ -20,7 +21,7 @@ from mmgenre.fusion.experts import (
     taken_expert,
 )
 from mmgenre.fusion.scaling import GIVEN, KERNELS, LEARNED, FittedScaling, Scaling
-from mmgenre.fusion.solve import Linear, solve_path
+from mmgenre.fusion.solve import ROUGHLY, Linear, solve_path
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.learning.settings import TargetConfig
 from mmgenre.learning.targets import make_target
@@ -43,7 +44,7 @@ def task_of(y: NDArray[np.bool_], *, exclusive: bool = False, head: str = "logis
     target = make_target(config, y.shape[1], exclusive=exclusive)
     target.fit(y)
     folds = np.arange(len(y)) % N_FOLDS
-    return Task(target, y, folds, folds, quality_of(target, exclusive=exclusive))
+    return Task(target, y, folds, quality_of(target, exclusive=exclusive))
 
 
 def planted(n: int = 160, seed: int = 0, columns: int = 6) -> tuple[Floats, NDArray[np.bool_]]:
@@ -72,7 +73,7 @@ def test_outputs_are_those_of_the_solution_without_the_item_s_fold() -> None:
     stronger = [s for s in STRENGTHS if s >= found.strength]
     for fold in range(N_FOLDS):
         out = task.folds == fold
-        *_, alone = solve_path(rows[~out], goals[~out], task.target, stronger)
+        *_, alone = solve_path(rows[~out], goals[~out], task.target, stronger, ROUGHLY)
         np.testing.assert_allclose(found.outputs[out], alone(rows[out]), atol=1e-4)
     *_, whole = solve_path(rows, goals, task.target, stronger)
     np.testing.assert_allclose(found.expert(table_of(a=x)), whole(rows), atol=1e-4)
@@ -94,9 +95,7 @@ def test_labels_of_a_fold_do_not_change_what_is_said_of_it() -> None:
     np.testing.assert_array_equal(before, after)
     found, changed = (
         fit_expert(table, "a", task, CENTRED),
-        fit_expert(
-            table, "a", Task(task.target, other, task.folds, task.groups, task.quality), CENTRED
-        ),
+        fit_expert(table, "a", Task(task.target, other, task.folds, task.quality), CENTRED),
     )
     assert found.outputs is not None
     assert changed.outputs is not None
@@ -127,7 +126,7 @@ def test_items_without_the_input_teach_nothing_and_have_no_outputs() -> None:
     again = fit_expert(
         table_of({"a": here}, a=x),
         "a",
-        Task(task.target, flipped, task.folds, task.groups, task.quality),
+        Task(task.target, flipped, task.folds, task.quality),
         LEARNED,
     )
     assert found.outputs is not None
@@ -138,15 +137,30 @@ def test_items_without_the_input_teach_nothing_and_have_no_outputs() -> None:
     np.testing.assert_array_equal(found.outputs[here], again.outputs[here])
 
 
-def test_items_of_no_fold_always_teach_and_choose_nothing() -> None:
+def test_of_many_items_one_fold_chooses_and_all_others_teach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(experts, "MANY_ITEMS", 50)
     x, y = planted()
     task = task_of(y)
-    held = np.where(task.folds == 0, 0, -1)
-    alone = Task(task.target, y, held, task.groups, task.quality)
-    found = fit_expert(table_of(a=x), "a", alone, CENTRED)
+    found = fit_expert(table_of(a=x), "a", task, CENTRED)
     assert found.outputs is not None
-    assert np.isfinite(found.outputs[held == 0]).all()
-    assert np.isnan(found.outputs[held < 0]).all()
+    here = np.asarray(np.isfinite(found.outputs).all(axis=1))
+    np.testing.assert_array_equal(here, task.folds == 0)
+    # For what is fitted on these outputs, the items of the one fold are divided anew.
+    assert len(np.unique(task.of(here).folds)) == experts.FOLDS
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_items_of_one_fold_are_divided_one_by_one(n: int) -> None:
+    """As where all of them are by one artist."""
+    x, y = planted()
+    own = np.zeros(len(x), dtype=bool)
+    own[np.flatnonzero(task_of(y).folds == 1)[:n]] = True
+    found = fit_expert(table_of({"a": own}, a=x), "a", task_of(y), CENTRED)
+    assert found.outputs is not None
+    assert np.isfinite(found.outputs[own]).all() == (n > 1)
+    assert np.isfinite(found.expert(table_of(a=x))).all()
 
 
 def test_the_scaling_is_chosen_that_cross_validates_best() -> None:

@@ -27,7 +27,7 @@ NAME = "multi-logistic-a+t"
 N_FOLDS = 2
 # A trained view, and two that need no training.
 SETTINGS = (*SIZES, "audio.encoders=['statistics']", f"fusion.cross_fit={N_FOLDS}")
-ROWS = ["A", "T.vsm", "T.linear", "T concatenated", "T", "A+T concatenated", "A+T"]
+ROWS = ["A", "T.vsm", "T.linear", "T", "A+T concatenated", "A+T"]
 
 
 @pytest.fixture(scope="module")
