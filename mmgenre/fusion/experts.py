@@ -26,6 +26,8 @@ Quality = Callable[[Vectors, Bools], float]  # of outputs (n, D) for labels (n, 
 STRENGTHS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 FOLDS = 5  # of training items, by which strengths, scalings and combinations are chosen
 MANY_ITEMS = 10_000  # above, one fold alone is left out for strengths: there are enough in it
+# Of several inputs, each of which has the strength that it has alone.
+JOINED_STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1)
 PATIENCE = 2  # strengths without a better one before weaker ones are left out
 
 
@@ -130,7 +132,7 @@ def fit_expert(table: FeatureTable, name: str, task: Task, scalings: Sequence[Sc
     x = only.x[name]
     fitted = [FittedScaling.fit(scaling, x).of_length_1(x) for scaling in scalings]
     rows = [joined(only, {name: scaling}, {name: 1.0}) for scaling in fitted]
-    found = _choose(rows, own)
+    found = _choose(rows, own, STRENGTHS)
     linear = _at(rows[found.which], own, found.strength)
     outputs = np.full((len(here), found.outputs.shape[1]), np.nan, np.float32)
     outputs[here] = found.outputs
@@ -152,7 +154,7 @@ def fit_joined(table: FeatureTable, alone: Mapping[str, Crossed], task: Task) ->
     here = np.any([table.present[name] for name in alone], axis=0)
     own, only = task.of(here), table.only(list(alone)).select(here)
     rows = joined(only, scalings, factors)
-    found = _choose([rows], own)
+    found = _choose([rows], own, JOINED_STRENGTHS)
     outputs = np.full((len(here), found.outputs.shape[1]), np.nan, np.float32)
     outputs[here] = found.outputs
     linear = _at(rows, own, found.strength)
@@ -195,19 +197,19 @@ class _Choice:
     quality: float
 
 
-def _choose(candidates: Sequence[Vectors], task: Task) -> _Choice:
+def _choose(candidates: Sequence[Vectors], task: Task, strengths: Sequence[float]) -> _Choice:
     """The best rows and strength by cross-validation."""
     target, best, n = task.target, None, len(task.y)
     goals = target.targets(task.y)
     folds = np.unique(task.folds)
     if len(folds) == 1:  # one item, from which nothing can be chosen
-        return _Choice(0, max(STRENGTHS), np.full(goals.shape, np.nan, np.float32), 0.0)
+        return _Choice(0, max(strengths), np.full(goals.shape, np.nan, np.float32), 0.0)
     parts = [task.folds == fold for fold in (folds if n <= MANY_ITEMS else folds[:1])]
     held = np.any(parts, axis=0)
     for which, rows in enumerate(candidates):
-        paths = [solve_path(rows[~out], goals[~out], target, STRENGTHS, ROUGHLY) for out in parts]
+        paths = [solve_path(rows[~out], goals[~out], target, strengths, ROUGHLY) for out in parts]
         highest, falls = -np.inf, 0
-        for strength, solutions in zip(STRENGTHS, zip(*paths, strict=True), strict=True):
+        for strength, solutions in zip(strengths, zip(*paths, strict=True), strict=True):
             outputs = np.full(goals.shape, np.nan, np.float32)
             for out, linear in zip(parts, solutions, strict=True):
                 outputs[out] = linear(rows[out])
