@@ -41,7 +41,7 @@ KIND = "solved fusion"
 Combine = Literal["auto", "concatenation", "product"]
 JOIN = "&"  # between the inputs in the key of an expert of several
 LEAST_ITEMS = 20  # with all inputs of a set, below which weights are not fitted but equal
-MARGIN = 0.002  # of quality, by which another way must be better than the plainer one
+NOISE = 0.1  # over the root of n items: by how much better another way must be than the plainer
 BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
 Inputs = tuple[str, ...]
 
@@ -252,7 +252,7 @@ class Fitting:
         compared = {name: quality for name, (_, quality) in found.items()}
         best = next(iter(compared))
         for name, quality in compared.items():
-            if quality > compared[best] + MARGIN:
+            if quality > compared[best] + _margin(of_each[name][1]):
                 best = name
         combination, quality, balance = _balanced(*found[best], *of_each[best])
         return Pattern(best, candidates[best], combination, quality, compared, balance)
@@ -327,9 +327,13 @@ def _balanced(
     shift, balance = np.zeros_like(prior), 0.0
     for share in BALANCES[1:]:
         found = _finite(task.quality(own - np.float32(share) * prior, task.y))
-        if found > quality + MARGIN:
+        if found > quality + _margin(task):
             quality, shift, balance = found, np.float32(share) * prior, share
     return replace(combination, bias=combination.bias - shift), quality, balance
+
+
+def _margin(task: Task) -> float:
+    return NOISE / float(np.sqrt(len(task.y)))
 
 
 def _finite(quality: float) -> float:

@@ -11,6 +11,7 @@ from mmgenre.learning.verdict import verdicts
 from mmgenre.measuring.results import Choice, Curve, FusionResult
 from mmgenre.pipeline.run import Run
 
+OTHERS = 3  # ways of joining inputs that are named beside the best
 MANY = 10_000  # items that tell of all
 FEW = 20  # items of validation, below which thresholds and choices are luck
 
@@ -82,5 +83,10 @@ def _of_experts(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _joined(name: str, choice: Choice) -> str:
     weights = ", ".join(f"{key} {weight:.2f}" for key, weight in choice["weights"].items())
-    compared = ", ".join(f"{way} {q:.3f}" for way, q in choice["compared"].items())
-    return f"{name}: joined by {choice['way']} of {weights} (cross-validated: {compared})"
+    others = {way: q for way, q in choice["compared"].items() if way != choice["way"]}
+    best = sorted(others, key=lambda way: -others[way])[:OTHERS]
+    beside = "".join(f"; {way}: {others[way]:.3f}" for way in best)
+    return (
+        f"{name}: joined by {choice['way']} of {weights} ({choice['quality']:.3f} on items that "
+        f"these had not seen{beside})"
+    )

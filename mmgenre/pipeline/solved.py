@@ -139,7 +139,10 @@ def _experts(
             weight, bias = head.output.weight.detach(), head.output.bias.detach()
             linear = Linear(np.ascontiguousarray(weight.numpy().T), bias.numpy())
             return {name: taken_expert(name, linear, outputs)}
-    return {name: fit_expert(table, name, task, LEARNED)}
+    expert = fit_expert(table, name, task, LEARNED)
+    if view is None or not view.fixed:  # the network has learned from these items: of all folds
+        expert = replace(expert, outputs=None)
+    return {name: expert}
 
 
 def _crossfitted(
