@@ -5,8 +5,8 @@
 RUNS holds the runs that `mmgenre benchmark FOLDER... --runs RUNS` has made; FOLDER are the sets
 (../shared/data/dev/NAME). A row is `default` but for one change; its difference from `default` is
 the mean over the splits of the main metric of the whole, with a paired bootstrap over artists. No
-test item is looked at. Cross-fitting is not among the changes: without it, weights are fitted on the
-validation items by which the rows are judged here.
+test item is looked at. Cross-fitting is not among the changes: without it, weights are fitted on
+the validation items by which the rows are judged here.
 """
 
 from __future__ import annotations
