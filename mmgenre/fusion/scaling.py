@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from mmgenre.fusion.table import lengths
 from mmgenre.learning.kernel import orthogonal_directions
 
 Vectors = NDArray[np.float32]
@@ -23,6 +24,7 @@ Columns = Literal["as they are", "centred", "standard", "robust", "ranks"]
 N_QUANTILES = 100
 CLIP = 5.0  # deviations: what lies beyond must not outweigh all else
 KERNEL_DIM = 2048
+LEAST = 1e-6  # deviation of a column, by its mean: below, it is constant but for rounding
 
 
 @dataclass(frozen=True)
@@ -74,19 +76,20 @@ class FittedScaling:
         wide, n = x.astype(np.float64), x.shape[1]
         shift, divide = np.zeros(n), np.ones(n)
         arrays: dict[str, Vectors] = {}
+        if scaling.columns != "as they are":
+            shift = wide.mean(axis=0)
+        if scaling.columns in ("standard", "robust"):
+            divide = wide.std(axis=0)
         if scaling.columns == "robust":
             low, shift, high = np.quantile(wide, (0.25, 0.5, 0.75), axis=0)
-            divide = (high - low) / 1.349  # of a normal distribution: its deviation
-        elif scaling.columns != "as they are":
-            shift = wide.mean(axis=0)
-        if scaling.columns == "standard":
-            divide = wide.std(axis=0)
+            spread = (high - low) / 1.349  # of a normal distribution: its deviation
+            # Where most rows have one value.
+            divide = np.where(spread > LEAST * np.abs(shift), spread, divide)
         if scaling.columns == "ranks":
             shares = (np.arange(N_QUANTILES) + 0.5) / N_QUANTILES
             arrays["quantiles"] = np.quantile(wide, shares, axis=0).astype(np.float32)
         # A constant column carries no information; dividing by 1 keeps it at 0.
-        least = 1e-6 * np.maximum(1e-6, np.abs(shift))
-        divide = np.where(divide > least, divide, 1.0)
+        divide = np.where(divide > LEAST * np.abs(shift), divide, 1.0)
         arrays |= {"shift": shift.astype(np.float32), "divide": divide.astype(np.float32)}
         return cls(scaling, arrays)
 
@@ -103,7 +106,7 @@ class FittedScaling:
             angles = z @ self._directions
             z = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
         if self.scaling.unit:
-            z = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+            z = np.asarray(z / lengths(z)[:, None], np.float32)
         elif "scale" in self.arrays:
             z = z * self.arrays["scale"]
         return np.asarray(z, np.float32)
@@ -111,7 +114,7 @@ class FittedScaling:
     def of_length_1(self, x: Vectors) -> FittedScaling:
         """The scaling that also makes the scaled rows of x as long as 1 on average."""
         z = self(x)
-        length = float(np.sqrt(np.mean(np.einsum("nw,nw->n", z, z)))) or 1.0
+        length = float(np.sqrt(np.mean(np.square(z, dtype=np.float64).sum(axis=1)))) or 1.0
         arrays = self.arrays | {"scale": np.array(1 / length, np.float32)}
         return FittedScaling(self.scaling, arrays)
 

@@ -48,14 +48,8 @@ class FeatureTable:
 
     def unit(self) -> FeatureTable:
         """The table with L2-normalised vectors; a vector of zeros stays one."""
-
-        def scaled(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-            lengths = np.sqrt(
-                np.einsum("nw,nw->n", rows, rows)
-            )  # and 1e-12 as in torch's normalize
-            return np.asarray(rows / np.maximum(lengths, np.float32(1e-12))[:, None])
-
-        return FeatureTable(self.ids, {n: scaled(x) for n, x in self.x.items()}, self.present)
+        x = {n: np.asarray(x / lengths(x)[:, None], np.float32) for n, x in self.x.items()}
+        return FeatureTable(self.ids, x, self.present)
 
     def hide(self, share: float, seed: int) -> FeatureTable:
         """The table with each modality of each item absent with probability `share`.
@@ -72,6 +66,12 @@ class FeatureTable:
         present = {name: here & kept(name) for name, here in self.present.items()}
         x = {name: np.where(present[name][:, None], rows, 0) for name, rows in self.x.items()}
         return FeatureTable(self.ids, x, present)
+
+
+def lengths(x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """L2 norms of rows (n, width), and 1 for a row of zeros; squares of float32 may overflow."""
+    found = np.sqrt(np.einsum("nw,nw->n", x, x, dtype=np.float64))
+    return np.where(found > 0, found, 1.0)
 
 
 def gather(stores: Mapping[str, FeatureStore], ids: Sequence[str]) -> FeatureTable:

@@ -162,3 +162,23 @@ def test_names_say_what_is_done() -> None:
     assert Scaling("standard", kernel=True).name == "standard, kernel"
     assert Scaling("centred", unit=True).name == "centred, length 1"
     assert len({scaling.name for scaling in ALL}) == len(ALL)
+
+
+@pytest.mark.parametrize("factor", [1e30, 1e-20])
+@pytest.mark.parametrize("scaling", [*GIVEN, *LEARNED, *KERNELS])
+def test_units_do_not_matter(scaling: Scaling, factor: float) -> None:
+    """Squares of such numbers are infinite or 0 in float32."""
+    x = np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32)
+    x[:, 0] = 0
+    plain, far = (
+        FittedScaling.fit(scaling, rows).of_length_1(rows)(rows)
+        for rows in (x, x * np.float32(factor))
+    )
+    np.testing.assert_allclose(far, plain, rtol=1e-3, atol=1e-4)
+
+
+def test_a_robust_column_that_is_mostly_one_value_has_its_deviation() -> None:
+    x = np.zeros((100, 1), np.float32)
+    x[:5] = 1e-9
+    z = FittedScaling.fit(Scaling("robust"), x)(x)
+    assert z[:5].min() > 1
