@@ -75,12 +75,15 @@ def lengths(x: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def gather(stores: Mapping[str, FeatureStore], ids: Sequence[str]) -> FeatureTable:
-    """Looks every id up in every store; an id that a store lacks is absent there."""
+    """Looks every id up in every store; an id that a store lacks is absent there.
+
+    So is one whose vector is zero: it has no direction, and says nothing.
+    """
     x, present = {}, {}
     for name, store in stores.items():
         here = np.array([item_id in store for item_id in ids], dtype=bool)
         x[name] = np.zeros((len(ids), *[w or 0 for w in store.row_shape]), np.float32)
         if here.any():
             x[name][here] = store.take([i for i, h in zip(ids, here, strict=True) if h])
-        present[name] = here
+        present[name] = x[name].any(axis=1)
     return FeatureTable(tuple(ids), x, present)

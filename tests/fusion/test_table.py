@@ -38,6 +38,15 @@ def test_rows_are_joined_by_id(table: FeatureTable) -> None:
     assert table.x["audio"].dtype == np.float32
 
 
+def test_a_vector_of_zeros_is_absent(tmp_path: Path) -> None:
+    rows = np.array([[0, 0], [0, 1e-30]], np.float32)
+    write_store(tmp_path / "given.h5", "clap", [(["a", "b"], rows)], PROVENANCE)
+    with FeatureStore(tmp_path / "given.h5", "clap") as store:
+        table = gather({"clap": store}, ["a", "b", "c"])
+    assert table.present["clap"].tolist() == [False, True, False]
+    np.testing.assert_allclose(table.unit().x["clap"], [[0, 0], [0, 1], [0, 0]])
+
+
 @pytest.mark.parametrize("mask", [True, False])
 def test_items_are_selected_in_all_inputs(table: FeatureTable, mask: bool) -> None:
     rows = np.array([False, True, True, False]) if mask else np.array([1, 2])
