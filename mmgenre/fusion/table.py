@@ -85,5 +85,5 @@ def gather(stores: Mapping[str, FeatureStore], ids: Sequence[str]) -> FeatureTab
         x[name] = np.zeros((len(ids), *[w or 0 for w in store.row_shape]), np.float32)
         if here.any():
             x[name][here] = store.take([i for i, h in zip(ids, here, strict=True) if h])
-        present[name] = x[name].any(axis=1)
+        present[name] = np.asarray(x[name].any(axis=1))
     return FeatureTable(tuple(ids), x, present)

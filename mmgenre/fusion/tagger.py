@@ -200,7 +200,9 @@ class GenreTagger:
         for view, encoder in self.encoders.items():
             rows, absent = vectors[view], np.zeros(encoder.embedding_dim, np.float32)
             x[view] = np.array([rows.get(i, absent) for i in ids], np.float32)
-            present[view] = x[view].any(axis=1)  # of zeros: says nothing, as in `gather`
+            present[view] = np.asarray(
+                x[view].any(axis=1)
+            )  # of zeros: says nothing, as in `gather`
         if self.joint is not None:
             for name, e in project(self.joint, FeatureTable(ids, dict(x), dict(present))).items():
                 here = present[f"{JOINT}{name}"] = present[name]
