@@ -1,5 +1,25 @@
-"""`python -m mmgenre`."""
+"""`mmgenre` and `python -m mmgenre`; of a broken installation they say which package it is."""
 
-from mmgenre.cli import main
+from __future__ import annotations
 
-main()
+import sys
+from typing import NoReturn
+
+from mmgenre.installation import explanation
+
+
+def main() -> NoReturn:
+    """Runs the command line."""
+    try:
+        from mmgenre.cli import main as run
+
+        run()
+    except Exception as error:
+        why = explanation(error)
+        if why is None:
+            raise
+        sys.exit(f"error: {why}; mmgenre doctor looks at all packages")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,12 +8,12 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-EXACT = {"torch": "2.11", "torchaudio": "2.11", "torchvision": "0.26"}
-PACKAGES = EXACT | {"librosa": "0.11", "soundfile": "0.14", "sentence-transformers": "5"}
-PACKAGES |= {"scikit-learn": "1.7", "h5py": "3.14", "numpy": "2"}
+from mmgenre.installation import explanation, module_of, requirements
+
 FREE_GB = 2.0
 
 
@@ -29,7 +29,10 @@ class Check:
 
 def diagnose() -> list[Check]:
     """Runs every check; none of them raises."""
-    checks = [_package(name, wanted) for name, wanted in PACKAGES.items()]
+    try:
+        checks = [_package(name, needed) for name, needed in requirements().items()]
+    except PackageNotFoundError:
+        checks = [Check("mmgenre", False, "not installed", "pip install mmgenre")]
     tries: dict[str, tuple[Callable[[], str], str]] = {
         "torch computes": (_torch, "reinstall: pip install torch==2.11.* torchaudio==2.11.*"),
         "many devices": (_devices, "reinstall torch; its wheel carries gloo and NCCL"),
@@ -43,21 +46,29 @@ def diagnose() -> list[Check]:
         try:
             checks.append(Check(name, True, check()))
         except Exception as error:  # whatever is broken here is the finding
-            checks.append(Check(name, False, f"{type(error).__name__}: {error}", advice))
+            found = f"{type(error).__name__}: {error}"
+            checks.append(Check(name, False, found, explanation(error) or advice))
     return [*checks, _disk()]
 
 
-def _package(name: str, wanted: str) -> Check:
-    needed = f"{name}=={wanted}.*" if name in EXACT else f"{name}>={wanted}"
+def _package(name: str, needed: str) -> Check:
+    """A package by its requirement, `NAME==2.11.*` or `NAME>=2`: its version, and its import."""
     try:
         found = version(name)
     except PackageNotFoundError:
         return Check(name, False, "not installed", f"pip install '{needed}'")
+    relation, wanted = needed[len(name) :][:2], needed[len(name) + 2 :].removesuffix(".*")
     numbers = [int(part) for part in wanted.split(".")]
     parts = found.split("+")[0].split(".")[: len(numbers)]
     have = [int("".join(filter(str.isdigit, part)) or 0) for part in parts]
-    ok = have == numbers if name in EXACT else have >= numbers
-    return Check(name, ok, found, "" if ok else f"pip install '{needed}'")
+    if not (have == numbers if relation == "==" else have >= numbers):
+        return Check(name, False, found, f"pip install '{needed}'")
+    try:
+        import_module(module_of(name))
+    except Exception as error:  # whatever an import raises
+        advice = explanation(error) or f"pip install --force-reinstall '{needed}'"
+        return Check(name, False, f"{found}, {type(error).__name__}: {error}", advice)
+    return Check(name, True, found)
 
 
 def _torch() -> str:

@@ -28,7 +28,7 @@ ROOMS: tuple[frozenset[str], ...] = tuple(
         "measuring",
         "items",
         "disk",
-        "config progress errors",
+        "config progress errors installation",
     )
 )
 RANK = {name: len(ROOMS) - k for k, room in enumerate(ROOMS) for name in room}
