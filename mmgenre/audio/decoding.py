@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mmgenre.audio.files import MIN_HELD_SHARE, Audio, open_audio, skip_samples
 from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
+from mmgenre.disk.files import check_file
 from mmgenre.errors import InputError
 
 Floats = NDArray[np.float32]
@@ -48,8 +49,7 @@ def open_excerpt(path: Path, config: AudioInput) -> tuple[int, Iterator[Floats]]
     A single block reuses memory. Channels of opposite polarity are replaced by the loudest one.
     InputError: missing, unreadable or truncated; as blocks are read, also too_short or silent.
     """
-    if not path.is_file():
-        raise InputError("missing", str(path), "no such file")
+    check_file(path)
     if path.suffix.lower() == ".h5":
         what = "holds features of the Million Song Dataset and no audio; read them with"
         how = "--set 'audio.encoders=[\"timbre\"]' --set audio.input.features=msd-timbre"

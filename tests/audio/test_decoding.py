@@ -133,7 +133,7 @@ def test_short_files_are_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_audio_is_refused(tmp_path: Path) -> None:
     assert code_of(tmp_path / "absent.mp3") == "missing"
-    assert code_of(tmp_path) == "missing"
+    assert code_of(tmp_path) == "unreadable"
     empty = tmp_path / "empty.wav"
     empty.touch()
     assert code_of(empty) == "unreadable"
