@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from mmgenre.audio.files import MIN_HELD_SHARE, Audio, open_audio, skip_samples
 from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.disk.files import check_file
 from mmgenre.errors import InputError
+from mmgenre.items.modalities import SUFFIXES
 
 Floats = NDArray[np.float32]
 
@@ -25,7 +26,7 @@ MIN_SOUND_S = 0.5  # in all; a click in silence is no music
 WINDOW_S = 0.05
 MIN_SHARE_OF_OFFSET = 0.03  # codecs turn a constant offset into a ripple below that
 CANCELLED_SHARE = 0.1  # of the power that the mean of unrelated channels has
-PROBED, PROBED_OF = 512, 4096  # samples
+PROBED, PROBED_OF = 64, 8192  # samples
 SAMPLES_AT_ONCE = 1 << 21  # memory does not grow with the track
 DECODER_ERRORS = (soundfile.LibsndfileError, RuntimeError, ValueError)
 
@@ -43,7 +44,7 @@ def scratch(name: str, *shape: int) -> Floats:
     return arrays[name][:size].reshape(shape)  # type: ignore[no-any-return]
 
 
-def open_excerpt(path: Path, config: AudioInput) -> tuple[int, Iterator[Floats]]:
+def open_excerpt(path: Path, config: AudioInput) -> tuple[int, Generator[Floats]]:
     """The sampling rate in Hz, and the excerpt in blocks, (n, channels), full scale = 1.
 
     A single block reuses memory. Channels of opposite polarity are replaced by the loudest one.
@@ -67,7 +68,7 @@ def open_excerpt(path: Path, config: AudioInput) -> tuple[int, Iterator[Floats]]
 
 def _checked(
     path: Path, rate_hz: int, n_samples: int, min_s: float, blocks: Iterator[Floats]
-) -> Iterator[Floats]:
+) -> Generator[Floats]:
     """The blocks, of which those whose channels cancel have one of them in all.
 
     InputError: truncated, too_short or silent.
@@ -89,7 +90,7 @@ def _checked(
         raise InputError("silent", str(path), what)
 
 
-def _blocks(path: Path, audio: Audio, n_samples: int) -> Iterator[Floats]:
+def _blocks(path: Path, audio: Audio, n_samples: int) -> Generator[Floats]:
     """The middle `n_samples` of a file, (n, channels)."""
     skip, left = (audio.n_samples - n_samples) // 2, n_samples
     for file in audio.parts:
@@ -118,8 +119,9 @@ def _sounding_s(block: Floats, rate_hz: int, enough_s: float) -> float:
     """
     size, sounding_s = round(WINDOW_S * rate_hz), 0.0
     for start in range(0, len(block) - size + 1, size):
-        window = block[start : start + size]
-        most, least = window.max(axis=0), window.min(axis=0)
+        # Row by row: ten times as fast as along the columns of interleaved channels.
+        window = np.ascontiguousarray(block[start : start + size].T)
+        most, least = window.max(axis=1), window.min(axis=1)
         constant = np.maximum(MIN_PEAK, MIN_SHARE_OF_OFFSET * np.abs(most + least) / 2)
         if not ((most - least) / 2 < constant).all():  # also of NaN, which is refused later
             sounding_s += WINDOW_S
@@ -137,18 +139,24 @@ def _keep_one_if_cancelling(block: Floats) -> None:
     if channels == 1 or not n_spans:
         return
     spans = block[: n_spans * PROBED_OF].reshape(n_spans, PROBED_OF, channels)
-    probed = spans[:, :PROBED].reshape(-1, channels)
-    probed = probed - probed.mean(axis=0)
-    power = np.einsum("nc,nc->c", probed, probed)
-    mean = mixdown(probed)
+    probed = spans[:, :PROBED].reshape(-1, channels).T.copy()  # (channels, n)
+    probed -= probed.mean(axis=1, keepdims=True)
+    power = np.square(probed).mean(axis=1)
+    kept = np.square(probed.mean(axis=0)).mean()
     # Channels that have nothing in common keep 1 / channels of their power.
-    if mean @ mean < CANCELLED_SHARE / channels * power.mean():
+    if kept < CANCELLED_SHARE / channels * power.mean():
         block[:] = block[:, [power.argmax()]]
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    how = "supported: wav, flac, ogg, opus, mp3; convert, for instance: ffmpeg -i IN OUT.flac"
+    known = " ".join(sorted(SUFFIXES["audio"]))
+    how = f"supported: {known}; convert, for instance: ffmpeg -i IN OUT.flac"
     return InputError("unreadable", str(path), f"{error}; {how}")
+
+
+def check_audio(path: Path) -> None:
+    """Opens a file without decoding it. InputError: missing, unreadable or truncated."""
+    open_excerpt(path, AudioInput())[1].close()
 
 
 def check_peak(path: Path, peak: float) -> None:

@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from mmgenre.errors import InputError
@@ -117,19 +118,22 @@ def _run(data: bytes, start: int) -> Run | None:
     if not _size(data, start):
         return None
     version, rate = data[start + 1] >> 3 & 3, data[start + 2] >> 2 & 3
-    second = data[start + 1] & 0xFE  # the last bit, of a checksum, may vary
-    # Sizes by the third byte: asked for each of 10 000 frames in a song.
-    start_of = bytes([0xFF, second])
-    sizes = [_size(start_of + bytes([third]), 0) for third in range(256)]
-    sizes = [size if third >> 2 & 3 == rate else 0 for third, size in enumerate(sizes)]
-    at, n_frames, last = start, 0, len(data) - 3
-    while at < last and data[at] == 0xFF and data[at + 1] & 0xFE == second:
-        size = sizes[data[at + 2]]
-        if not size:
-            break
+    sizes = _sizes(version, rate)
+    at, n_frames = start, 0
+    while size := sizes.get(data[at : at + 3]):
         at += size
         n_frames += 1
     if n_frames < LEAST_RUN:
         return None
     per_frame = 1152 if version == VERSION_1 else 576
     return Run(start, min(at, len(data)), n_frames, RATES_HZ[version][rate], per_frame)
+
+
+@cache
+def _sizes(version: int, rate: int) -> dict[bytes, int]:
+    """Bytes of a frame by its first three: looked up for each of 10 000 frames in a song."""
+    second = 0xE2 | version << 3  # the last bit, of a checksum, may vary
+    starts = [
+        bytes([0xFF, second | i, j]) for i in (0, 1) for j in range(256) if j >> 2 & 3 == rate
+    ]
+    return {start: size for start in starts if (size := _size(start, 0))}

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
-from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from mmgenre.disk.files import check_file
@@ -25,7 +24,7 @@ from mmgenre.image.settings import ImageInput
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "JPEG2000", "PPM", "AVIF")
 MAX_PIXELS = 64_000_000  # 8000 x 8000; larger files are mistakes or attacks
 MAX_BYTES = 1 << 29  # of a file: 8 for each of so many pixels
-MIN_SIDE_PX = 16  # smaller ones stand for a cover that is missing
+MIN_SIDE_PX = 8  # smaller ones stand for a cover that is missing
 DRAFT_PIXELS = 16_000_000  # JPEGs above are decoded at half the size or less: less memory
 ORIENTATION, BITS_PER_SAMPLE = 0x0112, 0x0102  # tags of EXIF, of TIFF
 TURNED = {
@@ -69,9 +68,8 @@ def load_image(path: Path, config: ImageInput | None = None) -> NDArray[np.uint8
 
 def _decode(path: Path, data: bytes, size_px: int) -> NDArray[np.uint8]:
     where = str(path)
-    watched = jpeg.Watched(data)
     try:
-        with Image.open(watched, formats=_formats()) as opened:
+        with Image.open(io.BytesIO(data), formats=_formats()) as opened:
             width, height = opened.size
             if width * height > MAX_PIXELS:
                 raise InputError("too_large", where, f"{width} x {height} > {MAX_PIXELS:,} pixels")
@@ -81,9 +79,11 @@ def _decode(path: Path, data: bytes, size_px: int) -> NDArray[np.uint8]:
                 raise InputError("too_small", where, f"{what}; {least}")
             if width * height > DRAFT_PIXELS:
                 opened.draft(opened.mode, (2 * size_px, 2 * size_px))
-            watched.watch(opened)
+            is_jpeg = opened.format in jpeg.FORMATS
+            watched = jpeg.watched(data, opened) if is_jpeg else None
             opened.load()
-            if not (watched.is_whole and _has_whole_scans(data, opened)):
+            is_whole = watched is not None and watched.is_whole
+            if is_jpeg and not is_whole and not jpeg.is_whole(data, opened.size):
                 what = "damaged: its data do not give as many rows as it declares"
                 raise InputError("truncated", where, what)
             profile, orientation = opened.info.get("icc_profile"), _orientation(opened)
@@ -101,17 +101,6 @@ def _decode(path: Path, data: bytes, size_px: int) -> NDArray[np.uint8]:
         # Only the text of Pillow's error distinguishes a truncated file from other damage.
         truncated = "truncated" in str(error).lower()
         raise InputError("truncated" if truncated else "unreadable", where, str(error)) from None
-
-
-def _has_whole_scans(data: bytes, image: ImageFile) -> bool:
-    """False if data are missing in a JPEG picture of several scans."""
-    longer = jpeg.with_longer_scans(data) if image.format in ("JPEG", "MPO") else None
-    if longer is None:
-        return True
-    with Image.open(io.BytesIO(longer), formats=("JPEG",)) as again:
-        if again.size != image.size:
-            again.draft(image.mode, image.size)
-        return again.tobytes() == image.tobytes()
 
 
 @cache
@@ -165,7 +154,9 @@ def _orientation(image: Image.Image) -> int | None:
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """RGB by the colour profile, unless there is none, or it is damaged or of other channels."""
     try:
-        source = ImageCms.getOpenProfile(io.BytesIO(profile or b""))
+        if not profile:
+            return image if image.mode == "RGB" else image.convert("RGB")
+        source = ImageCms.getOpenProfile(io.BytesIO(profile))
         if "srgb" not in ImageCms.getProfileDescription(source).lower():
             converted = ImageCms.profileToProfile(image, source, _srgb(), outputMode="RGB")
             return image.convert("RGB") if converted is None else converted

@@ -17,63 +17,83 @@ from PIL import Image, ImageFile
 MARKER_IN_SCAN = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
 SCAN_HEADER = re.compile(rb"\xff\xda\0.[\x01-\x04]", re.DOTALL)
 RESTART = re.compile(rb"\xff([\xd0-\xd7])")
-START, END, SCAN = 0xD8, 0xD9, 0xDA
+FORMATS = ("JPEG", "MPO")  # as Pillow names them
+PAINT = bytes(np.random.default_rng(0).integers(0, 256, 251, np.uint8))  # a row like no other
+START, END, SCAN, INTERVAL = 0xD8, 0xD9, 0xDA, 0xDD
 SEQUENTIAL = {0xC0, 0xC1}  # begin a picture of one scan; progressive ones have several
-BETWEEN_SCANS = {0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE}  # tables, a further scan, a comment
 APPLICATION = range(0xE0, 0xF0)
 METADATA = {*APPLICATION, 0xFE} - {0xE0, 0xEE}  # the latter two tell the colour space
 # Behind the data, as a decoder looks ahead; and what may be left over at their end.
 PADDING, OTHER_PADDING, SPARE_BYTES = bytes(16), b"\x55" * 64, 256
 
 
-class Watched(io.BytesIO):
-    """A file's bytes; of a JPEG picture of one scan, it is seen whether they suffice.
+def is_whole(data: bytes, size: tuple[int, int]) -> bool:
+    """Whether nothing is missing in the picture of a JPEG file that can be decoded.
 
-    Of other files, also progressive JPEGs, no row is ready before the end.
+    `size`: width and height at which it is decoded, as for `draft`.
     """
-
-    def __init__(self, data: bytes) -> None:
-        scan = _only_scan(data)
-        self._canvas: Image.Image | None = None
-        self._stops: tuple[int, ...] = ()
-        self._is_whole = True
+    scan = _only_scan(data)
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        image.draft(image.mode, size)
         if scan is not None:
-            start, stop = scan
-            data = data[:stop] + PADDING + data[stop:]
-            self._stops = max(start, stop - SPARE_BYTES), stop + len(PADDING)
-            numbers = [number[0] & 7 for number in RESTART.findall(data, start, stop)]
-            self._is_whole = numbers == [n % 8 for n in range(len(numbers))]
-        super().__init__(data)
+            watched = Watched(data, scan, image)
+            image.load()
+            return watched.is_whole
+        with Image.open(io.BytesIO(_with_longer_scans(data)), formats=FORMATS) as longer:
+            longer.draft(image.mode, size)
+            return longer.tobytes() == image.tobytes()
+
+
+def watched(data: bytes, image: ImageFile.ImageFile) -> Watched | None:
+    """Makes an image read its data through a `Watched`; None unless it is a sequential JPEG.
+
+    The end of its data is looked for in the quickest way: if something follows the picture, or it
+    has several scans, the picture may not count as whole although it is.
+    """
+    segments = _segments(data)
+    if not SEQUENTIAL & {marker for marker, _, _ in segments}:
+        return None
+    start, stop = segments[-1][2], data.rfind(bytes([0xFF, END]))
+    return Watched(data, (start, stop), image) if stop > start else None
+
+
+class Watched(io.BytesIO):
+    """The data of an image that is about to be decoded, at its final size."""
+
+    def __init__(self, data: bytes, scan: tuple[int, int], image: ImageFile.ImageFile) -> None:
+        start, stop = scan
+        super().__init__(data[:stop] + PADDING + data[stop:])
+        self._stops = max(start, stop - SPARE_BYTES), stop + len(PADDING)
+        has_restarts = bytes([0xFF, INTERVAL]) in data[:start]
+        numbers = [n[0] & 7 for n in RESTART.findall(data, start, stop)] if has_restarts else []
+        self._has_faults = numbers != [n % 8 for n in range(len(numbers))]
+        width, below = image.width, image.height - 1
+        self._canvas = Image.new(image.mode, image.size, None)
+        n_bytes = width * len(image.getbands())
+        paint = (PAINT * (n_bytes // len(PAINT) + 1))[:n_bytes]
+        self._canvas.paste(Image.frombytes(image.mode, (width, 1), paint), (0, below))
+        self._places = [(x, below) for x in range(0, width, width // 3)]
+        self._painted = self._last_row()
+        image.im, image.fp = self._canvas.im, self
 
     @property
     def is_whole(self) -> bool:
         """Whether the image, now decoded, had all of its data, and needed all of them."""
-        return self._is_whole and (self._canvas is None or self.tell() > self._stops[0])
-
-    def watch(self, image: ImageFile.ImageFile) -> None:
-        """To be called when the image is about to be decoded, at its final size."""
-        if self._stops:
-            self._canvas = Image.new(image.mode, image.size, None)
-            self._paint = np.random.default_rng(0).bytes(len(self._last_row()))
-            row = Image.frombytes(image.mode, (image.width, 1), self._paint)
-            self._canvas.paste(row, (0, image.height - 1))
-            image.im = self._canvas.im
+        return not self._has_faults and self.tell() > self._stops[0]
 
     def read(self, size: int | None = -1, /) -> bytes:
         """At most `size` bytes, never beyond one of the places where the last row is looked at."""
         at = self.tell()
-        if self._canvas is not None and at in self._stops:
-            is_there = self._last_row() != self._paint
-            self._is_whole &= is_there == (at == self._stops[1])
+        if at in self._stops:
+            is_there = self._last_row() != self._painted
+            self._has_faults |= is_there != (at == self._stops[1])
         left = [stop - at for stop in self._stops if stop > at]
         if left and (size is None or size < 0 or size > left[0]):
             size = left[0]
         return super().read(size)
 
-    def _last_row(self) -> bytes:
-        assert self._canvas is not None
-        width, height = self._canvas.size
-        return self._canvas.crop((0, height - 1, width, height)).tobytes()
+    def _last_row(self) -> list[object]:
+        return [self._canvas.getpixel(place) for place in self._places]
 
 
 def _segments(data: bytes) -> list[tuple[int, int, int]]:
@@ -93,28 +113,24 @@ def _segments(data: bytes) -> list[tuple[int, int, int]]:
 
 
 def _only_scan(data: bytes) -> tuple[int, int] | None:
-    """Where the data of a picture of one scan begin and end; None for other files."""
-    if not data.startswith(bytes([0xFF, START])):
-        return None
+    """Where the data of a picture of one scan begin and end; None if it has several."""
     segments = _segments(data)
-    markers = {marker for marker, _, _ in segments}
-    if SCAN not in markers or not markers & SEQUENTIAL:
+    if not SEQUENTIAL & {marker for marker, _, _ in segments}:
         return None
     start = segments[-1][2]
-    end = MARKER_IN_SCAN.search(data, start)
-    return None if end is None or data[end.end() - 1] in BETWEEN_SCANS else (start, end.start())
+    stop = data.find(bytes([0xFF, END]), start)  # in data, 0 follows 0xFF
+    has_more = data.find(bytes([0xFF, SCAN]), start, max(stop, start)) >= 0
+    return None if stop < 0 or has_more else (start, stop)
 
 
-def with_longer_scans(data: bytes) -> bytes | None:
-    """The same file with further bytes at the end of each scan; None unless it has several.
+def _with_longer_scans(data: bytes) -> bytes:
+    """The same file with further bytes at the end of each scan.
 
     A decoder comes to these bytes, and to another picture, only where data are missing.
     """
-    if not data.startswith(bytes([0xFF, START])) or _only_scan(data) is not None:
-        return None
-    parts = []
-    at = 0
-    for segment in SCAN_HEADER.finditer(data, _segments(data)[-1][1]):
+    parts: list[bytes] = []
+    at, segments = 0, _segments(data)
+    for segment in SCAN_HEADER.finditer(data, segments[-1][1] if segments else 0):
         end = MARKER_IN_SCAN.search(data, segment.end())
         if segment.start() >= at and end is not None:
             parts += [data[at : end.start()], OTHER_PADDING]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -236,3 +238,14 @@ def test_real_files_are_as_long_as_they_say(real_data: Path) -> None:
         n_samples = soundfile.info(path).frames
         assert counted(path, n_samples) is None
         assert counted(path, n_samples // 2) is not None
+
+
+def test_only_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(tmp_path / "s.wav"))
+        refused(tmp_path, "unreadable", "a folder and no file")
+        refused(tmp_path / "pipe.wav", "unreadable", "a named pipe and no file")
+        refused(tmp_path / "s.wav", "unreadable", "a socket and no file")
+        refused(Path("/dev/zero"), "unreadable", "a device and no file")
+        refused(tmp_path / "pipe.wav" / "x.wav", "missing", "no such file")
