@@ -17,6 +17,7 @@ InputCode = Literal[
     "encoding",  # a text that is not UTF-8
     "annotation",  # a text whose entities are not known, for instance as a service did not answer
     "too_large",  # an image of a size that only an attack declares
+    "too_small",  # an image that stands for a missing cover
     "crashed",  # its decoder ended the process, twice
     "unexpected",  # any other failure of a decoder
 ]

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from mmgenre.audio.decoding import load_audio
 from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
+from mmgenre.disk.files import check_file
 from mmgenre.disk.store.layout import HDF5_DAMAGE, filters_of, lies_elsewhere, own_member
 from mmgenre.errors import InputError
 
@@ -83,8 +84,7 @@ def msd_timbre(path: Path) -> NDArray[np.float64]:
     too_large, too_short (no segment) or not_finite.
     """
     where = str(path)
-    if not path.is_file():
-        raise InputError("missing", where, "no such file")
+    check_file(path)
     try:
         with h5py.File(path, "r") as file:
             segments = _segments(file, where)

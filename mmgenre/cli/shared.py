@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -128,8 +129,37 @@ def main_goes_on() -> None:
 
 
 @contextmanager
+def results_alone() -> Iterator[None]:
+    """What decoders, which are written in C, print on stdout goes to stderr.
+
+    Also in processes that begin meanwhile, for as long as they live.
+    """
+    sys.stdout.flush()
+    try:
+        stdout = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:  # one of them is closed
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.dup2(stdout, 1)
+        os.close(stdout)
+
+
+@contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """Bars on stderr, one a task, with count, time, rate and what is left; the main process's."""
+    """Bars on stderr, one a task, with count, time, rate and what is left; the main process's.
+
+    Commands work within, and print their results afterwards: see `results_alone`.
+    """
+    with results_alone(), _bars() as progress:
+        yield progress
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
     from mmgenre.learning.processes import is_main
     from mmgenre.progress import silent
 

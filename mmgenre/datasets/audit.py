@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mmgenre.audio.decoding import check_audio
+from mmgenre.disk.files import check_file
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.errors import InputError, ManifestError, Refusal
 from mmgenre.image.decoding import load_image
@@ -121,15 +123,19 @@ class _Media:
                 if not isinstance(path, Path):
                     continue
                 try:
+                    check_file(path)
                     digest = sha256_file(path)[:16]
                     if modality == "image" and digest not in self.covers:
                         self.covers[digest] = fingerprint(path)
                     self.files.setdefault((f"identical {modality}", digest), []).append(item)
+                    # Files of features in place of audio have their own reader.
+                    if MODALITIES[modality].medium == "audio" and path.suffix.lower() != ".h5":
+                        check_audio(path)
                 except OSError as error:
                     detail = f"{path}: {error.strerror}"
                     self.missing.append(Refusal(item.id, modality, "missing", detail))
                 except InputError as error:
-                    self.missing.append(Refusal(item.id, "image", error.code, str(error)))
+                    self.missing.append(Refusal(item.id, modality, error.code, str(error)))
         progress("checking media", len(manifest), len(manifest))
 
     def same_covers(self, near: Iterable[tuple[str, str]]) -> tuple[SameCover, ...]:

@@ -9,14 +9,13 @@ from typing import Any
 
 from mmgenre.datasets.cover_table import Field
 from mmgenre.datasets.features import write_features
-from mmgenre.datasets.folders import SUFFIXES
 from mmgenre.datasets.layouts import LAYOUTS
 from mmgenre.datasets.sources import Published, check_folder, found_note, refuse
 from mmgenre.disk.store import group_names
 from mmgenre.errors import ManifestError
 from mmgenre.items.labels import ancestors, closure
 from mmgenre.items.manifest import Item, Manifest
-from mmgenre.items.modalities import Modality
+from mmgenre.items.modalities import SUFFIXES, Modality
 from mmgenre.progress import Progress, silent
 
 FEATURES = "features.h5"  # beside the manifest
@@ -175,15 +174,17 @@ def _attach(published: Published, modality: Modality, what: str, folder: Path) -
     check_folder(folder)
     files: dict[str, Path] = {}
     faults: list[str] = []
-    n_others = 0
+    others: Counter[str] = Counter()
     for path in sorted(folder.rglob("[!.]*")):
-        if path.is_file() and path.suffix.lower() in SUFFIXES[modality]:
+        if not path.is_file():
+            continue
+        if path.suffix.lower() in SUFFIXES[modality]:
             name = path.name.split(".")[0]
             if name in files:
                 faults.append(f"two files for {name!r}: {files[name]} and {path}; keep one")
             files[name] = path
         else:
-            n_others += path.is_file()
+            others[path.suffix.lower() or "no suffix"] += 1
     refuse(folder, faults)
     names = published.tracks if modality == "audio" else {}
     items = []
@@ -200,14 +201,22 @@ def _attach(published: Published, modality: Modality, what: str, folder: Path) -
             f"none of {len(wanted)} {what}s has a file here; files must be named by id and suffix "
             f"(first id: {wanted[0]!r}); files here: {here}"
         )
+        if others:
+            allowed = ", ".join(sorted(SUFFIXES[modality]))
+            fault += f"; others: {_counts(others)}; suffixes of a {what} are {allowed}"
         raise ManifestError(str(folder), [fault])
     without = sum(modality not in item.media for item in items)
     advice = f"; {without} of {len(items)} items are without {modality}"
     notes = found_note(missing, f"of {len(wanted)} {what}s have no file in {folder}", advice)
     surplus = len(files.keys() - set(wanted))
-    if surplus or n_others:
+    if surplus or others:
         notes.append(
-            f"{folder}: {surplus} file(s) with ids that are not in the dataset, and {n_others} "
-            f"without the suffix of a {what}, are left out"
+            f"{folder}: {surplus} file(s) with ids that are not in the dataset, and "
+            f"{others.total()} without the suffix of a {what}, are left out"
+            + (f": {_counts(others)}" if others else "")
         )
     return replace(published, items=tuple(items), notes=(*published.notes, *notes))
+
+
+def _counts(suffixes: Counter[str]) -> str:
+    return ", ".join(f"{n} {suffix}" for suffix, n in suffixes.most_common())

@@ -12,14 +12,9 @@ from mmgenre.datasets.sources import SPLIT_NAMES, Published, refuse
 from mmgenre.errors import ManifestError
 from mmgenre.items.labels import SEPARATOR
 from mmgenre.items.manifest import LIST_SEPARATOR, Item, Split
-from mmgenre.items.modalities import Modality
+from mmgenre.items.modalities import SUFFIXES
 from mmgenre.items.splits import fold
 
-# The suffixes that every reader looks for; a file that no decoder accepts is refused when read.
-SUFFIXES: Mapping[Modality, frozenset[str]] = {
-    "audio": frozenset({".mp3", ".flac", ".ogg", ".opus", ".wav", ".m4a", ".aac", ".wma", ".aiff"}),
-    "image": frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}),
-}
 UNWRITABLE = re.compile(rf"[\x00-\x1f{LIST_SEPARATOR}\ud800-\udfff]")  # not in a manifest's cells
 HIDDEN = re.compile(r"\.|__MACOSX\Z")  # the latter is a folder that macOS adds to archives
 EXPECTED = "FOLDER/GENRE/*.jpg, or FOLDER/train/GENRE/*.jpg"

@@ -9,12 +9,41 @@ import re
 import secrets
 import shutil
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import ELOOP, ENOENT, ENOTDIR
 from itertools import chain, count
 from pathlib import Path
 
+from mmgenre.errors import InputError
+
+NO_FILES = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # Linux: fcntl.h, fs.h
+
+
+def check_file(path: Path) -> None:
+    """InputError unless there is a file (missing); reading others could wait for ever (unreadable).
+
+    >>> check_file(Path("/dev/zero"))
+    Traceback (most recent call last):
+    mmgenre.errors.InputError: /dev/zero: a device and no file [unreadable]
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if error.errno not in (ENOENT, ENOTDIR, ELOOP):
+            raise
+        raise InputError("missing", str(path), "no such file") from None
+    if not stat.S_ISREG(mode):
+        what = NO_FILES.get(stat.S_IFMT(mode), "something else")
+        raise InputError("unreadable", str(path), f"{what} and no file")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ when this package is imported, so a modality may also be added at run time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 Modality = str  # a key of MODALITIES
@@ -39,6 +40,19 @@ TEXT = ModalityInfo("text", "t", "text", "#D55E00", "s")
 IMAGE = ModalityInfo("image", "i", "image", "#009E73", "^")
 # The order is the order of modalities everywhere.
 MODALITIES: dict[Modality, ModalityInfo] = {"audio": AUDIO, "text": TEXT, "image": IMAGE}
+
+# By medium, the suffixes of files that can be read: whoever looks for media asks here. A file's
+# content decides how it is decoded, and whether it can be.
+SUFFIXES: Mapping[str, frozenset[str]] = {
+    "audio": frozenset(
+        {".wav", ".wave", ".w64", ".rf64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}
+        | {".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".mpga"}
+    ),
+    "image": frozenset(
+        {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
+        | {".avif", ".jp2", ".ppm", ".pgm"}
+    ),
+}
 
 
 def short_name(name: str) -> str:

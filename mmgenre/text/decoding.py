@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmgenre.disk.files import check_file
 from mmgenre.errors import InputError
 from mmgenre.text.entities.annotation import enrich
 from mmgenre.text.entities.annotators import annotator_of
@@ -53,10 +54,9 @@ def truncate(text: str, max_characters: int) -> str:
 
 
 def _read(path: Path) -> str:
+    check_file(path)
     try:
         return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError("missing", str(path), "no such file") from None
     except UnicodeDecodeError as error:
         detail = f"not UTF-8 at byte {error.start}; convert it: iconv -f latin1 -t utf-8 IN > OUT"
         raise InputError("encoding", str(path), detail) from None

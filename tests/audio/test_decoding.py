@@ -9,6 +9,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from mmgenre.audio.cqt import load_log_cqt
 from mmgenre.audio.decoding import load_audio, mixdown
 from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.errors import InputError
@@ -132,7 +133,7 @@ def test_short_files_are_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_audio_is_refused(tmp_path: Path) -> None:
     assert code_of(tmp_path / "absent.mp3") == "missing"
-    assert code_of(tmp_path) == "missing"
+    assert code_of(tmp_path) == "unreadable"
     empty = tmp_path / "empty.wav"
     empty.touch()
     assert code_of(empty) == "unreadable"
@@ -185,3 +186,55 @@ def test_real_tracks_load_and_the_silent_one_is_refused(real_data: Path) -> None
             assert len(samples) == 15 * SAMPLE_RATE_HZ
             assert 0.01 < np.abs(samples).max() < 2
     assert (loaded, refused) == (22, ["silent"])
+
+
+def stereo(left: Samples, right: Samples) -> Samples:
+    return np.stack([left, right], axis=1)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg"])
+@pytest.mark.parametrize("kind", ["offset", "step", "click", "opposite offsets"])
+def test_what_does_not_vary_is_silent(tmp_path: Path, suffix: str, kind: str) -> None:
+    path, n = tmp_path / f"x.{suffix}", 5 * SAMPLE_RATE_HZ
+    samples = np.full(n, 0.05)
+    if kind == "step":
+        samples[: n // 2] = 0
+    elif kind == "click":
+        samples[:] = 0
+        samples[n // 2] = 0.9
+    elif kind == "opposite offsets":
+        samples = stereo(samples, -samples)
+    soundfile.write(path, samples, SAMPLE_RATE_HZ)
+    assert code_of(path) == "silent"
+    with pytest.raises(InputError, match="silent"):
+        load_log_cqt(path)
+
+
+def test_music_on_an_offset_is_no_silence(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    soundfile.write(path, 0.3 + tone(500, 2, SAMPLE_RATE_HZ, 0.02), SAMPLE_RATE_HZ)
+    assert len(load_audio(path)) == 2 * SAMPLE_RATE_HZ
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "ogg"])
+@pytest.mark.parametrize("rate_hz", [22_050, 44_100])
+def test_opposite_polarity_sounds_like_one_channel(
+    tmp_path: Path, suffix: str, rate_hz: int
+) -> None:
+    melody = np.concatenate([tone(hz, 1, rate_hz, 0.3) for hz in (220, 330, 550, 880, 440)])
+    one, both = tmp_path / "one.wav", tmp_path / f"both.{suffix}"
+    soundfile.write(one, melody, rate_hz)
+    soundfile.write(both, stereo(0.9 * melody, -melody), rate_hz)
+    expected, found = load_log_cqt(one), load_log_cqt(both)
+    n = min(len(expected), len(found))
+    assert np.corrcoef(expected[:n].ravel(), found[:n].ravel())[0, 1] > 0.9
+    assert np.abs(load_audio(both)).max() == pytest.approx(0.3, rel=0.2)
+
+
+def test_channels_with_nothing_in_common_are_averaged(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    left, right = np.random.default_rng(5).uniform(-0.5, 0.5, (2, 3 * SAMPLE_RATE_HZ))
+    for mixed in (stereo(left, right), stereo(left, 0 * left), stereo(left, -0.5 * left)):
+        soundfile.write(path, mixed, SAMPLE_RATE_HZ, subtype="FLOAT")
+        expected = mixed.astype(np.float32).mean(axis=1)
+        np.testing.assert_allclose(load_audio(path), expected, atol=1e-6)

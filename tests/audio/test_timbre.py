@@ -237,7 +237,7 @@ def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_hdf5_file_is_refused(tmp_path: Path) -> None:
     assert code_of(tmp_path / "absent.h5") == "missing"
     (tmp_path / "folder.h5").mkdir()
-    assert code_of(tmp_path / "folder.h5") == "missing"
+    assert code_of(tmp_path / "folder.h5") == "unreadable"
     text = tmp_path / "text.h5"
     text.write_text("no HDF5 at all " * 99)
     assert code_of(text) == "unreadable"

@@ -470,3 +470,18 @@ def test_a_refusal_is_printed_as_it_is(call: Call, monkeypatch: pytest.MonkeyPat
     done = call("manifest", "check", "m.csv")
     assert done.code == 3
     assert "refused: [x]: [red]gone[/red]: no [word]\n" in done.err
+
+
+def test_what_decoders_print_is_not_among_the_results() -> None:
+    code = """if True:
+        import os, subprocess
+        from mmgenre.cli import shared
+        with shared.progress_bars():
+            os.write(1, b"a decoder's warning")
+            subprocess.run(["echo", "of another process"])
+        shared.show({"a": 1}, (), as_json=True)
+        """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {"a": 1}
+    assert "a decoder's warning" in done.stderr
+    assert "of another process" in done.stderr

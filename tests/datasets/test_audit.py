@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from itertools import combinations
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import typer
 from command_line import Call
 from PIL import Image, ImageDraw, ImageFont
@@ -59,8 +61,12 @@ def kinds(found: Audit) -> list[tuple[str, tuple[str, ...]]]:
 def test_identical_files_across_splits_are_leaks(tmp_path: Path, modality: Modality) -> None:
     paths = []
     for k in range(3):
-        paths.append(tmp_path / f"{k}.png")
-        cover(min(k, 1)).save(paths[-1])  # the last two are the same
+        paths.append(tmp_path / f"{k}.{'wav' if modality == 'audio' else 'png'}")
+        if modality == "audio":
+            noise = np.random.default_rng(min(k, 1)).uniform(-1, 1, 30_000)
+            soundfile.write(paths[-1], noise, 22_050)
+        else:
+            cover(min(k, 1)).save(paths[-1])  # the last two are the same
     shown = {"a": ("train", paths[0]), "b": ("train", paths[1]), "c": ("test", paths[2])}
     found = audit(manifest(shown, modality))  # type: ignore[arg-type]
     assert kinds(found) == [(f"identical {modality}", ("b", "c"))]
@@ -397,3 +403,29 @@ def test_a_copy_of_a_real_cover_is_found(real_data: Path, tmp_path: Path) -> Non
         found["cropped"] += ("cropped", "whole") in pairs
     assert found["small"] == len(sources)
     assert found["cropped"] > 0.8 * len(sources)
+
+
+def test_audio_that_cannot_be_read_and_pipes_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "fake.mp3").write_bytes(b"the same song")
+    os.mkfifo(tmp_path / "pipe.wav")
+    os.mkfifo(tmp_path / "pipe.txt")
+    good = tmp_path / "good.wav"
+    soundfile.write(good, np.random.default_rng(0).uniform(-1, 1, 30_000), 22_050)
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(good.read_bytes()[:20_000])
+    items = [
+        Item("a", split="train", media={"audio": (tmp_path / "fake.mp3",)}),
+        Item("b", split="train", media={"audio": (tmp_path / "pipe.wav",)}),
+        Item("c", split="train", media={"audio": (good, cut)}),
+        Item("d", split="train", media={"text": (tmp_path / "pipe.txt",)}),
+        Item("e", split="train", media={"audio": (tmp_path,), "image": (Path("/dev/zero"),)}),
+    ]
+    found = audit(Manifest(items)).missing
+    assert [(r.id, r.modality, r.code) for r in found] == [
+        ("a", "audio", "unreadable"),
+        ("b", "audio", "unreadable"),
+        ("c", "audio", "truncated"),
+        ("d", "text", "unreadable"),
+        ("e", "audio", "unreadable"),
+        ("e", "image", "unreadable"),
+    ]

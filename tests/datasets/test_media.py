@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+from PIL import Image
 from published_layouts import by_id, make_msdi, make_mumu, noted, touch
 
+from mmgenre.audio.decoding import load_audio
 from mmgenre.datasets.build import attach_media
 from mmgenre.datasets.msd import read_msdi
 from mmgenre.datasets.mumu import read_mumu
 from mmgenre.errors import ManifestError
+from mmgenre.image.decoding import FORMATS
+from mmgenre.items.modalities import SUFFIXES
 
 
 def test_media_by_track_and_item(tmp_path: Path) -> None:
@@ -41,3 +47,33 @@ def test_media_that_fit_nothing_or_twice(tmp_path: Path) -> None:
         attach_media(published, images=covers)
     with pytest.raises(ManifestError, match="no such folder"):
         attach_media(published, audio=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES["audio"]))
+def test_every_suffix_of_audio_is_found_and_read(tmp_path: Path, suffix: str) -> None:
+    formats = {".aif": "AIFF", ".aifc": "AIFF", ".mp2": "MP3", ".mpga": "MP3", ".oga": "OGG"}
+    formats |= {".opus": "OGG", ".snd": "AU", ".wave": "WAV"}
+    published = read_msdi(make_msdi(tmp_path))
+    track = tmp_path / "audio" / f"TRA{suffix.upper()}"
+    track.parent.mkdir()
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 2 * 48_000)
+    subtype = "OPUS" if suffix == ".opus" else None
+    soundfile.write(track, noise, 48_000, subtype, format=formats.get(suffix, suffix[1:].upper()))
+    assert by_id(attach_media(published, audio=track.parent))["TRA"].media["audio"] == (track,)
+    assert len(load_audio(track)) == pytest.approx(2 * 22_050, rel=0.01)
+
+
+def test_every_suffix_of_covers_can_be_read() -> None:
+    known = Image.registered_extensions()
+    assert {known[suffix] for suffix in SUFFIXES["image"]} <= set(FORMATS)
+
+
+def test_what_cannot_be_read_is_not_taken_but_counted(tmp_path: Path) -> None:
+    published = read_msdi(make_msdi(tmp_path))
+    audio = touch(tmp_path / "audio", "TRA.wav", "TRB.m4a", "TRC.wma", "TRD.m4a")
+    attached = attach_media(published, audio=audio)
+    assert "audio" not in by_id(attached)["TRB"].media
+    assert noted(attached, str(audio) + ":").endswith("are left out: 2 .m4a, 1 .wma")
+    (audio / "TRA.wav").unlink()
+    with pytest.raises(ManifestError, match=r"others: 2 \.m4a, 1 \.wma; suffixes of a track are"):
+        attach_media(published, audio=audio)

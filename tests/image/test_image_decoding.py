@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from mmgenre.errors import InputError
+from mmgenre.image import decoding
 from mmgenre.image.decoding import load_image
 from mmgenre.image.settings import ImageInput
 
@@ -142,10 +148,35 @@ def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
 def test_float_images_are_scaled(tmp_path: Path) -> None:
     path = tmp_path / "float.tiff"
     values = np.full((64, 64), 0.5, np.float32)
-    values[:, 32:] = 7.0
-    values[32:, 32:] = np.nan
+    values[:, 32:] = 1.0
+    values[32:, 32:] = 0.0
     Image.fromarray(values).save(path)
     assert [c[0] for c in centres(load_image(path, SMALL))] == [127, 255, 127, 0]
+
+
+@pytest.mark.parametrize("bad", [7.0, -0.1, np.nan, np.inf])
+def test_floats_of_another_range_are_refused(tmp_path: Path, bad: float) -> None:
+    path = tmp_path / "float.tiff"
+    values = np.full((64, 64), 0.5, np.float32)
+    values[3, 3] = bad
+    Image.fromarray(values).save(path)
+    with pytest.raises(InputError, match=r"floats from .* allowed: 0 to 1"):
+        load_image(path)
+
+
+def test_integers_of_unknown_range_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deep.tiff"
+    Image.fromarray(np.full((64, 64), 200, np.int32)).save(path)
+    with pytest.raises(InputError, match="integers of 32 bits, whose range is not known"):
+        load_image(path)
+    Image.fromarray(np.full((64, 64), 200 << 8, np.uint16)).save(path)
+    assert (load_image(path) == 200).all()
+
+
+def test_sixteen_bits_of_pgm_are_scaled(tmp_path: Path) -> None:
+    path = tmp_path / "deep.pgm"
+    path.write_bytes(b"P5 64 64 65535\n" + np.full((64, 64), 200 << 8, ">u2").tobytes())
+    assert (load_image(path) == 200).all()
 
 
 @pytest.mark.parametrize("wide", [True, False])
@@ -160,9 +191,17 @@ def test_the_middle_of_an_oblong_is_kept(tmp_path: Path, wide: bool) -> None:
     assert (got[3:-3, 3:-3] == GREEN).all()
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (1, 500), (500, 1), (7, 500), (2, 2)])
+@pytest.mark.parametrize("suffix", ["gif", "png", "jpg"])
+def test_placeholders_are_refused(tmp_path: Path, size: tuple[int, int], suffix: str) -> None:
+    path = tmp_path / f"dot.{suffix}"
+    Image.new("RGB", size, RED).save(path)
+    assert code_of(path) == "too_small"
+
+
 def test_small_covers_are_enlarged(tmp_path: Path) -> None:
-    path = tmp_path / "dot.gif"
-    Image.new("RGB", (1, 3), RED).save(path)
+    path = tmp_path / "small.gif"
+    Image.new("RGB", (8, 10), RED).save(path)
     assert near(centres(load_image(path))[0], RED)
     assert load_image(path).shape == (256, 256, 3)
 
@@ -176,9 +215,160 @@ def test_a_cut_image_is_truncated(tmp_path: Path, suffix: str) -> None:
     assert code_of(path) == "truncated"
 
 
+def smooth(side: int = 400) -> Image.Image:
+    noise = np.random.default_rng(2).integers(0, 255, (30, 30, 3)).astype(np.uint8)
+    return Image.fromarray(noise).resize((side, side))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize(
+    "how", [{}, {"progressive": True}, {"optimize": True, "subsampling": 0}], ids=str
+)
+def test_a_jpeg_that_lacks_data_is_refused(tmp_path: Path, mode: str, how: dict[str, Any]) -> None:
+    path, buffer = tmp_path / "x.jpg", io.BytesIO()
+    smooth().convert(mode).save(buffer, "JPEG", quality=92, **how)
+    whole = buffer.getvalue()
+    half, third = len(whole) // 2, len(whole) // 3
+    for padded in (whole, whole + bytes(999), whole + whole, whole[:-2] + b"\xff" + whole[-2:]):
+        path.write_bytes(padded)
+        load_image(path)
+    damaged = {
+        "cut": whole[:half],
+        "zeros to the end": whole[:half] + bytes(half),
+        "cut, with an end": whole[:half] + whole[-2:],
+        "lost bytes": whole[:third] + whole[third + 2000 :],
+    }
+    if not how.get("progressive"):
+        damaged["hole"] = whole[:half] + bytes(4096) + whole[half + 4096 :]
+        damaged["repeated bytes"] = whole[:half] + whole[half - 4000 :]
+    for name, data in damaged.items():
+        path.write_bytes(data)
+        with pytest.raises(InputError) as caught:
+            load_image(path)
+        assert caught.value.code == "truncated", name
+
+
+def test_a_jpeg_with_restart_markers_that_lacks_some_is_refused(tmp_path: Path) -> None:
+    path, buffer = tmp_path / "x.jpg", io.BytesIO()
+    smooth().save(buffer, "JPEG", quality=92, restart_marker_rows=1)
+    whole = buffer.getvalue()
+    path.write_bytes(whole)
+    load_image(path)
+    first, second = (whole.index(bytes([0xFF, 0xD0 + n])) for n in (1, 3))
+    path.write_bytes(whole[:first] + whole[second:])
+    assert code_of(path) == "truncated"
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
+def test_damaged_metadata_do_not_matter(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x.{suffix}"
+    picture = smooth(64)
+    picture.save(path)
+    expected = load_image(path, SMALL)
+    noise = np.random.default_rng(3).bytes(300)
+    exifs = (noise, b"Exif\0\0" + noise, b"Exif\0\0MM\0*\0\0\0\x08" + noise)
+    for exif in exifs if suffix != "tiff" else ():
+        picture.save(path, exif=exif, icc_profile=noise)
+        np.testing.assert_array_equal(load_image(path, SMALL), expected)
+    picture.save(path, icc_profile=noise)
+    np.testing.assert_array_equal(load_image(path, SMALL), expected)
+
+
+def test_damaged_chunks_of_a_png_do_not_matter(tmp_path: Path) -> None:
+    path, text = tmp_path / "x.png", PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", "x" * 3_000_000, zip=True)  # Pillow allows a million
+    picture = smooth(64)
+    picture.save(path, pnginfo=text)
+    expected = np.asarray(picture.resize((32, 32), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(load_image(path, SMALL), expected)
+    picture.save(path, dpi=(72, 72))
+    data = bytearray(path.read_bytes())
+    data[data.index(b"pHYs") + 5] ^= 1  # its checksum is wrong now
+    path.write_bytes(data)
+    np.testing.assert_array_equal(load_image(path, SMALL), expected)
+    data[data.index(b"IDAT") + 20] ^= 1
+    path.write_bytes(data)
+    assert code_of(path) in ("truncated", "unreadable")
+
+
+def profile_with_other_primaries() -> bytes:
+    """Those of sRGB with red and blue exchanged."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return (
+        profile.replace(b"rXYZ", b"?XYZ").replace(b"bXYZ", b"rXYZ").replace(b"?XYZ", b"bXYZ")
+    ).replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
+def test_colour_profiles_are_applied(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x.{suffix}"
+    picture = Image.new("RGB", (64, 64), (200, 60, 30))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for profile, expected in (
+        (srgb, (200, 60, 30)),
+        (profile_with_other_primaries(), (30, 60, 200)),
+    ):
+        picture.save(path, icc_profile=profile, quality=95)
+        assert near(centres(load_image(path, SMALL))[0], expected)
+    Image.new("L", (64, 64), 99).save(path, icc_profile=srgb, quality=95)  # of other channels
+    assert near(centres(load_image(path, SMALL))[0], (99, 99, 99))
+
+
+@pytest.mark.parametrize("name", ["EPS", "TGA", "PCX", "ICO", "PDF"])
+def test_formats_that_are_not_of_covers_are_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "cover.jpg"
+    smooth(64).save(path, name)
+    with pytest.raises(InputError, match="no image of the formats JPEG, MPO, PNG") as caught:
+        load_image(path)
+    assert caught.value.code == "unreadable"
+
+
+def test_only_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (tmp_path, tmp_path / "pipe.jpg", Path("/dev/zero")):
+        with pytest.raises(InputError, match="and no file"):
+            load_image(path)
+
+
+def test_the_name_does_not_decide_the_format(tmp_path: Path) -> None:
+    path = tmp_path / "cover.jpg"
+    for name in ("PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000", "MPO"):
+        Image.new("RGB", (64, 64), RED).save(path, name)
+        assert near(centres(load_image(path, SMALL))[0], RED)
+
+
+def test_a_large_jpeg_is_decoded_at_a_smaller_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "large.jpg"
+    smooth(800).save(path, quality=95)
+    expected = load_image(path, SMALL)
+    monkeypatch.setattr(decoding, "DRAFT_PIXELS", 100_000)
+    found = load_image(path, SMALL)
+    assert np.abs(found.astype(int) - expected).max() <= 6
+    path.write_bytes(path.read_bytes()[:-5000] + b"\xff\xd9")
+    assert code_of(path) == "truncated"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["I;16", "RGB", "RGBA", "F"])
+def test_memory_is_bounded(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / ("x.tiff" if mode == "F" else "x.png")
+    Image.new(mode, (8000, 8000)).save(path)
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from mmgenre.image.decoding import load_image\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "load_image(Path(sys.argv[1]))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=True)
+    assert int(done.stdout) < 1_000_000  # KiB
+
+
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     assert code_of(tmp_path / "absent.jpg") == "missing"
-    assert code_of(tmp_path) == "missing"
+    assert code_of(tmp_path) == "unreadable"
     for content in (b"", b"<html>Not found</html>", np.random.default_rng(1).bytes(5000)):
         path = tmp_path / "garbage.jpg"
         path.write_bytes(content)

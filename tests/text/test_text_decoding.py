@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +136,13 @@ def test_a_text_is_cut_after_the_last_sentence_that_fits(words: list[str], limit
         assert truncate(whole[-1], limit) == fitting[-1]
     else:
         assert sentences[0].startswith(truncate(whole[-1], limit))
+
+
+def test_only_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    for path, what in ((tmp_path, "a folder"), (tmp_path / "pipe.txt", "a named pipe")):
+        with pytest.raises(InputError, match=f"{what} and no file") as caught:
+            load_text([path])
+        assert caught.value.code == "unreadable"
+    with pytest.raises(InputError, match="a device and no file"):
+        load_text([Path("/dev/zero")])
