@@ -66,6 +66,10 @@ class BundleError(MmgenreError):
     """A model folder that is damaged, unfinished or of another kind."""
 
 
+class UnreachableError(MmgenreError):
+    """A file that cannot be read now: the machine is at fault, and the file may be in order."""
+
+
 class RecipeError(MmgenreError):
     """A recipe or setting that cannot be followed."""
 

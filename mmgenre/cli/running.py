@@ -38,11 +38,15 @@ def extract_features(
         str | None,
         Option(help="Time for the training of encoders, as 90s, 3m or 1h; media come on top."),
     ] = None,
+    accept_missing: Annotated[
+        bool, Option("--accept-missing", help="Go on although files that were read have gone.")
+    ] = False,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Media -> inputs -> encoders trained on the genre task -> embeddings in HDF5."""
     how: dict[str, Any] = {"modalities": shared.modalities_of(modalities), "recipe": recipe}
     how |= {"run": run, "settings": settings or [], "workers": workers}
+    how |= {"accept_missing": accept_missing}
     encoders = shared.encoders_of(encoder or [])
     if shard is not None and (encoder or dask):
         raise typer.BadParameter("with --shard media are only read: no --encoder, no --dask")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from mmgenre.disk.files import swap, sync, temporary_name, write_json
+from mmgenre.disk.files import (
+    is_machine_fault,
+    read_json,
+    swap,
+    sync,
+    temporary_name,
+    unreachable,
+    write_json,
+)
 from mmgenre.disk.locks import claimed
 from mmgenre.disk.provenance import Provenance, sha256_file
 from mmgenre.errors import BundleError
@@ -101,17 +108,17 @@ def read_bundle(folder: Path, kind: str) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such model folder")
     with _damage_as_error(folder):
-        sums = json.loads((folder / SUMS).read_bytes())
+        sums = read_json(folder / SUMS)
         if lacking := {CONFIG, WEIGHTS} - sums.keys():
             raise BundleError(f"{folder}: {min(lacking)} is not in the list of files, {SUMS}")
         for name, expected in sums.items():
             if Path(name).name != name or sha256_file(folder / name) != expected:
                 raise BundleError(f"{folder / name}: not the file that was written (sha256)")
-        described = json.loads((folder / CONFIG).read_bytes())
+        described = read_json(folder / CONFIG)
         if described["kind"] != kind:
             raise BundleError(f"{folder}: holds a {described['kind']!r}, not a {kind!r}")
         further = [name for name in sums if name not in (CONFIG, WEIGHTS)]
-        files = {name: json.loads((folder / name).read_bytes()) for name in further}
+        files = {name: read_json(folder / name) for name in further}
         fingerprint = str(described["provenance"]["fingerprint"])
         weights = load_file(folder / WEIGHTS)
         return Bundle(folder, kind, described["config"], weights, files, fingerprint)
@@ -125,7 +132,7 @@ def bundle_provenance(folder: Path) -> dict[str, Any] | None:
     if not (folder / SUMS).is_file():
         return None
     with _damage_as_error(folder):
-        provenance: dict[str, Any] = json.loads((folder / CONFIG).read_bytes())["provenance"]
+        provenance: dict[str, Any] = read_json(folder / CONFIG)["provenance"]
         provenance["fingerprint"]  # every provenance has one
         return provenance
 
@@ -141,7 +148,11 @@ def _damage_as_error(folder: Path) -> Iterator[None]:
     """For what JSON and safetensors raise for files that are not what they claim to be."""
     try:
         yield
-    except (OSError, LookupError, ValueError, TypeError, AttributeError, SafetensorError) as error:
+    except OSError as error:
+        if is_machine_fault(error):
+            raise unreachable(folder, error) from None
+        raise BundleError(f"{folder}: damaged or unfinished model folder: {error}") from None
+    except (LookupError, ValueError, TypeError, AttributeError, SafetensorError) as error:
         raise BundleError(
             f"{folder}: damaged or unfinished model folder: {type(error).__name__}: {error}"
         ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import re
@@ -13,7 +14,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
+from mmgenre.errors import UnreachableError
+
+# What a path or a file's own bytes can cause. Every other errno is of the machine: EIO, EMFILE, ...
+OF_THE_FILE = frozenset(
+    {
+        errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
+        errno.EINVAL, errno.EFBIG, errno.EOVERFLOW, errno.EILSEQ,
+    }
+)  # fmt: skip
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # Linux: fcntl.h, fs.h
 
 
@@ -83,6 +94,44 @@ def write_json(path: Path, content: object) -> Path:
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
     return path
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; ValueError if it is damaged, UnreachableError if it can't be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
+    except OSError as error:
+        if is_machine_fault(error):
+            raise unreachable(path, error) from None
+        raise
+
+
+def is_machine_fault(error: OSError) -> bool:
+    """Whether a file could not be read for a reason that says nothing about the file."""
+    return error.errno is not None and error.errno not in OF_THE_FILE
+
+
+def unreachable(path: Path | str, error: OSError) -> UnreachableError:
+    """The error for a file that the machine does not give us now: why, and what to do."""
+    name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+    advice = "a fault of this machine or its disk: repair it"
+    if error.errno == errno.EAGAIN:
+        advice = "it is in use by another program: close it there"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        advice = "get the right to read it"
+    return UnreachableError(
+        f"{path}: cannot be read now ({name}: {os.strerror(error.errno or 0)}); {advice}, then "
+        "run this again. Nothing was changed"
+    )
+
+
+def set_damaged_aside(path: Path) -> Path:
+    """Renames what was read and found damaged to `NAME.damaged`, and returns that path."""
+    aside = free_name(path.with_name(f"{path.name}.damaged"))
+    path.rename(aside)
+    return aside
 
 
 def append_line(path: Path, line: str) -> None:

@@ -29,7 +29,7 @@ from mmgenre.pipeline.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.pipeline.rows import fusion_name, joined_names, table_rows
 from mmgenre.pipeline.run import DEFAULT_RUN, STATE, Run, open_run, prepare_run
 from mmgenre.progress import Progress, silent
-from mmgenre.reading.extraction import Shard, extract_shard
+from mmgenre.reading.extraction import Shard, check_sources, extract_shard
 
 LOCKS = ".locks"
 SEEDS = 3  # heads trained for each row, unless they are solved
@@ -68,6 +68,7 @@ def extract_features(
     workers: int | None = None,
     dask: str | None = None,
     budget: str | None = None,
+    accept_missing: bool = False,
     progress: Progress = silent,
 ) -> Extraction:
     """Media -> inputs -> encoders trained on the genre task -> embeddings.h5.
@@ -84,6 +85,7 @@ def extract_features(
         dask: address of a Dask scheduler whose workers read media instead, or "local".
         budget: a time for the training of encoders, such as "3m", cross-fitted ones included; it
             is turned into steps once the media are read, and these become settings of the run.
+        accept_missing: whether rows of the run may be lost whose files have gone since.
         progress: progress callback.
 
     Raises:
@@ -102,7 +104,7 @@ def extract_features(
         )
 
     def planned() -> list[Artefact]:
-        how: dict[str, Any] = {"workers": workers, "dask": dask}
+        how: dict[str, Any] = {"workers": workers, "dask": dask, "accept_missing": accept_missing}
         made = (vectors_of(state, m, adopt=encoders.get(m), **how) for m in present)
         return [artefact for found in made for artefact in found.values()]
 
@@ -158,12 +160,12 @@ def vectors_of(
     *,
     looking: bool = True,
     adopt: Path | None = None,
-    workers: int | None = None,
-    dask: str | None = None,
+    **how: Any,
 ) -> dict[str, Artefact]:
     """View name -> embeddings of a modality, with all that they need.
 
-    `looking`: whether media are looked at (`inputs_of`); `adopt`: folder of a trained encoder.
+    `looking`: whether media are looked at; `adopt`: folder of a trained encoder; `how`: further
+    arguments of `inputs_of`.
     """
     views = run.recipe.views(modality)
     if adopt is not None and len(views) > 1:
@@ -173,7 +175,7 @@ def vectors_of(
         )
     found = {}
     for view in views:
-        inputs = inputs_of(run, view, looking=looking, workers=workers, dask=dask)
+        inputs = inputs_of(run, view, looking=looking, **how)
         encoder = (
             encoder_of(run, view, inputs, keeping=not looking)
             if adopt is None
@@ -234,6 +236,7 @@ def read_shard(
     recipe: str | None = None,
     settings: Sequence[str] = (),
     workers: int | None = None,
+    accept_missing: bool = False,
     progress: Progress = silent,
 ) -> ShardResult:
     """Reads one of n shares of a run's media; `extract_features` then finds them read.
@@ -250,6 +253,8 @@ def read_shard(
         stores = {view.input_name: view for view in state.recipe.views(modality)}
         for view in stores.values():
             store = state.inputs(view.input_name)
+            if not accept_missing:
+                check_sources(state.manifest, modality, store)
             how: dict[str, Any] = {"workers": workers, "progress": progress}
             done, n = extract_shard(state.manifest, modality, view.reads, store, shard, **how)
             before = parts.get(modality, (0, 0))
