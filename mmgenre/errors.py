@@ -78,6 +78,10 @@ class OlderRunWarning(UserWarning):
     """A run was made by an older version: says what is used again and what is made again."""
 
 
+class WaitingWarning(UserWarning):
+    """Another process works in the same folder: says which one is waited for."""
+
+
 class WeightsError(MmgenreError):
     """Pretrained weights that cannot be had or do not fit."""
 

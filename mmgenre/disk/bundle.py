@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from mmgenre.disk.files import (
     unreachable,
     write_json,
 )
-from mmgenre.disk.locks import claimed
+from mmgenre.disk.locks import claimed, tidy
 from mmgenre.disk.provenance import Provenance, sha256_file
 from mmgenre.errors import BundleError
 
@@ -101,8 +101,30 @@ def save_tensors(
 def read_bundle(folder: Path, kind: str) -> Bundle:
     """Reads a model folder after checking every file against the list.
 
-    BundleError if the folder is missing, of another kind, unfinished or damaged.
+    While another process replaces it, the old one is read or the new one, and never half of each.
+    BundleError if the folder is missing, of another kind, unfinished or damaged; UnreachableError
+    if it cannot be read now.
     """
+    if not folder.is_dir():
+        tidy(folder)  # between two renames of a writer that was killed there
+    while True:
+        before = _state(folder)
+        try:
+            return _read(folder, kind)
+        except BundleError:
+            if _state(folder) == before:
+                raise
+
+
+def _state(folder: Path) -> tuple[int, int] | None:
+    """Changes when another folder takes this one's place."""
+    with suppress(OSError):
+        state = (folder / SUMS).stat()
+        return state.st_ino, state.st_mtime_ns
+    return None
+
+
+def _read(folder: Path, kind: str) -> Bundle:
     from safetensors.torch import load_file
 
     if not folder.is_dir():

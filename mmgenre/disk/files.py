@@ -48,9 +48,9 @@ def swap(temporary: Path, target: Path) -> None:
     Where two names can be exchanged (renameat2: Linux, most local file systems) `target` is there
     at every moment. Elsewhere two renames follow each other, with nothing at `target` in between.
     A failure leaves the old one in its place; after SIGKILL between the two renames it lies beside
-    it as `.NAME.old` until the next swap. The caller claims `target`: it has one writer at a time.
+    it as `.NAME.old`, and `sweep` puts it back. The caller claims `target`: it has one writer.
     """
-    old = target.with_name(f".{target.name}.old")
+    old = _old_name(target)
     if not target.exists():
         temporary.replace(target)
     elif not _exchange(temporary, target):
@@ -134,6 +134,13 @@ def set_damaged_aside(path: Path) -> Path:
     return aside
 
 
+def finished_folders(above: Path) -> list[Path]:
+    """The folders in a folder, sorted, without those being written and those set aside."""
+    found = sorted(above.iterdir()) if above.is_dir() else []
+    not_finished = re.compile(r"\..*|.*\.damaged(-\d+)?")
+    return [p for p in found if p.is_dir() and not not_finished.fullmatch(p.name)]
+
+
 def append_line(path: Path, line: str) -> None:
     """Adds a line to a log file, which is created if it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,8 +148,19 @@ def append_line(path: Path, line: str) -> None:
         file.write(line + "\n")
 
 
+def _old_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
+
+
 def sweep(path: Path) -> None:
-    """Removes temporary files and folders of killed writers of `path`, which the caller claims."""
+    """Removes temporary files and folders of killed writers of `path`, which the caller claims.
+
+    What a killed `swap` has moved out of the way is put back, unless its successor is in place.
+    """
+    old = _old_name(path)
+    if old.exists() and not path.exists():
+        old.replace(path)
+    discard(old)
     # As `temporary_name` makes them, or a pid alone, as earlier versions did.
     which = r"[A-Za-z0-9-]+-\d+-[0-9a-f]{8}|\d+"
     for beside in list(path.parent.iterdir()):
@@ -151,8 +169,8 @@ def sweep(path: Path) -> None:
 
 
 def discard(path: Path) -> None:
-    """Removes a file or folder, if it is there."""
-    if path.is_dir():
+    """Removes a file, link or folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

@@ -81,6 +81,16 @@ def claimed(path: Path, shared: bool = False) -> Iterator[None]:
         yield
 
 
+def tidy(path: Path) -> None:
+    """Puts in order what a killed writer of `path` has left, if there is one and no other at work.
+
+    A reader may call it: it only looks for a lock file, and leaves all as it is if it cannot write.
+    """
+    if path.with_name(f".{path.name}.lock").is_file():
+        with suppress(StoreError, OSError), claimed(path):
+            pass
+
+
 def _remove_if_empty(sharers: Path, lock: FileLock, path: Path) -> None:
     # Under the lock: a process that joins meanwhile has made the folder and relies on it.
     with suppress(ClaimedError, OSError), _holding(lock, path, PATIENCE_S):

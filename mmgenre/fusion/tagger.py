@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mmgenre.config import Settings
 from mmgenre.disk.bundle import CONFIG, bundle_fingerprint
+from mmgenre.disk.files import finished_folders
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import BundleError, InputError, Refusal
 from mmgenre.fusion.ensemble import KIND as SOLVED
@@ -84,7 +85,7 @@ class GenreTagger:
                 encoders or the joint space were made anew since it was trained.
         """
         folder = Path(run)
-        names = sorted(p.parent.name for p in folder.glob("fusion/*/model"))
+        names = [p.name for p in finished_folders(folder / "fusion") if (p / "model").is_dir()]
         if not names:
             raise BundleError(f"{folder}: no fusion head; train one: mmgenre fuse --run {folder}")
         chosen = fusion or _own_fusion(folder, names)
@@ -113,9 +114,7 @@ class GenreTagger:
 
         joint = None
         if any(name.startswith(JOINT) for name in model.widths):
-            spaces = sorted(
-                p for p in folder.glob("joint/*/") if p.is_dir()
-            )  # by set of modalities
+            spaces = finished_folders(folder / "joint")  # by set of modalities
             joint = load_joint(trained_on(f"{JOINT}space", spaces, folder / "joint"))
         encoders, reads = {}, {}
         for view in plain:

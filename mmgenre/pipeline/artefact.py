@@ -11,7 +11,7 @@ from typing import Literal
 
 from mmgenre.disk.bundle import bundle_fingerprint
 from mmgenre.disk.files import set_damaged_aside
-from mmgenre.disk.locks import locked
+from mmgenre.disk.locks import locked, tidy
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import fingerprint_of
 from mmgenre.errors import BundleError, MmgenreError, StoreError
@@ -112,6 +112,8 @@ def carry_out(
     artefacts = list(in_order(wanted))
 
     def begin() -> list[int]:
+        for artefact in artefacts:
+            tidy(artefact.path)
         todo = [k for k, artefact in enumerate(artefacts) if not artefact.is_current()]
         for k in todo:
             if (check := artefacts[k].check) is not None:

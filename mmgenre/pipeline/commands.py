@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
 from mmgenre.datasets.features import import_features
+from mmgenre.disk.locks import locked
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, content_hash, provenance_of
-from mmgenre.errors import MmgenreError, RecipeError, Refusal
+from mmgenre.errors import MmgenreError, RecipeError, Refusal, WaitingWarning
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.kinds import kind_of
 from mmgenre.learning.processes import from_main, is_main
@@ -33,6 +36,46 @@ from mmgenre.reading.extraction import Shard, check_sources, extract_shard
 
 LOCKS = ".locks"
 SEEDS = 3  # heads trained for each row, unless they are solved
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def alone_in_run(command: Callable[P, T]) -> Callable[P, T]:
+    """A command that works in its run's folder, the argument `run`, while no other one does.
+
+    Two commands at once would take each other's artefacts for their own, as both find the same
+    names free. The second one waits, and warns which process it waits for.
+    """
+
+    @wraps(command)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> T:
+        folder = Path(cast(str, kwargs.get("run", DEFAULT_RUN)))
+
+        def waiting(who: str) -> None:
+            warnings.warn(f"{folder}: waiting for {who}", WaitingWarning, stacklevel=2)
+
+        with ExitStack() as held:
+            held.callback(_remove_unless_run, folder)
+
+            def begin() -> None:
+                while True:
+                    with suppress(FileNotFoundError):  # another command has just removed the folder
+                        held.enter_context(locked(folder / LOCKS / "run", waiting))
+                        return
+
+            from_main(begin)
+            return command(*args, **kwargs)
+
+    return alone
+
+
+def _remove_unless_run(folder: Path) -> None:
+    """Removes what a lock has left of a folder in which no run was made."""
+    if is_main() and not (folder / STATE).exists():
+        with suppress(OSError):
+            (folder / LOCKS).rmdir()
+            folder.rmdir()
 
 
 @dataclass(frozen=True)
@@ -57,6 +100,7 @@ class Extraction:
         }
 
 
+@alone_in_run
 def extract_features(
     manifest: Path | str | None = None,
     *,
@@ -283,6 +327,7 @@ def give_features(run: Run, sources: Mapping[str, Path]) -> None:
                 )
 
 
+@alone_in_run
 def fuse(
     modalities: Sequence[Modality] = tuple(MODALITIES),
     *,

@@ -124,6 +124,8 @@ def read_scores(folder: Path, on: On = "test") -> Scores:
             "again: mmgenre fuse"
         )
     with FeatureStore(folder / SCORES, SCORES_OF[on]) as store:
+        if store.fingerprint != about["provenance"]["fingerprint"]:
+            raise StoreError(f"{folder}: is just being made anew; wait, then run this again")
         ids, values = store.ids, store.take(store.ids)
     with FeatureStore(folder / SCORES, INPUTS_OF[on]) as store:
         given = store.take(ids)
