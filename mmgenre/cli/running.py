@@ -194,7 +194,10 @@ def predict(
     else:
         with shared.usage():  # a modality that this model does not know
             predictions = [tagger.predict(audio=audio, text=text, image=image)]
+        refused = predictions[0].refused
     shown = [{**asdict(p), "genres": [asdict(g) for g in p.genres[:top]]} for p in predictions]
+    for row in shown:
+        del row["refused"]  # stands below for all items
     lines = []
     for p in predictions:
         lines.append(f"{p.id}  from {', '.join(p.used)}  ({p.kind}; * = named)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,6 +55,7 @@ class Prediction:
     genres: tuple[Genre, ...]
     named: tuple[str, ...]  # the genres that the model would give the item
     used: tuple[Modality, ...]  # the modalities it was judged by
+    refused: tuple[Refusal, ...] = ()  # its media that could not be used
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,10 +135,11 @@ class GenreTagger:
         """Genres of one item from whichever modalities are given.
 
         `audio`: a file, or the tracks of an album; `text`: a file if a Path, else the text itself.
+        Damaged media are left out, and listed in `refused` of the prediction.
 
         Raises:
             ValueError: nothing is given, or a modality that the model was not trained on.
-            InputError: a file is damaged.
+            InputError: nothing that is given can be used; it is of the first damaged file.
         """
         tracks = [audio] if isinstance(audio, str | Path) else audio or []
         media: dict[Modality, tuple[Path | str, ...]] = {
@@ -151,7 +153,7 @@ class GenreTagger:
         if unknown := sorted(given.keys() - set(self.modalities)):
             raise ValueError(f"{', '.join(unknown)}: this model knows {', '.join(self.modalities)}")
         predictions, refused = self.predict_manifest(Manifest([Item("item", media=given)]))
-        if refused:  # its detail reads "file: what is wrong [code]"
+        if not predictions:  # a detail reads "file: what is wrong [code]"
             code, text = refused[0].code, refused[0].detail
             where, _, detail = text.removesuffix(f" [{code}]").partition(": ")
             raise InputError(code, where, detail)
@@ -190,7 +192,12 @@ class GenreTagger:
             for item_id, any_input in zip(table.ids, has_input, strict=True)
             if not any_input and item_id not in listed
         ]
-        return self._rank(table.select(has_input)), refused
+        of: dict[str, tuple[Refusal, ...]] = {}
+        for refusal in refused:
+            item_id = item_of(refusal.id)
+            of[item_id] = (*of.get(item_id, ()), refusal)
+        ranked = self._rank(table.select(has_input))
+        return [replace(p, refused=of.get(p.id, ())) for p in ranked], refused
 
     def _table(
         self, ids: tuple[str, ...], vectors: dict[str, dict[str, NDArray[np.float32]]]

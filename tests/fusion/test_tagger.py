@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 from small import NAME, Small
 
@@ -169,17 +170,16 @@ def test_a_modality_that_the_model_does_not_know(run: Path) -> None:
         tagger.predict(image="cover.png", text="Loud guitars.")
 
 
-def test_damaged_files(tagger: GenreTagger, tmp_path: Path, held_out: Manifest) -> None:
-    item = one_of_everything(held_out)
+def test_damaged_files(tagger: GenreTagger, tmp_path: Path) -> None:
     bad = tmp_path / "bad.flac"
     bad.write_bytes(b"fLaC is what it says")
     calls: list[tuple[dict[str, Any], str]] = [
         ({"audio": bad}, "unreadable"),
-        ({"audio": [item.media["audio"][0], bad]}, "unreadable"),
+        ({"audio": [bad, tmp_path / "gone.mp3"]}, "unreadable"),
         ({"image": bad}, "unreadable"),
         ({"text": tmp_path / "gone.txt"}, "missing"),
         ({"text": "..."}, "empty"),
-        ({**given(item, ("text", "image")), "audio": tmp_path / "gone.mp3"}, "missing"),
+        ({"text": tmp_path / "gone.txt", "image": tmp_path / "gone.png"}, "missing"),
     ]
     for call, code in calls:
         with pytest.raises(InputError) as caught:
@@ -188,6 +188,27 @@ def test_damaged_files(tagger: GenreTagger, tmp_path: Path, held_out: Manifest) 
         assert str(caught.value).count(f"[{code}]") == 1
         if "bad" in str(call):
             assert caught.value.where == str(bad)
+
+
+def test_what_is_damaged_of_one_item_is_left_out(
+    tagger: GenreTagger, tmp_path: Path, held_out: Manifest
+) -> None:
+    item = one_of_everything(held_out)
+    good = item.media["audio"][0]
+    gone, silent = tmp_path / "gone.mp3", tmp_path / "silent.flac"
+    soundfile.write(silent, np.zeros(22050 * 5), 22050)
+    rest = given(item, ("text", "image"))
+    calls: list[tuple[dict[str, Any], dict[str, Any], list[tuple[str, str]]]] = [
+        ({"audio": [good, silent]}, {"audio": good}, [("item#1", "silent")]),
+        ({"audio": [gone, good]}, {"audio": good}, [("item#0", "missing")]),
+        ({**rest, "audio": [gone, silent]}, rest, [("item#0", "missing"), ("item#1", "silent")]),
+        ({"audio": good, "image": gone}, {"audio": good}, [("item", "missing")]),
+        ({"audio": good, "text": "..."}, {"audio": good}, [("item", "empty")]),
+    ]
+    for call, without, expected in calls:
+        found = tagger.predict(**call)
+        assert [(r.id, r.code) for r in found.refused] == expected
+        assert replace(found, refused=()) == tagger.predict(**without), call
 
 
 def test_of_many_the_damaged_are_listed(
