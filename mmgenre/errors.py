@@ -67,12 +67,20 @@ class BundleError(MmgenreError):
     """A model folder that is damaged, unfinished or of another kind."""
 
 
+class UnreachableError(MmgenreError):
+    """A file that cannot be read now: the machine is at fault, and the file may be in order."""
+
+
 class RecipeError(MmgenreError):
     """A recipe or setting that cannot be followed."""
 
 
 class OlderRunWarning(UserWarning):
     """A run was made by an older version: says what is used again and what is made again."""
+
+
+class WaitingWarning(UserWarning):
+    """Another process works in the same folder: says which one is waited for."""
 
 
 class WeightsError(MmgenreError):

@@ -38,11 +38,15 @@ def extract_features(
         str | None,
         Option(help="Time for the training of encoders, as 90s, 3m or 1h; media come on top."),
     ] = None,
+    accept_missing: Annotated[
+        bool, Option("--accept-missing", help="Go on although files that were read have gone.")
+    ] = False,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Media -> inputs -> encoders trained on the genre task -> embeddings in HDF5."""
     how: dict[str, Any] = {"modalities": shared.modalities_of(modalities), "recipe": recipe}
     how |= {"run": run, "settings": settings or [], "workers": workers}
+    how |= {"accept_missing": accept_missing}
     encoders = shared.encoders_of(encoder or [])
     if shard is not None and (encoder or dask):
         raise typer.BadParameter("with --shard media are only read: no --encoder, no --dask")
@@ -171,6 +175,9 @@ def predict(
     image: Annotated[Path | None, Option(help="A cover.")] = None,
     manifest: Annotated[Path | None, Option(help="CSV of many items instead.")] = None,
     fusion: Annotated[str | None, Option(help="Name of a folder under RUN/fusion.")] = None,
+    entities_url: Annotated[
+        str | None, Option(help="Address of the entity service that the model's texts go to.")
+    ] = None,
     top: Annotated[int, Option(min=1, help="Genres shown for each item.")] = 5,
     as_json: shared.JsonOption = False,
 ) -> None:
@@ -180,7 +187,7 @@ def predict(
     from mmgenre.fusion.tagger import GenreTagger
     from mmgenre.items.manifest import Manifest
 
-    tagger = GenreTagger.from_pretrained(model, fusion)
+    tagger = GenreTagger.from_pretrained(model, fusion, entities_url=entities_url)
     typer.echo(f"fusion: {tagger.name}", err=True)
     refused: Sequence[Refusal] = ()
     if manifest is not None:
@@ -190,7 +197,10 @@ def predict(
     else:
         with shared.usage():  # a modality that this model does not know
             predictions = [tagger.predict(audio=audio, text=text, image=image)]
+        refused = predictions[0].refused
     shown = [{**asdict(p), "genres": [asdict(g) for g in p.genres[:top]]} for p in predictions]
+    for row in shown:
+        del row["refused"]  # stands below for all items
     lines = []
     for p in predictions:
         lines.append(f"{p.id}  from {', '.join(p.used)}  ({p.kind}; * = named)")

@@ -54,21 +54,23 @@ def _size(n_bytes: int) -> str:
 def verify(
     files: Annotated[list[Path], Argument(help="Store files.")], as_json: JsonOption = False
 ) -> None:
-    """Reads every value and compares the checksums; exit code 1 if anything is damaged."""
+    """Reads every value and compares the checksums; exit code 1 unless everything is whole."""
     from mmgenre.disk.store import verify_stores
 
     with progress_bars() as progress:
         verdicts = verify_stores(files, progress=progress)
-    damaged, lines = 0, []
+    counts, lines = Counter[str](), []
     for verdict in verdicts:
         group = "" if verdict.group is None else f" /{_printable(verdict.group)}"
-        lines.append(f"{'damaged' if verdict.damage else 'whole':<8} {verdict.path}{group}")
-        if verdict.damage:
-            damaged += 1
-            lines.append(f"         {_printable(verdict.damage)}")
-    lines.append(f"{len(verdicts) - damaged} whole, {damaged} damaged")
+        found = "damaged" if verdict.damage else "unread" if verdict.unreachable else "whole"
+        counts[found] += 1
+        lines.append(f"{found:<8} {verdict.path}{group}")
+        if why := verdict.damage or verdict.unreachable:
+            lines.append(f"         {_printable(why)}")
+    unread = f", {n} could not be read now" if (n := counts["unread"]) else ""
+    lines.append(f"{counts['whole']} whole, {counts['damaged']} damaged{unread}")
     show([asdict(verdict) for verdict in verdicts], lines, as_json=as_json)
-    finish((), failed=bool(damaged))
+    finish((), failed=counts["whole"] < len(verdicts))
 
 
 def merge(

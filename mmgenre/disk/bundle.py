@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from mmgenre.disk.files import swap, sync, temporary_name, write_json
-from mmgenre.disk.locks import claimed
+from mmgenre.disk.files import (
+    is_machine_fault,
+    read_json,
+    swap,
+    sync,
+    temporary_name,
+    unreachable,
+    write_json,
+)
+from mmgenre.disk.locks import claimed, tidy
 from mmgenre.disk.provenance import Provenance, sha256_file
 from mmgenre.errors import BundleError
 
@@ -94,24 +101,46 @@ def save_tensors(
 def read_bundle(folder: Path, kind: str) -> Bundle:
     """Reads a model folder after checking every file against the list.
 
-    BundleError if the folder is missing, of another kind, unfinished or damaged.
+    While another process replaces it, the old one is read or the new one, and never half of each.
+    BundleError if the folder is missing, of another kind, unfinished or damaged; UnreachableError
+    if it cannot be read now.
     """
+    if not folder.is_dir():
+        tidy(folder)  # between two renames of a writer that was killed there
+    while True:
+        before = _state(folder)
+        try:
+            return _read(folder, kind)
+        except BundleError:
+            if _state(folder) == before:
+                raise
+
+
+def _state(folder: Path) -> tuple[int, int] | None:
+    """Changes when another folder takes this one's place."""
+    with suppress(OSError):
+        state = (folder / SUMS).stat()
+        return state.st_ino, state.st_mtime_ns
+    return None
+
+
+def _read(folder: Path, kind: str) -> Bundle:
     from safetensors.torch import load_file
 
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such model folder")
     with _damage_as_error(folder):
-        sums = json.loads((folder / SUMS).read_bytes())
+        sums = read_json(folder / SUMS)
         if lacking := {CONFIG, WEIGHTS} - sums.keys():
             raise BundleError(f"{folder}: {min(lacking)} is not in the list of files, {SUMS}")
         for name, expected in sums.items():
             if Path(name).name != name or sha256_file(folder / name) != expected:
                 raise BundleError(f"{folder / name}: not the file that was written (sha256)")
-        described = json.loads((folder / CONFIG).read_bytes())
+        described = read_json(folder / CONFIG)
         if described["kind"] != kind:
             raise BundleError(f"{folder}: holds a {described['kind']!r}, not a {kind!r}")
         further = [name for name in sums if name not in (CONFIG, WEIGHTS)]
-        files = {name: json.loads((folder / name).read_bytes()) for name in further}
+        files = {name: read_json(folder / name) for name in further}
         fingerprint = str(described["provenance"]["fingerprint"])
         weights = load_file(folder / WEIGHTS)
         return Bundle(folder, kind, described["config"], weights, files, fingerprint)
@@ -125,9 +154,15 @@ def bundle_provenance(folder: Path) -> dict[str, Any] | None:
     if not (folder / SUMS).is_file():
         return None
     with _damage_as_error(folder):
-        provenance: dict[str, Any] = json.loads((folder / CONFIG).read_bytes())["provenance"]
+        provenance: dict[str, Any] = read_json(folder / CONFIG)["provenance"]
         provenance["fingerprint"]  # every provenance has one
         return provenance
+
+
+def bundle_kind(folder: Path) -> str:
+    """What a model folder holds, as `write_bundle` was told; BundleError as `bundle_provenance`."""
+    with _damage_as_error(folder):
+        return str(read_json(folder / CONFIG)["kind"])
 
 
 def bundle_fingerprint(folder: Path) -> str | None:
@@ -137,11 +172,29 @@ def bundle_fingerprint(folder: Path) -> str | None:
 
 
 @contextmanager
+def odd_as_error(folder: Path) -> Iterator[None]:
+    """Around the use of what a model folder holds, which may be whole and yet no model of ours."""
+    try:
+        yield
+    except OSError:
+        raise
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise BundleError(
+            f"{folder}: not a model that this version can use: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:400]}"
+        ) from None
+
+
+@contextmanager
 def _damage_as_error(folder: Path) -> Iterator[None]:
     """For what JSON and safetensors raise for files that are not what they claim to be."""
     try:
         yield
-    except (OSError, LookupError, ValueError, TypeError, AttributeError, SafetensorError) as error:
+    except OSError as error:
+        if is_machine_fault(error):
+            raise unreachable(folder, error) from None
+        raise BundleError(f"{folder}: damaged or unfinished model folder: {error}") from None
+    except (LookupError, ValueError, TypeError, AttributeError, SafetensorError) as error:
         raise BundleError(
             f"{folder}: damaged or unfinished model folder: {type(error).__name__}: {error}"
         ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import re
@@ -12,12 +13,19 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import ELOOP, ENOENT, ENOTDIR
 from itertools import chain, count
 from pathlib import Path
+from typing import Any, Literal, TextIO
 
-from mmgenre.errors import InputError
+from mmgenre.errors import InputError, UnreachableError
 
+# What a path or a file's own bytes can cause. Every other errno is of the machine: EIO, EMFILE, ...
+OF_THE_FILE = frozenset(
+    {
+        errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
+        errno.EINVAL, errno.EFBIG, errno.EOVERFLOW, errno.EILSEQ,
+    }
+)  # fmt: skip
 NO_FILES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -38,7 +46,7 @@ def check_file(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        if error.errno not in (ENOENT, ENOTDIR, ELOOP):
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             raise
         raise InputError("missing", str(path), "no such file") from None
     if not stat.S_ISREG(mode):
@@ -66,9 +74,9 @@ def swap(temporary: Path, target: Path) -> None:
     Where two names can be exchanged (renameat2: Linux, most local file systems) `target` is there
     at every moment. Elsewhere two renames follow each other, with nothing at `target` in between.
     A failure leaves the old one in its place; after SIGKILL between the two renames it lies beside
-    it as `.NAME.old` until the next swap. The caller claims `target`: it has one writer at a time.
+    it as `.NAME.old`, and `sweep` puts it back. The caller claims `target`: it has one writer.
     """
-    old = target.with_name(f".{target.name}.old")
+    old = _old_name(target)
     if not target.exists():
         temporary.replace(target)
     elif not _exchange(temporary, target):
@@ -114,15 +122,92 @@ def write_json(path: Path, content: object) -> Path:
     return path
 
 
+def without_links(path: Path) -> Path:
+    """The path without links, as `Path.resolve`; a circle of links stays as it is."""
+    return Path(os.path.realpath(path))
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; ValueError if it is damaged, UnreachableError if it can't be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
+    except OSError as error:
+        if is_machine_fault(error):
+            raise unreachable(path, error) from None
+        raise
+
+
+def is_machine_fault(error: OSError) -> bool:
+    """Whether a file could not be read for a reason that says nothing about the file."""
+    return error.errno is not None and error.errno not in OF_THE_FILE
+
+
+def unreachable(path: Path | str, error: OSError) -> UnreachableError:
+    """The error for a file that the machine does not give us now: why, and what to do."""
+    name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+    advice = "a fault of this machine or its disk: repair it"
+    if error.errno == errno.EAGAIN:
+        advice = "it is in use by another program: close it there"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        advice = "get the right to read it"
+    return UnreachableError(
+        f"{path}: cannot be read now ({name}: {os.strerror(error.errno or 0)}); {advice}, then "
+        "run this again. Nothing was changed"
+    )
+
+
+def set_damaged_aside(path: Path) -> Path:
+    """Renames what was read and found damaged to `NAME.damaged`, and returns that path."""
+    aside = free_name(path.with_name(f"{path.name}.damaged"))
+    path.rename(aside)
+    return aside
+
+
+def finished_folders(above: Path) -> list[Path]:
+    """The folders in a folder, sorted, without those being written and those set aside."""
+    found = sorted(above.iterdir()) if above.is_dir() else []
+    not_finished = re.compile(r"\..*|.*\.damaged(-\d+)?")
+    return [p for p in found if p.is_dir() and not not_finished.fullmatch(p.name)]
+
+
+def open_marker(path: Path, mode: Literal["w", "a", "r+"]) -> TextIO:
+    """Opens a text file of our own for writing, made if it is not there.
+
+    OSError if a link leads to another file, or if it is no regular file: nothing is cut short then.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags | (os.O_APPEND if mode == "a" else 0), 0o666)
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode) or state.st_nlink > 1:
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "a link or no regular file, so it is not written", str(path))
+    if mode == "w":
+        os.ftruncate(descriptor, 0)
+    return os.fdopen(descriptor, mode, encoding="utf-8")
+
+
 def append_line(path: Path, line: str) -> None:
     """Adds a line to a log file, which is created if it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
+    with open_marker(path, "a") as file:
         file.write(line + "\n")
 
 
+def _old_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
+
+
 def sweep(path: Path) -> None:
-    """Removes temporary files and folders of killed writers of `path`, which the caller claims."""
+    """Removes temporary files and folders of killed writers of `path`, which the caller claims.
+
+    What a killed `swap` has moved out of the way is put back, unless its successor is in place.
+    """
+    old = _old_name(path)
+    if old.exists() and not path.exists():
+        old.replace(path)
+    discard(old)
     # As `temporary_name` makes them, or a pid alone, as earlier versions did.
     which = r"[A-Za-z0-9-]+-\d+-[0-9a-f]{8}|\d+"
     for beside in list(path.parent.iterdir()):
@@ -131,8 +216,8 @@ def sweep(path: Path) -> None:
 
 
 def discard(path: Path) -> None:
-    """Removes a file or folder, if it is there."""
-    if path.is_dir():
+    """Removes a file, link or folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from threading import get_ident
 
 from filelock import FileLock, Timeout
 
-from mmgenre.disk.files import sweep
+from mmgenre.disk.files import open_marker, sweep, without_links
 from mmgenre.errors import StoreError
 
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # from file systems without locks
@@ -55,7 +55,7 @@ def claimed(path: Path, shared: bool = False) -> Iterator[None]:
 
     ClaimedError says by which process, since when, and what to do; StoreError: there are no locks.
     """
-    path = path.parent.resolve() / path.name
+    path = without_links(path.parent) / path.name
     lock = _lock(path.with_name(f".{path.name}.lock"))
     sharers = path.with_name(f".{path.name}.shared")
     own = _lock(sharers / f"{socket.gethostname()}-{os.getpid()}-{get_ident()}")
@@ -79,6 +79,16 @@ def claimed(path: Path, shared: bool = False) -> Iterator[None]:
                         pass
                 sharers.rmdir()
         yield
+
+
+def tidy(path: Path) -> None:
+    """Puts in order what a killed writer of `path` has left, if there is one and no other at work.
+
+    A reader may call it: it only looks for a lock file, and leaves all as it is if it cannot write.
+    """
+    if path.with_name(f".{path.name}.lock").is_file():
+        with suppress(StoreError, OSError), claimed(path):
+            pass
 
 
 def _remove_if_empty(sharers: Path, lock: FileLock, path: Path) -> None:
@@ -137,7 +147,7 @@ def _holding(
         own = _Owner(socket.gethostname(), os.getpid(), since, command)
         # A full disk does not matter: the name only serves messages of other processes. Truncated
         # last, as ext4 syncs a file on closing it (4 ms) if it was cut to nothing and then written.
-        with suppress(OSError), file.open("r+", encoding="utf-8") as opened:
+        with suppress(OSError), open_marker(file, "r+") as opened:
             opened.write(json.dumps(asdict(own)))
             opened.truncate()
         yield

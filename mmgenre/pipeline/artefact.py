@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,8 +10,8 @@ from time import perf_counter
 from typing import Literal
 
 from mmgenre.disk.bundle import bundle_fingerprint
-from mmgenre.disk.files import free_name
-from mmgenre.disk.locks import locked
+from mmgenre.disk.files import set_damaged_aside
+from mmgenre.disk.locks import locked, tidy
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import fingerprint_of
 from mmgenre.errors import BundleError, MmgenreError, StoreError
@@ -20,10 +19,6 @@ from mmgenre.learning.processes import check_all_failed, from_main, is_main
 from mmgenre.progress import Progress, silent
 
 Stage = Literal["read", "learn", "embed", "align", "fuse"]
-# What another try may not meet: nothing is wrong with the artefact.
-MACHINE_FAULTS = frozenset(
-    {errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.ENOLCK}
-)
 # Ends an artefact and not the whole plan, if the plan may go on: our own errors, no memory, no
 # disk, a training that a library cannot follow.
 FAILURES = (MmgenreError, RuntimeError, ValueError, ArithmeticError, OSError, MemoryError)
@@ -51,16 +46,11 @@ class Artefact:
     def is_current(self) -> bool:
         """Whether what lies at `path` is this artefact. A damaged one is not.
 
-        StoreError or BundleError if it cannot be opened now, which says nothing about it.
+        UnreachableError if it cannot be opened now, which says nothing about it.
         """
         try:
             return self.stored() == self.fingerprint
-        except (StoreError, BundleError) as error:
-            cause: BaseException | None = error
-            while cause is not None:
-                if isinstance(cause, OSError) and cause.errno in MACHINE_FAULTS:
-                    raise
-                cause = cause.__cause__ or cause.__context__
+        except (StoreError, BundleError):
             return False
 
 
@@ -122,6 +112,8 @@ def carry_out(
     artefacts = list(in_order(wanted))
 
     def begin() -> list[int]:
+        for artefact in artefacts:
+            tidy(artefact.path)
         todo = [k for k, artefact in enumerate(artefacts) if not artefact.is_current()]
         for k in todo:
             if (check := artefacts[k].check) is not None:
@@ -170,9 +162,8 @@ def _make(
                 return False
             try:
                 artefact.stored()
-            except (StoreError, BundleError):  # it is damaged; nothing is deleted
-                aside = artefact.path.with_name(f"{artefact.path.name}.damaged")
-                artefact.path.rename(free_name(aside))
+            except (StoreError, BundleError):
+                set_damaged_aside(artefact.path)
             if not artefact.trains:
                 artefact.make(progress)
             return True

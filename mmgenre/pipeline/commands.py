@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import errno
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
 from mmgenre.datasets.features import import_features
+from mmgenre.disk.locks import locked
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, content_hash, provenance_of
-from mmgenre.errors import MmgenreError, RecipeError, Refusal
+from mmgenre.errors import MmgenreError, RecipeError, Refusal, WaitingWarning
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.kinds import kind_of
 from mmgenre.learning.processes import from_main, is_main
@@ -27,12 +32,58 @@ from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.read import inputs_of
 from mmgenre.pipeline.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.pipeline.rows import fusion_name, joined_names, table_rows
-from mmgenre.pipeline.run import DEFAULT_RUN, STATE, Run, open_run, prepare_run
+from mmgenre.pipeline.run import DEFAULT_RUN, STATE, Run, check_address, open_run, prepare_run
 from mmgenre.progress import Progress, silent
-from mmgenre.reading.extraction import Shard, extract_shard
+from mmgenre.reading.extraction import Shard, check_sources, extract_shard
 
 LOCKS = ".locks"
 SEEDS = 3  # heads trained for each row, unless they are solved
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def alone_in_run(command: Callable[P, T]) -> Callable[P, T]:
+    """A command that works in its run's folder, the argument `run`, while no other one does.
+
+    Two commands at once would take each other's artefacts for their own, as both find the same
+    names free. The second one waits, and warns which process it waits for.
+    """
+
+    @wraps(command)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> T:
+        folder = Path(cast(str, kwargs.get("run", DEFAULT_RUN)))
+
+        def waiting(who: str) -> None:
+            warnings.warn(f"{folder}: waiting for {who}", WaitingWarning, stacklevel=2)
+
+        with ExitStack() as held:
+            held.callback(_remove_unless_run, folder)
+
+            def begin() -> None:
+                while True:
+                    with suppress(FileNotFoundError):  # another command has just removed the folder
+                        try:
+                            held.enter_context(locked(folder / LOCKS / "run", waiting))
+                        except OSError as error:
+                            no_right = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+                            if not no_right or os.access(folder, os.W_OK):
+                                raise
+                            # Where nothing can be written, only a finished run can be asked for.
+                        return
+
+            from_main(begin)
+            return command(*args, **kwargs)
+
+    return alone
+
+
+def _remove_unless_run(folder: Path) -> None:
+    """Removes what a lock has left of a folder in which no run was made."""
+    if is_main() and not (folder / STATE).exists():
+        with suppress(OSError):
+            (folder / LOCKS).rmdir()
+            folder.rmdir()
 
 
 @dataclass(frozen=True)
@@ -57,6 +108,7 @@ class Extraction:
         }
 
 
+@alone_in_run
 def extract_features(
     manifest: Path | str | None = None,
     *,
@@ -68,6 +120,7 @@ def extract_features(
     workers: int | None = None,
     dask: str | None = None,
     budget: str | None = None,
+    accept_missing: bool = False,
     progress: Progress = silent,
 ) -> Extraction:
     """Media -> inputs -> encoders trained on the genre task -> embeddings.h5.
@@ -84,6 +137,7 @@ def extract_features(
         dask: address of a Dask scheduler whose workers read media instead, or "local".
         budget: a time for the training of encoders, such as "3m", cross-fitted ones included; it
             is turned into steps once the media are read, and these become settings of the run.
+        accept_missing: whether rows of the run may be lost whose files have gone since.
         progress: progress callback.
 
     Raises:
@@ -102,7 +156,7 @@ def extract_features(
         )
 
     def planned() -> list[Artefact]:
-        how: dict[str, Any] = {"workers": workers, "dask": dask}
+        how: dict[str, Any] = {"workers": workers, "dask": dask, "accept_missing": accept_missing}
         made = (vectors_of(state, m, adopt=encoders.get(m), **how) for m in present)
         return [artefact for found in made for artefact in found.values()]
 
@@ -158,12 +212,12 @@ def vectors_of(
     *,
     looking: bool = True,
     adopt: Path | None = None,
-    workers: int | None = None,
-    dask: str | None = None,
+    **how: Any,
 ) -> dict[str, Artefact]:
     """View name -> embeddings of a modality, with all that they need.
 
-    `looking`: whether media are looked at (`inputs_of`); `adopt`: folder of a trained encoder.
+    `looking`: whether media are looked at; `adopt`: folder of a trained encoder; `how`: further
+    arguments of `inputs_of`.
     """
     views = run.recipe.views(modality)
     if adopt is not None and len(views) > 1:
@@ -173,7 +227,7 @@ def vectors_of(
         )
     found = {}
     for view in views:
-        inputs = inputs_of(run, view, looking=looking, workers=workers, dask=dask)
+        inputs = inputs_of(run, view, looking=looking, **how)
         encoder = (
             encoder_of(run, view, inputs, keeping=not looking)
             if adopt is None
@@ -234,6 +288,7 @@ def read_shard(
     recipe: str | None = None,
     settings: Sequence[str] = (),
     workers: int | None = None,
+    accept_missing: bool = False,
     progress: Progress = silent,
 ) -> ShardResult:
     """Reads one of n shares of a run's media; `extract_features` then finds them read.
@@ -250,6 +305,10 @@ def read_shard(
         stores = {view.input_name: view for view in state.recipe.views(modality)}
         for view in stores.values():
             store = state.inputs(view.input_name)
+            if modality == "text":
+                check_address(state)
+            if not accept_missing:
+                check_sources(state.manifest, modality, store)
             how: dict[str, Any] = {"workers": workers, "progress": progress}
             done, n = extract_shard(state.manifest, modality, view.reads, store, shard, **how)
             before = parts.get(modality, (0, 0))
@@ -278,6 +337,7 @@ def give_features(run: Run, sources: Mapping[str, Path]) -> None:
                 )
 
 
+@alone_in_run
 def fuse(
     modalities: Sequence[Modality] = tuple(MODALITIES),
     *,

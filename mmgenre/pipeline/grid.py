@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mmgenre.disk.files import without_links
 from mmgenre.errors import RecipeError
 from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import MODALITIES
@@ -21,7 +22,7 @@ from mmgenre.pipeline.experiment import Cell, Experiment, load_experiment, small
 from mmgenre.pipeline.fuse import plan_fusion
 from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.rows import stores_of
-from mmgenre.pipeline.run import SYNTHETIC, Run, dataset_file, with_splits
+from mmgenre.pipeline.run import SYNTHETIC, Run, address_of, dataset_file, with_splits
 from mmgenre.pipeline.scores import RowInputs
 from mmgenre.progress import Progress, silent
 
@@ -59,7 +60,7 @@ def prepare_experiment(
             "see it whole on the built-in catalogue"
         )
     if dataset != SYNTHETIC:
-        dataset = str(Path(dataset).resolve())
+        dataset = str(without_links(Path(dataset)))
     if seeds is not None:
         table = experiment.table
         if not 1 <= seeds <= len(table.seeds):
@@ -124,7 +125,9 @@ class _Planner:
                 self.read[file] = Manifest.read(file), {}
             manifest, digests = self.read[file]  # media do not depend on splits
             manifest = with_splits(manifest, recipe)
-            self.runs[key] = Run(self.pool, self.dataset, manifest, recipe, self.pool, digests)
+            own = Run(self.pool, self.dataset, manifest, recipe, self.pool, digests)
+            # Experiments have no run that could come from elsewhere: the recipe is the user's.
+            self.runs[key] = replace(own, address=address_of(recipe))
         return self.runs[key]
 
 

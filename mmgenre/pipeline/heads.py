@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.disk.files import swap, temporary_name, write_json
+from mmgenre.disk.locks import claimed
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import write_store
 from mmgenre.errors import MmgenreError
@@ -73,19 +74,20 @@ def make_fusion(
     for row, choice in zip(about["rows"], made.choices or (), strict=False):
         row["choice"] = choice
     temporary = temporary_name(folder)
-    try:
-        path = temporary / of.SCORES
-        for split, scored in made.scored.items():
-            n, n_rows, _, n_labels = scored.scores.shape
-            scores = scored.scores.reshape(n, n_rows * n_seeds, n_labels)
-            write_store(path, of.SCORES_OF[split], [(scored.ids, scores)], provenance)
-            write_store(path, of.INPUTS_OF[split], [(scored.ids, scored.given)], provenance)
-        if made.model is not None:
-            made.model.save(temporary / of.MODEL, provenance)
-        write_json(temporary / of.ABOUT, about)
-        swap(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with claimed(folder):
+        try:
+            path = temporary / of.SCORES
+            for split, scored in made.scored.items():
+                n, n_rows, _, n_labels = scored.scores.shape
+                scores = scored.scores.reshape(n, n_rows * n_seeds, n_labels)
+                write_store(path, of.SCORES_OF[split], [(scored.ids, scores)], provenance)
+                write_store(path, of.INPUTS_OF[split], [(scored.ids, scored.given)], provenance)
+            if made.model is not None:
+                made.model.save(temporary / of.MODEL, provenance)
+            write_json(temporary / of.ABOUT, about)
+            swap(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _score_by_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progress) -> Made:

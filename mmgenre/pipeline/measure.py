@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.disk.bundle import CONFIG
-from mmgenre.disk.files import write_json
+from mmgenre.disk.files import finished_folders, write_json
 from mmgenre.disk.store import fingerprint_of
 from mmgenre.items.labels import LabelSpace, closure
 from mmgenre.items.manifest import SPLITS
@@ -25,7 +25,7 @@ from mmgenre.measuring import evaluation, metrics, results
 from mmgenre.measuring.results import EncoderResult, FusionResult, Result, Row, RunResult
 from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.run import SYNTHETIC, Run
-from mmgenre.pipeline.scores import ABOUT, On, Scores, fusion_about, read_scores
+from mmgenre.pipeline.scores import On, Scores, fusion_about, read_scores
 
 
 def evaluate(run: Run) -> RunResult:
@@ -73,13 +73,13 @@ def current_fusions(run: Run) -> list[Path]:
         return fingerprint_of(run.embeddings(name), name)
 
     found = []
-    for path in sorted(run.fusions.glob(f"*/{ABOUT}")):
-        about = fusion_about(path.parent)
+    for folder in finished_folders(run.fusions):
+        about = fusion_about(folder)
         if about is not None and all(
             name.startswith(("encoder.", "joint.")) or now(name) == fingerprint
             for name, fingerprint in about["provenance"]["parents"].items()
         ):
-            found.append(path.parent)
+            found.append(folder)
     return found
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import provenance_of
-from mmgenre.errors import MmgenreError
 from mmgenre.pipeline.artefact import Artefact, in_store
 from mmgenre.pipeline.recipe import View
-from mmgenre.pipeline.run import Run
+from mmgenre.pipeline.run import Run, check_address
 from mmgenre.progress import Progress
-from mmgenre.reading.extraction import extract_inputs, inputs_provenance
+from mmgenre.reading.extraction import check_sources, extract_inputs, inputs_provenance
 
 
 def inputs_of(
@@ -20,13 +18,15 @@ def inputs_of(
     view: View,
     *,
     looking: bool = True,
+    accept_missing: bool = False,
     workers: int | None = None,
     dask: str | None = None,
 ) -> Artefact:
     """The store of inputs that a view learns from.
 
     `looking`: whether media are looked at. If not, inputs that are there count as those of the
-    media, which may have gone since; their settings count all the same.
+    media, which may have gone since; their settings count all the same. `accept_missing`: rows of
+    files that have gone may be replaced by refusals.
     """
     path = run.inputs(view.input_name)
     found = None if looking or run.pool else provenance_of(path, view.modality)
@@ -35,13 +35,10 @@ def inputs_of(
         path = run.place("inputs", view.modality, f"{provenance.fingerprint}.h5")
 
     def make(progress: Progress) -> None:
-        media = (source for _, row in run.manifest.rows(view.modality) for source in row)
-        files = [source for source in media if isinstance(source, Path)]
-        if files and path.is_file() and not any(file.exists() for file in files):
-            raise MmgenreError(
-                f"{path}: all {len(files):,} files of {view.modality} that it was read from are "
-                f"gone (first: {files[0]}); is a drive missing? It stays as it is"
-            )
+        if view.modality == "text":
+            check_address(run)
+        if not accept_missing:
+            check_sources(run.manifest, view.modality, path)
         read = partial(extract_inputs, run.manifest, view.modality, view.reads, path)
         read(workers=workers, dask=dask, progress=progress)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from pydantic import Field, create_model
 
 from mmgenre.config import Settings, checked
+from mmgenre.disk.files import without_links
 from mmgenre.errors import RecipeError
 from mmgenre.fusion.settings import FusionConfig, JointConfig
 from mmgenre.items.labels import ancestors
@@ -24,6 +26,8 @@ from mmgenre.kinds import kind_of
 from mmgenre.learning.settings import TargetConfig
 
 TABLE = "table"  # the section that makes a recipe an experiment
+MOST_NESTED, LONGEST_KEY = 20, 200  # tables in tables; characters
+LONG_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+[ \t]*\.[ \t]*){200}""")  # a.a.a...
 AUTO = "auto"  # a value that is left to the data; see `decided`
 
 
@@ -214,9 +218,46 @@ def validate(values: Mapping[str, Any], *, where: str) -> Recipe:
                 f"{', '.join(section.encoders)}"
             )
         for setting, path in kind_of(modality).content(section).items():
-            absolute = str(path.expanduser().resolve())
+            if "\0" in str(path):
+                raise RecipeError(f"recipe {where}: {modality}.{setting}: a NUL is in no path")
+            absolute = str(without_links(path.expanduser()))
             paths = merge(paths, setting_at(f"{modality}.{setting}", absolute))
     return checked(recipe_type(), merge(values, paths), where)
+
+
+def read_toml(text: str, where: str) -> dict[str, Any]:
+    """The tables of a recipe; RecipeError if it is not TOML, or of a size that no recipe has."""
+    if key := LONG_KEY.search(text):  # tomllib takes time in proportion to the square of its parts
+        line = text.count("\n", 0, key.start()) + 1
+        raise RecipeError(f"{where}: line {line}: nested more than {MOST_NESTED} deep")
+    try:
+        values = tomllib.loads(text)
+    except RecursionError:
+        raise RecipeError(f"{where}: nested more than {MOST_NESTED} deep") from None
+    except ValueError as error:  # also of integers of thousands of digits
+        raise RecipeError(f"{where}: not TOML: {error!s:.400}") from None
+    return _of_a_size(values, where)
+
+
+def _of_a_size(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """The values; RecipeError if one is nested more deeply, or longer, than any setting is."""
+    left: list[tuple[str, Any, int]] = [("", values, 0)]
+    while left:
+        place, value, depth = left.pop()
+        fault = None
+        if depth > MOST_NESTED:
+            fault = f"nested more than {MOST_NESTED} deep"
+        elif isinstance(value, int) and abs(value) >= 1 << 63:
+            fault = "an integer of more than 64 bits"
+        elif isinstance(value, Mapping):
+            if too_long := [key for key in value if len(key) > LONGEST_KEY]:
+                fault = f"a key of {len(too_long[0]):,} characters ({too_long[0][:20]}...)"
+            left += [(f"{place}.{key}", below, depth + 1) for key, below in value.items()]
+        elif isinstance(value, list):
+            left += [(f"{place}[{k}]", below, depth + 1) for k, below in enumerate(value)]
+        if fault is not None:
+            raise RecipeError(f"{where}: {place.lstrip('.')[:100] or 'top'}: {fault}")
+    return values
 
 
 def parse_setting(setting: str) -> dict[str, Any]:
@@ -227,12 +268,16 @@ def parse_setting(setting: str) -> dict[str, Any]:
     """
     key, equals, text = setting.partition("=")
     if not equals or not all(part.strip() for part in key.split(".")):
-        raise RecipeError(f"setting {setting!r}: write section.key=value")
+        raise RecipeError(f"setting {setting[:200]!r}: write section.key=value")
     try:
         value: Any = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    return setting_at(key, value)
+    except RecursionError:
+        raise RecipeError(f"setting {key[:200]}: nested more than {MOST_NESTED} deep") from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise RecipeError(f"setting {key[:200]}: {error!s:.400}") from None
+    return _of_a_size(setting_at(key, value), f"setting {key[:200]}")
 
 
 def setting_at(key: str, value: Any) -> dict[str, Any]:
@@ -262,8 +307,10 @@ def read_values(
     Of the tables `by_size` of a recipe, the first with at least `n_items` lies over its own values;
     None: none does. `notes` gets a sentence about it.
     """
+    if "\0" in name:
+        raise RecipeError(f"recipe {name!r}: a NUL is in no path")
     path = Path(name) if name.endswith(".toml") else recipe_folder() / f"{name}.toml"
-    where = str(path.resolve())
+    where = str(without_links(path))
     if where in seen:
         raise RecipeError(f"recipes form a circle: {' -> '.join((*seen, where))}")
     if not path.is_file():
@@ -272,9 +319,10 @@ def read_values(
         known = ", ".join(recipe_names())
         raise RecipeError(f"no recipe {name!r}; {hint}known: {known}; or give a .toml file")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not TOML: {error}") from None
+    values = read_toml(text, str(path))
     base, sizes = values.pop("base", None), values.pop("by_size", [])
     fitting = [s for s in sizes if n_items is not None and n_items <= s.get("up_to", 0)]
     if fitting:
@@ -289,6 +337,6 @@ def read_values(
         raise RecipeError(f"{path}: base: must be a recipe's name, got {base!r}")
     beside = path.parent / f"{base.removesuffix('.toml')}.toml"
     # One's own quick.toml may stand on ours.
-    other = beside.is_file() and beside.resolve() != path.resolve()
+    other = beside.is_file() and without_links(beside) != without_links(path)
     below = read_values(str(beside) if other else base, (*seen, where), n_items, notes)
     return merge(below, values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mmgenre.disk.files import read_json
 from mmgenre.disk.store import FeatureStore, fingerprint_of, group_names
 from mmgenre.errors import StoreError
 from mmgenre.pipeline.align import Places
@@ -79,7 +79,7 @@ def fusion_about(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        about: dict[str, Any] = read_json(path)
         str(about["provenance"]["fingerprint"])
     except (ValueError, LookupError, TypeError) as error:
         raise StoreError(f"{path}: damaged ({type(error).__name__}: {error})") from error
@@ -124,6 +124,8 @@ def read_scores(folder: Path, on: On = "test") -> Scores:
             "again: mmgenre fuse"
         )
     with FeatureStore(folder / SCORES, SCORES_OF[on]) as store:
+        if store.fingerprint != about["provenance"]["fingerprint"]:
+            raise StoreError(f"{folder}: is just being made anew; wait, then run this again")
         ids, values = store.ids, store.take(store.ids)
     with FeatureStore(folder / SCORES, INPUTS_OF[on]) as store:
         given = store.take(ids)

@@ -7,18 +7,22 @@ checks all of it against checksums and against the requested rows.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from mmgenre.config import Settings
+from mmgenre.disk.files import is_machine_fault, set_damaged_aside, unreachable
 from mmgenre.disk.locks import claimed
 from mmgenre.disk.provenance import Provenance
-from mmgenre.disk.store import fingerprint_of, group_names, merge_stores
-from mmgenre.errors import StoreError
+from mmgenre.disk.store import FeatureStore, fingerprint_of, group_names, merge_stores
+from mmgenre.errors import MmgenreError, StoreError
 from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.kinds import kind_of
@@ -37,14 +41,54 @@ def media_digest(work: Iterable[Row]) -> str:
         for source in media:
             if isinstance(source, str):
                 mark = f"text\0{source}"
+            elif (state := _state(source)) is not None:
+                mark = f"{source.name}\0{state.st_size}\0{state.st_mtime_ns}"
             else:
-                try:
-                    state = source.stat()
-                    mark = f"{source.name}\0{state.st_size}\0{state.st_mtime_ns}"
-                except OSError:
-                    mark = f"{source.name}\0missing"
+                mark = f"{source.name}\0missing"
             digest.update(f"{row_id}\0{mark}\n".encode())
     return digest.hexdigest()
+
+
+def _state(file: Path) -> os.stat_result | None:
+    """Size and times of a file; None if it is not there, or may not be looked at.
+
+    UnreachableError if the machine is at fault.
+    """
+    try:
+        return file.stat()
+    except ValueError:  # a NUL in its name
+        return None
+    except OSError as error:
+        if is_machine_fault(error) and error.errno not in (errno.EACCES, errno.EPERM):
+            raise unreachable(file, error) from None
+        return None
+
+
+def check_sources(manifest: Manifest, modality: Modality, target: Path) -> None:
+    """MmgenreError if files are gone that `target`, or parts of it, have rows of.
+
+    Without this check, reading again would replace these rows by refusals.
+    """
+    rows = [
+        (row_id, source)
+        for row_id, media in manifest.rows(modality)
+        for source in media
+        if isinstance(source, Path)
+    ]
+    gone = {row_id: file for row_id, file in rows if _state(file) is None}
+    if not gone:
+        return
+    held: set[str] = set()
+    for path in (target, *parts_folder(target).glob("*.h5")):
+        with suppress(StoreError), FeatureStore(path, modality) as store:
+            held.update(store.ids)
+    if lost := sorted(gone.keys() & held):
+        n_read = sum(row_id in held for row_id, _ in rows)
+        raise MmgenreError(
+            f"{target}: {len(lost):,} of {n_read:,} files that this was read from are gone (first: "
+            f"{gone[lost[0]]}): is a drive missing? It stays as it is; mmgenre extract-features "
+            "--accept-missing goes on without them"
+        )
 
 
 def inputs_provenance(
@@ -107,10 +151,11 @@ def extract_inputs(
                         pass  # no shard, but the rest of a killed run, which has ended
 
             read()
-            try:
-                group_names(target)
-            except StoreError:
-                target.unlink()  # damaged
+            if target.exists():
+                try:
+                    group_names(target)
+                except StoreError:
+                    set_damaged_aside(target)
             try:
                 merge()
             except StoreError:

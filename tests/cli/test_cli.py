@@ -322,6 +322,20 @@ def test_predict_all_three_with_two_tracks(small: Small, call: Call) -> None:
     assert done.json["predictions"][0]["used"] == ["audio", "text", "image"]
 
 
+def test_predict_uses_the_rest_of_an_album(small: Small, tmp_path: Path, call: Call) -> None:
+    item = next(i for i in open_run(small.run).manifest if "audio" in i.media)
+    good, bad = item.media["audio"][0], tmp_path / "bad.flac"
+    bad.write_bytes(b"fLaC is what it says")
+    whole = call("predict", small.run, "--audio", good, "--json")
+    done = call("predict", small.run, "--audio", bad, "--audio", good, "--json")
+    assert (whole.code, done.code) == (0, 3)
+    assert done.json["predictions"] == whole.json["predictions"]
+    assert [(r["id"], r["code"]) for r in done.json["refused"]] == [("item#0", "unreadable")]
+    assert done.err.count("refused: item#0: ") == 1
+    alone = call("predict", small.run, "--audio", bad)
+    assert (alone.code, alone.out) == (1, "")
+
+
 def test_predict_many(small: Small, tmp_path: Path, call: Call) -> None:
     manifest = tmp_path / "m.csv"
     manifest.write_text(

@@ -28,9 +28,10 @@ from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.measuring import evaluation
 from mmgenre.measuring.results import FusionResult
-from mmgenre.pipeline.commands import extract_features, fuse
+from mmgenre.pipeline.commands import extract_features, fuse, read_shard
 from mmgenre.pipeline.run import open_run, prepare_run
 from mmgenre.pipeline.scores import read_scores
+from mmgenre.reading.extraction import Shard
 
 OTHER_SEED = 1  # draws other splits of the small catalogue than 0, the shared run's
 FITS = [f"mmgenre.{home}.fit" for home in ("learning.encoder", "fusion.head", "fusion.joint")]
@@ -779,3 +780,29 @@ def test_the_content_hash_ignores_where_and_when(small: Small, tmp_path: Path) -
     copied = tmp_path / "e.h5"
     shutil.copy(small.run / "embeddings.h5", copied)
     assert content_hash(copied) == content_hash(small.run / "embeddings.h5")
+
+
+def test_rows_of_files_that_have_gone_are_lost_only_if_accepted(
+    small: Small, tmp_path: Path
+) -> None:
+    drive = tmp_path / "drive"
+    drive.mkdir()
+    own = []
+    for item in (i for i in open_run(small.run).manifest if "text" in i.media):
+        (drive / f"{item.id}.txt").write_text(" ".join(item.labels), encoding="utf-8")
+        own.append(replace(item, media={"text": (drive / f"{item.id}.txt",)}))
+    manifest = Manifest(own).write(tmp_path / "m.csv")
+    run, n = tmp_path / "run", len(own)
+    how: dict[str, Any] = {"run": run, "modalities": ("text",)}
+    extract_features(manifest, recipe="quick", settings=SETTINGS, **how)
+    store = run / "inputs" / "text.h5"
+    before = store.read_bytes()
+    (drive / f"{own[0].id}.txt").unlink()
+    with pytest.raises(MmgenreError, match=rf"1 of {n} files that this was read from are gone"):
+        extract_features(**how)
+    with pytest.raises(MmgenreError, match=rf"1 of {n} files that this was read from are gone"):
+        read_shard(Shard(1, 1), **how)
+    assert store.read_bytes() == before
+    done = extract_features(**how, accept_missing=True)
+    assert [(r.id, r.code) for r in done.refused] == [(own[0].id, "missing")]
+    assert done.counts == {"text": n - 1}

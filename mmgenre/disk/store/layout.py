@@ -15,6 +15,8 @@ from typing import Any
 import h5py
 from numpy.typing import NDArray
 
+from mmgenre.disk.files import is_machine_fault, unreachable
+from mmgenre.disk.locks import NO_LOCKS
 from mmgenre.errors import StoreError
 
 FORMAT = "mmgenre feature store 1"
@@ -44,21 +46,37 @@ def content_digest(
 
 
 @contextmanager
-def damage_as_error(message: str) -> Iterator[None]:
-    """Raises StoreError, `message` with the cause, for damage that h5py or JSON finds inside."""
+def damage_as_error(path: Path | str, message: str) -> Iterator[None]:
+    """Raises StoreError, `message` with the cause, for damage that h5py or JSON finds inside.
+
+    UnreachableError if the machine cannot read the file `path` now.
+    """
     try:
         yield
     except HDF5_DAMAGE as error:
+        if isinstance(error, OSError) and is_machine_fault(error):
+            raise unreachable(path, error) from None
         raise StoreError(f"{message}: {error!r}") from None
 
 
 def open_file(path: Path) -> h5py.File:
-    """Opens a file for reading; StoreError if it is not there, or not an HDF5 file."""
+    """Opens a file for reading; StoreError if it is not there, or not an HDF5 file.
+
+    UnreachableError if the machine cannot open it now, or another program is writing it.
+    """
     if not path.is_file():
         raise StoreError(f"{path}: no such file")
     try:
-        return h5py.File(path, "r")
+        try:
+            return h5py.File(path, "r")
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            # A network disk without locks: HDF5's own only tells of writers that we do not have.
+            return h5py.File(path, "r", locking=False)
     except OSError as error:
+        if is_machine_fault(error):
+            raise unreachable(path, error) from None
         raise StoreError(f"{path}: not a readable HDF5 file ({error})") from None
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mmgenre.disk.store import layout
 from mmgenre.disk.store.layout import Block, damage_as_error, row_bytes
-from mmgenre.errors import Refusal, StoreError
+from mmgenre.errors import Refusal, StoreError, UnreachableError
 from mmgenre.progress import Progress, silent
 
 PICK_BYTES = 1 << 13  # reading one row by position costs as much as so many bytes in order
@@ -36,7 +36,7 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
         self.path, self.name = Path(path), name
         self._where = f"{path}: /{name}"
         self._file = layout.open_file(self.path)
-        with ExitStack() as failing, damage_as_error(f"{path}: group {name!r} is damaged"):
+        with ExitStack() as failing, damage_as_error(path, f"{path}: group {name!r} is damaged"):
             failing.callback(self.close)
             group = layout.guarded_group(self._file, name)
             meta = json.loads(group["meta"][:].tobytes())
@@ -65,7 +65,7 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """Ids of the rows, in order."""
-        with damage_as_error(f"{self.path}: group {self.name!r} is damaged"):
+        with damage_as_error(self.path, f"{self.path}: group {self.name!r} is damaged"):
             return tuple(item_id.decode() for item_id in self._encoded_ids.tolist())
 
     @cached_property
@@ -111,7 +111,7 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
         if len(rows) * PICK_BYTES >= len(self._data) * row_bytes(self._data):
             return self._in_order(0, len(self._data))[rows]
         out = np.empty((len(rows), *self._data.shape[1:]), self.dtype)
-        with damage_as_error(f"{self._where} cannot be read"):
+        with damage_as_error(self.path, f"{self._where} cannot be read"):
             for k, row in enumerate(rows.tolist()):
                 self._chunks.read_into(out[k : k + 1], row)
         return out
@@ -127,7 +127,7 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
             raise ValueError(f"expected {len(ids)} starts >= 0, one for each id; got {starts}")
         out = np.empty((len(ids), length, *self._data.shape[1:]), self.dtype)
         lows, highs = self._bounds(ids)
-        with damage_as_error(f"{self._where} cannot be read"):
+        with damage_as_error(self.path, f"{self._where} cannot be read"):
             for k, (low, high, start) in enumerate(zip(lows, highs, starts, strict=True)):
                 n = min(length, max(high - low - start, 0))
                 self._chunks.read_into(out[k, :n], low + start)
@@ -156,7 +156,7 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
 
     def _in_order(self, start: int, stop: int) -> NDArray[Any]:
         """Values in order, through HDF5, which compares checksums each time."""
-        with damage_as_error(f"{self._where} cannot be read"):
+        with damage_as_error(self.path, f"{self._where} cannot be read"):
             return np.ascontiguousarray(self._data[start:stop])
 
     @cached_property
@@ -261,7 +261,10 @@ def group_names(path: Path | str) -> tuple[str, ...]:
     """Names of the groups of a store file; () if there is no file."""
     if not Path(path).is_file():
         return ()
-    with layout.open_file(Path(path)) as file, damage_as_error(f"{path}: not a readable HDF5 file"):
+    with (
+        layout.open_file(Path(path)) as file,
+        damage_as_error(path, f"{path}: not a readable HDF5 file"),
+    ):
         names = tuple(sorted(file))
         "".join(names).encode()  # a damaged name may not be text, and could not be printed
         return names
@@ -276,7 +279,7 @@ def provenance_of(path: Path | str, name: str) -> dict[str, Any] | None:
     if not Path(path).is_file():
         return None
     damaged = f"{path}: group {name!r} is damaged"
-    with layout.open_file(Path(path)) as file, damage_as_error(damaged):
+    with layout.open_file(Path(path)) as file, damage_as_error(path, damaged):
         if name not in list(file):
             return None
         meta = json.loads(layout.guarded_group(file, name)["meta"][:].tobytes())
@@ -327,7 +330,10 @@ def store_info(path: Path | str) -> tuple[GroupInfo, ...]:
         raise StoreError(f"{path}: no such file")
     groups = []
     for name in group_names(path):
-        with FeatureStore(path, name) as store, damage_as_error(f"{path}: /{name}: odd provenance"):
+        with (
+            FeatureStore(path, name) as store,
+            damage_as_error(path, f"{path}: /{name}: odd provenance"),
+        ):
             made = store.provenance
             info = GroupInfo(
                 name=name,
@@ -348,11 +354,15 @@ def store_info(path: Path | str) -> tuple[GroupInfo, ...]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`damage` is None if the group is whole; `group` is None if the file cannot be opened."""
+    """A group is whole if `damage` and `unreachable` are None.
+
+    `group` is None if the file cannot be opened; `unreachable` says why nothing is known of it now.
+    """
 
     path: str
     group: str | None
     damage: str | None
+    unreachable: str | None = None
 
 
 def verify_stores(
@@ -373,13 +383,18 @@ def verify_stores(
         except StoreError as error:
             verdicts.append(Verdict(str(path), None, str(error)))
             continue
+        except (UnreachableError, OSError) as error:
+            verdicts.append(Verdict(str(path), None, None, str(error)))
+            continue
         for name in names:
-            damage = None
+            damage = elsewhere = None
             try:
                 with FeatureStore(path, name) as store:
                     store.verify()
             except StoreError as error:
                 damage = str(error)
-            verdicts.append(Verdict(str(path), name, damage))
+            except (UnreachableError, OSError) as error:
+                elsewhere = str(error)
+            verdicts.append(Verdict(str(path), name, damage, elsewhere))
     progress("verifying", len(paths), len(paths))
     return tuple(verdicts)
