@@ -13,7 +13,7 @@ from mmgenre.errors import ManifestError
 from mmgenre.items.labels import SEPARATOR
 from mmgenre.items.manifest import LIST_SEPARATOR, Item, Split
 from mmgenre.items.modalities import Modality
-from mmgenre.items.splits import fold
+from mmgenre.items.names import genre_key
 
 # The suffixes that every reader looks for; a file that no decoder accepts is refused when read.
 SUFFIXES: Mapping[Modality, frozenset[str]] = {
@@ -118,9 +118,9 @@ def read_folders(folder: Path) -> Published:
         notes.append(f"{len(empty)} folder(s) contain no image: {', '.join(empty)}")
     alike: dict[str, list[str]] = {}
     for label in sorted(labels):
-        alike.setdefault(fold(label), []).append(label)
+        alike.setdefault(genre_key(label), []).append(label)
     notes += [
-        f"genres {' and '.join(same)} differ only in case, accents or spaces; are they the same?"
+        f"genres {' and '.join(same)} differ only in case, accents or signs; are they the same?"
         for same in alike.values()
         if len(same) > 1
     ]

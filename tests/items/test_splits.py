@@ -15,7 +15,8 @@ import pytest
 
 from mmgenre.errors import SplitError
 from mmgenre.items.manifest import SPLITS, Item, Manifest, Split
-from mmgenre.items.splits import RATIOS, find_leaks, fold, make_folds, make_splits
+from mmgenre.items.names import fold
+from mmgenre.items.splits import RATIOS, find_leaks, make_folds, make_splits
 
 GENRES = ("Jazz", "Pop", "Rock")
 WRITINGS: list[Callable[[str], str]] = [
@@ -152,8 +153,8 @@ def test_leaks_are_found_named_and_sorted() -> None:
     )
     leaks = find_leaks(manifest)
     assert [str(leak) for leak in leaks] == [
-        "album 'various' in train and val: 3, 4",
-        "artist 'bjork' in train and test: 1, 2",
+        "album 'Various | various' in train and val: 3, 4",
+        "artist 'Björk | BJORK' in train and test: 1, 2",
     ]
     assert leaks[1].splits == ("train", "test")
 
