@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from mmgenre.datasets import sources
 from mmgenre.datasets.folders import find_images
 from mmgenre.datasets.sources import Published, Row, refuse
+from mmgenre.items.headers import twin_of
 from mmgenre.items.manifest import Item, column_names
 
 Field = Literal["image", "labels", "id", "artist", "album", "split"]
@@ -72,7 +73,8 @@ def read_cover_table(
         faults.append(f"no row has a genre in column {chosen['labels']!r}")
     refuse(path, faults)
     notes = [f"{field} is column {column!r}" for field, column in chosen.items()]
-    foreign = sorted(set(header) & set(column_names()) - set(chosen.values()))
+    ours = {column for column in header if twin_of(column, column_names())}
+    foreign = sorted(ours - set(chosen.values()))
     if foreign:
         notes.append(f"columns left out, because a manifest's differ: {', '.join(foreign)}")
     bare = [item.id for item in items if not item.labels]
@@ -188,7 +190,8 @@ def _items(
             faults.append(f"line {line}: split {split_name!r}: allowed are {allowed}, or none")
         if labels.startswith("["):
             faults.append(f"line {line}: labels {labels!r}: write Rock;Pop")
-        extra = {c: row[c] for c in row if c and c not in (*column_names(), *chosen.values())}
+        others = (column for column in row if column and column not in chosen.values())
+        extra = {c: row[c] for c in others if not twin_of(c, column_names())}
         if ADDRESS.match(image):
             extra["image_url"] = image
         names = tuple(dict.fromkeys(map(sources.flat_label, _genres(labels))))
