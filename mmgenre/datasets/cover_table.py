@@ -11,6 +11,7 @@ from mmgenre.datasets.folders import find_images
 from mmgenre.datasets.sources import Published, Row, refuse
 from mmgenre.items.headers import twin_of
 from mmgenre.items.manifest import Item, column_names
+from mmgenre.items.notes import NO_ARTISTS_NOTE
 
 Field = Literal["image", "labels", "id", "artist", "album", "split"]
 FIELDS: tuple[Field, ...] = get_args(Field)
@@ -93,7 +94,7 @@ def read_cover_table(
     notes += sources.found_note(commas, "genre(s) contain a comma, which does not separate genres")
     notes += [*sources.renamed_note(genres), *sources.split_note(labelled)]
     if not any(item.artist or item.album for item in labelled):
-        notes.append(sources.NO_ARTISTS_NOTE)
+        notes.append(NO_ARTISTS_NOTE)
     return Published(str(path), labelled, tuple(notes))
 
 

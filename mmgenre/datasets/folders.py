@@ -14,6 +14,7 @@ from mmgenre.items.labels import SEPARATOR
 from mmgenre.items.manifest import LIST_SEPARATOR, Item, Split
 from mmgenre.items.modalities import Modality
 from mmgenre.items.names import genre_key
+from mmgenre.items.notes import NO_ARTISTS_NOTE
 
 # The suffixes that every reader looks for; a file that no decoder accepts is refused when read.
 SUFFIXES: Mapping[Modality, frozenset[str]] = {
@@ -127,7 +128,7 @@ def read_folders(folder: Path) -> Published:
     top, *others = {label.split(SEPARATOR)[0] for label in labels}
     if not others:
         notes.append(f"every genre is below {top!r}; if that is no genre, give its folder instead")
-    return Published(str(folder), items, (*notes, sources.NO_ARTISTS_NOTE))
+    return Published(str(folder), items, (*notes, NO_ARTISTS_NOTE))
 
 
 def _splits(tops: Sequence[str]) -> tuple[list[str], Mapping[str, Split]]:

@@ -31,7 +31,6 @@ NAMES_OF_SPLITS: Mapping[Split, str] = {
     "test": "test testing",
 }
 SPLIT_NAMES = {name: split for split, names in NAMES_OF_SPLITS.items() for name in names.split()}
-NO_ARTISTS_NOTE = "no artists or albums: no check can tell whether splits share them"
 
 Row = tuple[int, dict[str, str]]  # its first line number, its cells by column
 

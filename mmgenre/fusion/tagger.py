@@ -25,7 +25,14 @@ from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.kinds import kind_of
-from mmgenre.learning.encoder import Encoder, embed, item_of, load_encoder, mean_by_item
+from mmgenre.learning.encoder import (
+    Encoder,
+    embed,
+    item_of,
+    known_rows,
+    load_encoder,
+    mean_by_item,
+)
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.extraction import extract_inputs
 
@@ -138,7 +145,7 @@ class GenreTagger:
 
         Raises:
             ValueError: nothing is given, or a modality that the model was not trained on.
-            InputError: a file is damaged.
+            InputError: a file is damaged, or nothing is given but a text of unknown words.
         """
         tracks = [audio] if isinstance(audio, str | Path) else audio or []
         media: dict[Modality, tuple[Path | str, ...]] = {
@@ -152,6 +159,8 @@ class GenreTagger:
         if unknown := sorted(given.keys() - set(self.modalities)):
             raise ValueError(f"{', '.join(unknown)}: this model knows {', '.join(self.modalities)}")
         predictions, refused = self.predict_manifest(Manifest([Item("item", media=given)]))
+        # A text of unknown words is no fault where something else tells the genres.
+        refused = [r for r in refused if r.code != "unknown_words" or not predictions]
         if refused:  # its detail reads "file: what is wrong [code]"
             code, text = refused[0].code, refused[0].detail
             where, _, detail = text.removesuffix(f" [{code}]").partition(": ")
@@ -180,8 +189,10 @@ class GenreTagger:
                 with FeatureStore(read[key], modality) as store:
                     refused += store.refused if is_new else ()
                     source, task = encoder.source(store), f"embedding {view}"
-                    rows = embed(encoder, source, store.ids, task=task, progress=progress)
-                    ids, means = mean_by_item(store.ids, rows)
+                    known, unknown = known_rows(source, store.ids, modality, view)
+                    refused += unknown
+                    rows = embed(encoder, source, known, task=task, progress=progress)
+                    ids, means = mean_by_item(known, rows) if known else ([], rows)
                     vectors[view] = dict(zip(ids, means, strict=True))
         table = self._table(manifest.ids(), vectors)
         has_input = np.any(list(table.present.values()), axis=0)

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from mmgenre.disk.files import replacing
 from mmgenre.errors import ManifestError
 from mmgenre.items.headers import near_misses
-from mmgenre.items.labels import SEPARATOR
+from mmgenre.items.labels import levels
 from mmgenre.items.modalities import MODALITIES, Modality
 
 Split = Literal["train", "val", "test"]
@@ -414,9 +414,10 @@ def _list_faults(column: str, is_cover: bool, cell: str) -> list[str]:
 
 def _labels_faults(cell: str) -> list[str]:
     return _list_faults("labels", False, cell) + [
-        f"labels: {label!r} has an empty part or spaces around '/'; a path reads Jazz/Vocal Jazz"
+        f"labels: {label!r} has an empty part or spaces around '/'; a path reads Jazz/Vocal Jazz, "
+        "a name with a slash R&B//Soul"
         for label in _split_list(cell)
-        if any(not part or part != part.strip() for part in label.split(SEPARATOR))
+        if "///" in label or any(not part or part != part.strip(" /") for part in levels(label))
     ]
 
 

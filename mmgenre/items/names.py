@@ -149,8 +149,8 @@ def text_key(text: str) -> str:
 
     Short texts and lists of words, such as moods, are alike by chance.
 
-    >>> text_key("<p>One review, under every edition of it.</p>")
-    'onereviewundereveryeditionofit'
+    >>> text_key("<p>One review that stands under all editions.</p>")
+    'onereviewthatstandsunderalleditions'
     >>> text_key("calm, peaceful, delicate, reserved, reverent, stately")
     ''
     """

@@ -26,7 +26,7 @@ from mmgenre.progress import Progress, silent
 from mmgenre.reading.engines import files_beside, read_parts
 from mmgenre.reading.parts import Part, Row, part_name
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 PART_ROWS = 16
 
 
