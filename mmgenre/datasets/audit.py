@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mmgenre.disk.files import as_on_disk
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.errors import InputError, ManifestError, Refusal
 from mmgenre.image.decoding import load_image
@@ -126,6 +127,7 @@ class _Media:
             for modality, path in ((m, p) for m in kinds for p in item.media.get(m, ())):
                 if not isinstance(path, Path):
                     continue
+                path = as_on_disk(path)
                 try:
                     digest = _digest(path, modality)
                     if modality == "image" and digest not in self.covers:

@@ -5,10 +5,12 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
+from unicodedata import normalize
 
 from mmgenre.datasets import sources
 from mmgenre.datasets.folders import find_images
 from mmgenre.datasets.sources import Published, Row, refuse
+from mmgenre.disk.files import as_on_disk
 from mmgenre.items.headers import twin_of
 from mmgenre.items.manifest import Item, column_names
 from mmgenre.items.notes import NO_ARTISTS_NOTE
@@ -142,16 +144,16 @@ def _slashes(cell: str) -> str:
 
 def _find(cells: set[str], root: Path, faults: list[str]) -> dict[str, Path]:
     """The files that cells name: by path below `root`, else by name or stem in any folder."""
-    paths = {cell: root / _slashes(cell) for cell in cells if not ADDRESS.match(cell)}
+    paths = {cell: as_on_disk(root / _slashes(cell)) for cell in cells if not ADDRESS.match(cell)}
     found = {cell: path for cell, path in paths.items() if path.is_file()}
     if len(found) == len(paths):
         return found
     places: dict[str, list[Path]] = {}
     for path in find_images(root)[0]:
-        for name in {path.name, path.stem}:
+        for name in {normalize("NFC", path.name), normalize("NFC", path.stem)}:
             places.setdefault(name, []).append(path)
     for cell in sorted(paths.keys() - found.keys()):
-        same = places.get(_slashes(cell), [])
+        same = places.get(normalize("NFC", _slashes(cell)), [])
         if len(same) > 1:
             several = f"{len(same)} files, for example {same[0]} and {same[1]}"
             faults.append(f"{cell!r} fits {several}; give paths")

@@ -13,8 +13,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
+from unicodedata import normalize
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # Linux: fcntl.h, fs.h
+
+
+def as_on_disk(path: Path) -> Path:
+    """The path in the Unicode form that the disk has; as given if neither form is there.
+
+    Macs write `é` in file names as two characters (NFD), most other programs as one (NFC).
+    """
+    if str(path).isascii() or path.exists():
+        return path
+    parent = as_on_disk(path.parent)
+    forms = (parent / normalize(form, path.name) for form in ("NFC", "NFD"))
+    return next((form for form in forms if form.exists()), path)
 
 
 @contextmanager

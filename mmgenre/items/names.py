@@ -63,10 +63,8 @@ NO_ALBUM_NAMES = """
     desconocido notavailable notapplicable undefined na nan none null nil empty missing tba album
     untitled nonalbumtracks nonalbumtrack single singles standalonerecordings misc
 """
-NO_ARTISTS = frozenset(NO_ARTIST_NAMES.split())
-NO_ALBUMS = frozenset(NO_ALBUM_NAMES.split())
 LEAST_LETTERS = 30  # of a text
-LIST_MARKS = ",;|\n"
+LIST_MARKS = ",;|"
 LEAST_PART = 14  # letters between two commas of prose, on average; lists of words have fewer
 
 
@@ -82,6 +80,10 @@ def fold(name: str) -> str:
     # Turkish: SILA is the upper case of both Sıla and Sila.
     plain = normalize("NFKC", letters).casefold().replace("ı", "i")
     return " ".join(plain.split())
+
+
+NO_ARTISTS = frozenset(map(fold, NO_ARTIST_NAMES.split()))
+NO_ALBUMS = frozenset(map(fold, NO_ALBUM_NAMES.split()))
 
 
 class Artist(NamedTuple):
@@ -155,9 +157,11 @@ def text_key(text: str) -> str:
     ''
     """
     if "<" in text or "&" in text or not text.isascii():
-        text = normalize("NFKC", readable(text))
-    key = text.translate(LETTERS).casefold()
+        text = readable(text)
     n_parts = 1 + sum(map(text.count, LIST_MARKS))
+    if not text.isascii():
+        text = normalize("NFKC", text)
+    key = text.translate(LETTERS).casefold()
     return key if len(key) >= max(LEAST_LETTERS, LEAST_PART * n_parts) else ""
 
 

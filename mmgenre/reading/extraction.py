@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from mmgenre.config import Settings
+from mmgenre.disk.files import as_on_disk
 from mmgenre.disk.locks import claimed
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import fingerprint_of, group_names, merge_stores
@@ -39,7 +40,7 @@ def media_digest(work: Iterable[Row]) -> str:
                 mark = f"text\0{source}"
             else:
                 try:
-                    state = source.stat()
+                    state = as_on_disk(source).stat()
                     mark = f"{source.name}\0{state.st_size}\0{state.st_mtime_ns}"
                 except OSError:
                     mark = f"{source.name}\0missing"
@@ -195,7 +196,7 @@ def parts_of(
     folder, fingerprint = parts_folder(target).absolute(), provenance.fingerprint
     medium = MODALITIES[modality].medium
     work = [
-        (row_id, tuple(s.absolute() if isinstance(s, Path) else s for s in media))
+        (row_id, tuple(as_on_disk(s.absolute()) if isinstance(s, Path) else s for s in media))
         for row_id, media in manifest.rows(modality)
     ]
     shares = [tuple(work[k : k + PART_ROWS]) for k in range(0, len(work), PART_ROWS)]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import socket
+import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from lock_holder import running
 
 from mmgenre.disk import files as files_module
-from mmgenre.disk.files import replacing, swap, sweep, temporary_name
+from mmgenre.disk.files import as_on_disk, replacing, swap, sweep, temporary_name
 
 
 def files(path: Path) -> list[str]:
@@ -136,3 +137,16 @@ def test_unfinished_folders_are_swept(tmp_path: Path) -> None:
     folder(temporary_name(tmp_path / "a"), "half")
     sweep(tmp_path / "a")
     assert files(tmp_path / "a") == []
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_a_name_is_found_in_either_form_of_unicode(
+    tmp_path: Path, on_disk: Literal["NFC", "NFD"], asked: Literal["NFC", "NFD"]
+) -> None:
+    made = tmp_path / unicodedata.normalize(on_disk, "Céline") / "été.txt"
+    made.parent.mkdir()
+    made.touch()
+    assert as_on_disk(tmp_path / unicodedata.normalize(asked, "Céline") / "été.txt") == made
+    missing = tmp_path / "Céline" / "hiver é.txt"
+    assert as_on_disk(missing) == missing
