@@ -202,7 +202,9 @@ def known_rows(
     if known is None or not len(ids):
         return list(ids), []
     mask = known(ids).tolist()
-    why = f"no word that {name} met in training; it counts as an item without {modality}"
+    why = (
+        f"no word of its {modality} was in those that {name} learned from, so it has no {modality}"
+    )
     refused = [
         Refusal(item_of(i), modality, "unknown_words", f"{item_of(i)}: {why} [unknown_words]")
         for i, is_known in zip(ids, mask, strict=True)
