@@ -79,12 +79,13 @@ def _of_levels(counts: Counter[str]) -> Iterator[str]:
     children = Counter(ancestors(name)[-2] for name in closure(paths) if len(levels(name)) > 1)
     # A broader genre of which there is nothing but this one narrower: is it one at all?
     doubtful = sorted(n for n in paths if (a := ancestors(n)[-2]) not in counts and children[a] < 2)
-    first = doubtful or sorted(paths)
-    doubt = f", {len(doubtful)} of which alone have the genre above them" if doubtful else ""
+    names = [*doubtful, *sorted(set(paths) - set(doubtful))]
+    first = names[0]
+    alone = f"; {len(doubtful)} of them alone have the genre above them" if doubtful else ""
     yield (
-        f"{len(paths)} genre(s) with '/' are read as levels, so that {first[0]!r} counts for "
-        f"{ancestors(first[0])[0]!r}, too{doubt}: {_shown(first)}; where the slash belongs to the "
-        f"name, write it twice: {first[0].replace('/', '//')!r}"
+        f"{len(names)} genre(s) with '/' are read as levels, so that {first!r} counts for "
+        f"{ancestors(first)[0]!r}, too: {_shown(names)}{alone}; where the slash belongs to the "
+        f"name, write it twice: {first.replace('/', '//')!r}"
     )
 
 

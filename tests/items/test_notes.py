@@ -48,7 +48,7 @@ def test_a_slash_is_noted_with_the_way_out() -> None:
     said = notes("R&B/Soul", "Rock")
     assert "'R&B/Soul' counts for 'R&B', too" in said
     assert "write it twice: 'R&B//Soul'" in said
-    assert "1 of which alone have" in notes("R&B/Soul", "Rock", "Rock/Punk")
+    assert "1 of them alone have" in notes("R&B/Soul", "Rock", "Rock/Punk")
     assert notes("R&B//Soul", "Rock") == ""
 
 
