@@ -22,6 +22,7 @@ RATIOS: Mapping[str, tuple[float, float, float]] = {
     "multi": (0.80, 0.10, 0.10),  # sec. 5.1
 }
 MAX_DRAFTS = 16
+MANY_GROUPS = 100_000
 SAME_TEXT = "identical text"
 SHOWN_CHARACTERS, SHOWN_WRITINGS = 60, 3  # of a name or text that leaks
 
@@ -214,11 +215,13 @@ def _draft(
 ) -> tuple[float, NDArray[np.intp]]:
     """Places every group once: (distance of all counts from their goals, the split of each)."""
     sizes = counts[:, -1] * rng.lognormal(sigma=0.5, size=len(counts))
-    filled = np.zeros_like(goal)
-    where = np.empty(len(counts), dtype=np.intp)
+    where = _dealt(counts, goal, rng)
+    filled = np.stack([counts[where == split].sum(axis=0) for split in range(len(goal))])
     needed = slice(-1 - len(MODALITIES), None)  # every split needs items, and all modalities
-    left = (counts[:, needed] > 0).sum(axis=0)  # groups not placed yet that have each
-    for g in np.argsort(-sizes):
+    order = np.argsort(-sizes)
+    order = order[where[order] < 0]
+    left = (counts[order, needed] > 0).sum(axis=0)  # groups not placed yet that have each
+    for g in order:
         columns = np.flatnonzero(counts[g])
         before = filled[:, columns] - goal[:, columns]
         after = before + counts[g, columns]
@@ -234,6 +237,30 @@ def _draft(
     # A split that lacks a modality is useless for it: worse than any imbalance of labels.
     lacking = int(((filled == 0) & (goal > 1e-6))[:, -1 - len(MODALITIES) :].sum())
     return float(((filled - goal) ** 2 / goal).sum()) + 1e6 * lacking, where
+
+
+def _dealt(
+    counts: NDArray[np.float64], goal: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Of very many groups, those with equal counts dealt out by shares; -1: not placed yet.
+
+    Each kind of group reaches every split as often as its share allows; a few groups of a kind,
+    fewer than there are splits, are left.
+    """
+    where = np.full(len(counts), -1, dtype=np.intp)
+    if len(counts) < MANY_GROUPS:
+        return where
+    hashed = np.round(counts @ rng.random(counts.shape[1]), 9)
+    order = rng.permutation(len(counts))
+    order = order[np.argsort(hashed[order], kind="stable")]
+    _, first, sizes = np.unique(hashed[order], return_index=True, return_counts=True)
+    place = np.arange(len(order)) - np.repeat(first, sizes)  # within its kind
+    shares = goal[:, -1] / goal[:, -1].sum()
+    ends = np.floor(np.outer(sizes, shares)).cumsum(axis=1)  # (kinds, splits)
+    ends = np.repeat(ends, sizes, axis=0)
+    split = (place[:, None] >= ends).sum(axis=1)
+    where[order] = np.where(split < len(goal), split, -1)
+    return where
 
 
 def _groups(manifest: Manifest) -> tuple[int, NDArray[np.intp]]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from mmgenre.errors import SplitError
+from mmgenre.items import splits
 from mmgenre.items.manifest import SPLITS, Item, Manifest, Split
 from mmgenre.items.names import fold
 from mmgenre.items.splits import RATIOS, find_leaks, make_folds, make_splits
@@ -380,3 +381,22 @@ def test_of_fewer_artists_than_folds_each_is_one(n_artists: int) -> None:
     folds = make_folds(manifest, manifest.ids(), 5, 0)
     assert set(folds.values()) == set(range(n_artists))
     assert len({(item.artist, folds[item.id]) for item in manifest}) == n_artists
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_very_many_groups_are_dealt_out_by_their_kind(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(splits, "MANY_GROUPS", 50)
+    manifest = random_manifest(seed, 2000)
+    alone = Manifest([replace(item, artist="", album="") for item in manifest])
+    for given in (manifest, alone):
+        split = make_splits(given, RATIOS["multi"], seed)
+        assert split == make_splits(given, RATIOS["multi"], seed)
+        assert find_leaks(given.with_splits(split)) == []
+    counts = Counter(split.values())
+    assert counts["train"] == pytest.approx(1600, abs=8)
+    assert counts["val"] == pytest.approx(200, abs=8)
+    for genre in ("g1", "g2", "g3"):
+        own = Counter(split[item.id] for item in alone if genre in item.labels)
+        assert own["test"] / own.total() == pytest.approx(0.1, abs=0.02)
