@@ -14,7 +14,8 @@ InputCode = Literal[
     "too_short",
     "silent",
     "empty",  # a text without a word
-    "encoding",  # a text that is not UTF-8
+    "encoding",  # a text that is not UTF-8, or no text at all
+    "unknown_words",  # a text without a word that the encoder knows
     "annotation",  # a text whose entities are not known, for instance as a service did not answer
     "too_large",  # an image of a size that only an attack declares
     "too_small",  # an image that stands for a missing cover

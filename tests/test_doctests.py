@@ -27,6 +27,6 @@ def test_examples_in_docstrings(name: str) -> None:
 
 
 def test_modules_with_examples_are_found() -> None:
-    assert {"mmgenre.items.labels", "mmgenre.items.modalities", "mmgenre.items.splits"} <= set(
+    assert {"mmgenre.items.labels", "mmgenre.items.modalities", "mmgenre.items.names"} <= set(
         WITH_EXAMPLES
     )

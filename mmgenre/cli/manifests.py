@@ -69,7 +69,8 @@ def check(manifest: Path, as_json: JsonOption = False) -> None:
 
     with progress_bars() as progress:
         found = audit(Manifest.read(manifest), progress=progress)
-    lines = [f"leak: {leak}" for leak in found.leaks]
+    lines = [f"note: {note}" for note in found.notes]
+    lines += [f"leak: {leak}" for leak in found.leaks]
     lines += [f"repeat: {repeat}" for repeat in found.repeats]
     lines += [f"mixed: {cover}" for cover in found.mixed]
     if found.mixed:
@@ -110,6 +111,7 @@ def split(
 ) -> None:
     """Draws splits that share no artist and no album."""
     from mmgenre.items.manifest import SPLITS, Manifest
+    from mmgenre.items.notes import manifest_notes, unlearned_notes
     from mmgenre.items.splits import make_splits
 
     try:
@@ -119,16 +121,21 @@ def split(
     items = Manifest.read(manifest)
     done = items.with_splits(make_splits(items, (train, val, test), seed))
     done.write(out)
+    for note in (*manifest_notes(done), *unlearned_notes(done)):
+        typer.echo(f"note: {note}")
     typer.echo(f"{out}: " + ", ".join(f"{len(done.ids(split))} {split}" for split in SPLITS))
 
 
 def info(manifest: Path, as_json: JsonOption = False) -> None:
     """Counts items, modalities, splits and labels."""
     from mmgenre.items.manifest import Manifest
+    from mmgenre.items.notes import manifest_notes, unlearned_notes
 
-    counted = Manifest.read(manifest).info()
+    items = Manifest.read(manifest)
+    counted, notes = items.info(), [*manifest_notes(items), *unlearned_notes(items)]
     lines = []
     for name, value in counted.items():
         counts = value.items() if isinstance(value, dict) else [("", value)]
         lines.append(f"{name:<12}" + ", ".join(f"{k} {n}".strip() for k, n in counts))
-    show(counted, lines, as_json=as_json)
+    lines += [f"note: {note}" for note in notes]
+    show({**counted, "notes": notes}, lines, as_json=as_json)

@@ -1,6 +1,8 @@
 """Files and covers that are in two splits or under two genres, whatever the names of the items."""
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +12,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmgenre.audio.decoding import check_audio
-from mmgenre.disk.files import check_file
+from mmgenre.disk.files import as_on_disk, check_file
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.errors import InputError, ManifestError, Refusal
 from mmgenre.image.decoding import load_image
 from mmgenre.image.settings import ImageInput
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
+from mmgenre.items.names import text_key
+from mmgenre.items.notes import manifest_notes, unlearned_notes
 from mmgenre.items.splits import Leak, find_leaks, leaks_among
 from mmgenre.progress import Progress, silent
+from mmgenre.text.decoding import read_text
 
 HASH_SIDE = 8  # difference hash of 8 x 8 bits
 # Two covers are the same picture if few bits differ and their thumbnails correlate. The hash alone
@@ -72,6 +77,7 @@ class Audit:
     repeats: tuple[str, ...]  # within one split or in a manifest without splits: harmless
     missing: tuple[Refusal, ...]  # files that cannot be read
     mixed: tuple[SameCover, ...] = ()  # of several genres: no model of covers tells these apart
+    notes: tuple[str, ...] = ()  # names that look wrong
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,7 @@ class Deduped:
 class _Media:
     """Items by kind and hash of each file; of each cover and its copies one fingerprint."""
 
-    def __init__(self, manifest: Manifest, kinds: Iterable[Modality], progress: Progress) -> None:
+    def __init__(self, manifest: Manifest, kinds: Collection[Modality], progress: Progress) -> None:
         self.files: dict[tuple[str, str], list[Item]] = {}
         self.covers: dict[str, Fingerprint | None] = {}
         self.missing: list[Refusal] = []
@@ -122,9 +128,10 @@ class _Media:
             for modality, path in ((m, p) for m in kinds for p in item.media.get(m, ())):
                 if not isinstance(path, Path):
                     continue
+                path = as_on_disk(path)
                 try:
                     check_file(path)
-                    digest = sha256_file(path)[:16]
+                    digest = _digest(path, modality)
                     if modality == "image" and digest not in self.covers:
                         self.covers[digest] = fingerprint(path)
                     self.files.setdefault((f"identical {modality}", digest), []).append(item)
@@ -137,6 +144,19 @@ class _Media:
                 except InputError as error:
                     self.missing.append(Refusal(item.id, modality, error.code, str(error)))
         progress("checking media", len(manifest), len(manifest))
+        self._add_inline_texts(manifest, kinds)
+
+    def _add_inline_texts(self, manifest: Manifest, kinds: Collection[Modality]) -> None:
+        """Adds to the items of a text file those that have its text inline."""
+        for modality in kinds:
+            kind = f"identical {modality}"
+            if not any(own == kind for own, _ in self.files):
+                continue
+            for item in manifest:
+                for text in (t for t in item.media.get(modality, ()) if isinstance(t, str)):
+                    others = self.files.get((kind, _text_digest(text)), [])
+                    if others and item not in others:
+                        others.append(item)
 
     def same_covers(self, near: Iterable[tuple[str, str]]) -> tuple[SameCover, ...]:
         """Groups of items with one cover, also through pairs of pairs; sorted by first id."""
@@ -156,8 +176,25 @@ class _Media:
         return tuple(sorted(groups, key=lambda group: group.ids))
 
 
+def _digest(path: Path, modality: Modality) -> str:
+    """Hash of a file; of a text, of its letters if there are enough."""
+    own = ""
+    if MODALITIES[modality].medium == "text":
+        with suppress(InputError):
+            own = _text_digest(read_text(path))
+    return own or sha256_file(path)[:16]
+
+
+def _text_digest(text: str) -> str:
+    key = text_key(text)
+    return hashlib.sha256(key.encode()).hexdigest()[:16] if key else ""
+
+
 def audit(manifest: Manifest, *, progress: Progress = silent) -> Audit:
-    """Finds artists, albums, files and covers in two splits, and covers with different genres."""
+    """Finds artists, albums, texts, files and covers in two splits, and covers of several genres.
+
+    A text file counts as identical to another one, or to an inline text, if its letters are.
+    """
     media = _Media(manifest, MODALITIES, progress)
     near = near_pairs(media.covers)
     places = dict(media.files)
@@ -173,7 +210,8 @@ def audit(manifest: Manifest, *, progress: Progress = silent) -> Audit:
         if len(items) > 1 and len({item.split for item in items if item.split}) <= 1
     )
     mixed = tuple(group for group in media.same_covers(near) if group.kept is None)
-    return Audit(leaks, repeats, tuple(media.missing), mixed)
+    notes = (*manifest_notes(manifest), *unlearned_notes(manifest))
+    return Audit(leaks, repeats, tuple(media.missing), mixed, notes)
 
 
 def dedupe(manifest: Manifest, *, near: bool = False, progress: Progress = silent) -> Deduped:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
+from unicodedata import normalize
 
 from mmgenre.datasets.cover_table import Field
 from mmgenre.datasets.features import write_features
@@ -179,7 +180,7 @@ def _attach(published: Published, modality: Modality, what: str, folder: Path) -
         if not path.is_file():
             continue
         if path.suffix.lower() in SUFFIXES[modality]:
-            name = path.name.split(".")[0]
+            name = normalize("NFC", path.name.split(".")[0])
             if name in files:
                 faults.append(f"two files for {name!r}: {files[name]} and {path}; keep one")
             files[name] = path
@@ -191,6 +192,7 @@ def _attach(published: Published, modality: Modality, what: str, folder: Path) -
     wanted: list[str] = []
     for item in published.items:
         own = names.get(item.id, (item.id,))
+        own = tuple(normalize("NFC", name) for name in own)
         wanted += own
         found = tuple(files[name] for name in own if name in files)
         items.append(replace(item, media={**item.media, modality: found}) if found else item)

@@ -5,11 +5,15 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
+from unicodedata import normalize
 
 from mmgenre.datasets import sources
 from mmgenre.datasets.folders import find_images
 from mmgenre.datasets.sources import Published, Row, refuse
+from mmgenre.disk.files import as_on_disk
+from mmgenre.items.headers import twin_of
 from mmgenre.items.manifest import Item, column_names
+from mmgenre.items.notes import NO_ARTISTS_NOTE
 
 Field = Literal["image", "labels", "id", "artist", "album", "split"]
 FIELDS: tuple[Field, ...] = get_args(Field)
@@ -72,7 +76,8 @@ def read_cover_table(
         faults.append(f"no row has a genre in column {chosen['labels']!r}")
     refuse(path, faults)
     notes = [f"{field} is column {column!r}" for field, column in chosen.items()]
-    foreign = sorted(set(header) & set(column_names()) - set(chosen.values()))
+    ours = {column for column in header if twin_of(column, column_names())}
+    foreign = sorted(ours - set(chosen.values()))
     if foreign:
         notes.append(f"columns left out, because a manifest's differ: {', '.join(foreign)}")
     bare = [item.id for item in items if not item.labels]
@@ -91,7 +96,7 @@ def read_cover_table(
     notes += sources.found_note(commas, "genre(s) contain a comma, which does not separate genres")
     notes += [*sources.renamed_note(genres), *sources.split_note(labelled)]
     if not any(item.artist or item.album for item in labelled):
-        notes.append(sources.NO_ARTISTS_NOTE)
+        notes.append(NO_ARTISTS_NOTE)
     return Published(str(path), labelled, tuple(notes))
 
 
@@ -139,16 +144,16 @@ def _slashes(cell: str) -> str:
 
 def _find(cells: set[str], root: Path, faults: list[str]) -> dict[str, Path]:
     """The files that cells name: by path below `root`, else by name or stem in any folder."""
-    paths = {cell: root / _slashes(cell) for cell in cells if not ADDRESS.match(cell)}
+    paths = {cell: as_on_disk(root / _slashes(cell)) for cell in cells if not ADDRESS.match(cell)}
     found = {cell: path for cell, path in paths.items() if path.is_file()}
     if len(found) == len(paths):
         return found
     places: dict[str, list[Path]] = {}
     for path in find_images(root)[0]:
-        for name in {path.name, path.stem}:
+        for name in {normalize("NFC", path.name), normalize("NFC", path.stem)}:
             places.setdefault(name, []).append(path)
     for cell in sorted(paths.keys() - found.keys()):
-        same = places.get(_slashes(cell), [])
+        same = places.get(normalize("NFC", _slashes(cell)), [])
         if len(same) > 1:
             several = f"{len(same)} files, for example {same[0]} and {same[1]}"
             faults.append(f"{cell!r} fits {several}; give paths")
@@ -188,7 +193,8 @@ def _items(
             faults.append(f"line {line}: split {split_name!r}: allowed are {allowed}, or none")
         if labels.startswith("["):
             faults.append(f"line {line}: labels {labels!r}: write Rock;Pop")
-        extra = {c: row[c] for c in row if c and c not in (*column_names(), *chosen.values())}
+        others = (column for column in row if column and column not in chosen.values())
+        extra = {c: row[c] for c in others if not twin_of(c, column_names())}
         if ADDRESS.match(image):
             extra["image_url"] = image
         names = tuple(dict.fromkeys(map(sources.flat_label, _genres(labels))))

@@ -13,7 +13,8 @@ from mmgenre.errors import ManifestError
 from mmgenre.items.labels import SEPARATOR
 from mmgenre.items.manifest import LIST_SEPARATOR, Item, Split
 from mmgenre.items.modalities import SUFFIXES
-from mmgenre.items.splits import fold
+from mmgenre.items.names import genre_key
+from mmgenre.items.notes import NO_ARTISTS_NOTE
 
 UNWRITABLE = re.compile(rf"[\x00-\x1f{LIST_SEPARATOR}\ud800-\udfff]")  # not in a manifest's cells
 HIDDEN = re.compile(r"\.|__MACOSX\Z")  # the latter is a folder that macOS adds to archives
@@ -113,16 +114,16 @@ def read_folders(folder: Path) -> Published:
         notes.append(f"{len(empty)} folder(s) contain no image: {', '.join(empty)}")
     alike: dict[str, list[str]] = {}
     for label in sorted(labels):
-        alike.setdefault(fold(label), []).append(label)
+        alike.setdefault(genre_key(label), []).append(label)
     notes += [
-        f"genres {' and '.join(same)} differ only in case, accents or spaces; are they the same?"
+        f"genres {' and '.join(same)} differ only in case, accents or signs; are they the same?"
         for same in alike.values()
         if len(same) > 1
     ]
     top, *others = {label.split(SEPARATOR)[0] for label in labels}
     if not others:
         notes.append(f"every genre is below {top!r}; if that is no genre, give its folder instead")
-    return Published(str(folder), items, (*notes, sources.NO_ARTISTS_NOTE))
+    return Published(str(folder), items, (*notes, NO_ARTISTS_NOTE))
 
 
 def _splits(tops: Sequence[str]) -> tuple[list[str], Mapping[str, Split]]:

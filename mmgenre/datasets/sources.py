@@ -12,6 +12,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, Self
+from unicodedata import normalize
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -31,7 +32,6 @@ NAMES_OF_SPLITS: Mapping[Split, str] = {
     "test": "test testing",
 }
 SPLIT_NAMES = {name: split for split, names in NAMES_OF_SPLITS.items() for name in names.split()}
-NO_ARTISTS_NOTE = "no artists or albums: no check can tell whether splits share them"
 
 Row = tuple[int, dict[str, str]]  # its first line number, its cells by column
 
@@ -77,11 +77,11 @@ def check_folder(folder: Path) -> None:
 
 def find_files(folder: Path, names: Iterable[str]) -> dict[str, Path]:
     """Those of the named files that exist, by name; a ManifestError if a name exists twice."""
-    wanted = frozenset(names)
+    wanted = {normalize("NFC", name): name for name in names}
     found: dict[str, list[Path]] = {}
     for path in files_below(folder):
-        if path.name in wanted:
-            found.setdefault(path.name, []).append(path)
+        if (name := wanted.get(normalize("NFC", path.name))) is not None:
+            found.setdefault(name, []).append(path)
     several = {name: paths for name, paths in found.items() if len(paths) > 1}
     faults = [
         f"{name!r} exists {len(paths)} times ({', '.join(map(str, paths))}); keep one"
@@ -94,11 +94,14 @@ def find_files(folder: Path, names: Iterable[str]) -> dict[str, Path]:
 def read_table(path: Path, required: Sequence[str], *, delimiter: str) -> list[Row]:
     """Rows of a table with a header; cells are stripped.
 
-    Quotes have no meaning in tab-separated tables. A ManifestError lists every fault with its
-    line: a required column is missing or repeated, a row has more or fewer cells than the header.
+    Quotes around cells are taken off, in tab-separated tables only if the whole table then makes
+    sense: many are written without, and titles begin with quotes. A ManifestError lists every fault
+    with its line: a required column is missing or repeated, a row has more or fewer cells than the
+    header.
     """
-    quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    lines = (f"{text}\n" for text in read_lines(path))
+    lines = [f"{text}\n" for text in read_lines(path)]
+    is_plain = delimiter == "\t" and not _is_quoted(lines)
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if is_plain else csv.QUOTE_MINIMAL
     reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
     rows: list[Row] = []
     faults: list[str] = []
@@ -120,6 +123,15 @@ def read_table(path: Path, required: Sequence[str], *, delimiter: str) -> list[R
         faults.append(f"line {line}: {error}")
     refuse(path, faults or ([] if rows else ["no rows below the header"]))
     return rows
+
+
+def _is_quoted(lines: Sequence[str]) -> bool:
+    """Whether a tab-separated table has quoted cells (RFC 4180), and none with stray quotes."""
+    try:
+        rows = [row for row in csv.reader(lines, delimiter="\t", strict=True) if any(row)]
+    except csv.Error:
+        return False
+    return len({len(row) for row in rows}) == 1
 
 
 def read_lines(path: Path) -> list[str]:

@@ -21,6 +21,7 @@ from mmgenre.datasets.features import Features, dense, read_array, row_faults
 from mmgenre.datasets.sources import Published, refuse
 from mmgenre.errors import ManifestError, StoreError
 from mmgenre.items.manifest import SPLITS, Item, Split
+from mmgenre.items.notes import NO_ARTISTS_NOTE
 
 PREFIXES = ("X_", "y_", "items_index", "genre_labels")  # of the files that are read
 CLASSES = re.compile(r"y_(?P<set>[^_]+)_class_(?P<n>\d+)_(?P<dataset>.+)\.np[yz]")
@@ -71,7 +72,7 @@ def read_tartarus(folder: Path, dataset: str | None = None) -> Published:
         notes += [f"left out: {', '.join(others)} ({why})"] if others else []
     unlabelled = [item.id for item in items if not item.labels]
     notes += sources.found_note(unlabelled, "items have no genre")
-    notes += [sources.NO_ARTISTS_NOTE, *renamed]
+    notes += [NO_ARTISTS_NOTE, *renamed]
     return Published(f"{folder} ({name})", items, tuple(notes), features=features)
 
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal, TextIO
+from unicodedata import normalize
 
 from mmgenre.errors import InputError, UnreachableError
 
@@ -52,6 +53,18 @@ def check_file(path: Path) -> None:
     if not stat.S_ISREG(mode):
         what = NO_FILES.get(stat.S_IFMT(mode), "something else")
         raise InputError("unreadable", str(path), f"{what} and no file")
+
+
+def as_on_disk(path: Path) -> Path:
+    """The path in the Unicode form that the disk has; as given if neither form is there.
+
+    Macs write `é` in file names as two characters (NFD), most other programs as one (NFC).
+    """
+    if str(path).isascii() or path.exists():
+        return path
+    parent = as_on_disk(path.parent)
+    forms = (parent / normalize(form, path.name) for form in ("NFC", "NFD"))
+    return next((form for form in forms if form.exists()), path)
 
 
 @contextmanager

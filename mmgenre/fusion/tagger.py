@@ -32,7 +32,14 @@ from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.kinds import kind_of
-from mmgenre.learning.encoder import Encoder, embed, item_of, load_encoder, mean_by_item
+from mmgenre.learning.encoder import (
+    Encoder,
+    embed,
+    item_of,
+    known_rows,
+    load_encoder,
+    mean_by_item,
+)
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.extraction import extract_inputs
 
@@ -210,8 +217,10 @@ class GenreTagger:
                 with FeatureStore(read[key], modality) as store:
                     refused += store.refused if is_new else ()
                     source, task = encoder.source(store), f"embedding {view}"
-                    rows = embed(encoder, source, store.ids, task=task, progress=progress)
-                    ids, means = mean_by_item(store.ids, rows)
+                    known, unknown = known_rows(source, store.ids, modality, view)
+                    refused += unknown
+                    rows = embed(encoder, source, known, task=task, progress=progress)
+                    ids, means = mean_by_item(known, rows) if known else ([], rows)
                     vectors[view] = dict(zip(ids, means, strict=True))
         table = self._table(manifest.ids(), vectors)
         has_input = np.any(list(table.present.values()), axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,16 @@ from numpy.typing import NDArray
 from mmgenre.errors import LabelError
 
 SEPARATOR = "/"  # `Jazz/Vocal Jazz` is Vocal Jazz, child of Jazz
+LEVELS = re.compile(r"(?<!/)/(?!/)")  # two slashes are one that belongs to the name: `R&B//Soul`
+
+
+def levels(label: str) -> list[str]:
+    """The names on the way to a label, broadest first; a slash in a name is written twice.
+
+    >>> levels("Jazz/Vocal Jazz"), levels("R&B//Soul")
+    (['Jazz', 'Vocal Jazz'], ['R&B//Soul'])
+    """
+    return LEVELS.split(label)
 
 
 def ancestors(label: str) -> tuple[str, ...]:
@@ -21,7 +32,7 @@ def ancestors(label: str) -> tuple[str, ...]:
     >>> ancestors("Jazz/Vocal Jazz")
     ('Jazz', 'Jazz/Vocal Jazz')
     """
-    return tuple(accumulate(label.split(SEPARATOR), lambda a, b: f"{a}{SEPARATOR}{b}"))
+    return tuple(accumulate(levels(label), lambda a, b: f"{a}{SEPARATOR}{b}"))
 
 
 def closure(labels: Iterable[str]) -> frozenset[str]:
@@ -57,7 +68,7 @@ class LabelSpace:
     @property
     def parents(self) -> tuple[str | None, ...]:
         """For each genre the next broader one, None at the top."""
-        return tuple(name.rpartition(SEPARATOR)[0] or None for name in self.names)
+        return tuple((None, *ancestors(name))[-2] for name in self.names)
 
     def encode(self, labels: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
         """(n, n_labels) bool, closed under the taxonomy; LabelError: one is missing or unknown."""

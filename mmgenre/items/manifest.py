@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 from mmgenre.disk.files import replacing, without_links
 from mmgenre.errors import ManifestError
-from mmgenre.items.labels import SEPARATOR
+from mmgenre.items.headers import near_misses
+from mmgenre.items.labels import levels
 from mmgenre.items.modalities import MODALITIES, Modality
 
 Split = Literal["train", "val", "test"]
@@ -37,6 +38,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 LIST_SEPARATOR = ";"
 TRACK_SEPARATOR = "#"  # the second track of item X is X#1
 LONGEST_ID = 1000  # characters
+OTHER_SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "'|'"}
 CHUNK_ROWS = 256  # few enough lists at a time that the garbage collector has nothing to do
 
 Media = tuple[Path | str, ...]
@@ -213,7 +215,7 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path | str) -> Manifest:
-        """Reads a CSV file; only the column `id` is required, unknown columns are kept.
+        """Reads a CSV file; only the column `id` is required, further columns are kept.
 
         The ManifestError of a faulty file lists every fault with its line.
         """
@@ -294,11 +296,8 @@ def _read(path: Path) -> Columns:
     faults: Faults = []  # by line here
     rows = _rows(path, lines, faults)
     header = next(rows, [])
-    if faults or "id" not in header:
-        known = ", ".join(column_names())
-        faults = faults or [(1, f"no column 'id'; columns are {known}; got {header}")]
-    elif len(set(header)) < len(header):
-        faults = [(1, f"column {name!r} twice") for name, n in Counter(header).items() if n > 1]
+    if not faults:
+        faults += [(1, fault) for fault in _header_faults(header)]
     if faults:
         raise ManifestError(str(path), [f"line {line}: {fault}" for line, fault in faults])
     cells: dict[str, list[str]] = {name: [] for name in header}
@@ -324,6 +323,17 @@ def _read(path: Path) -> Columns:
         worded = [f"line {line}: {fault}" for line, fault in sorted(faults, key=itemgetter(0))]
         raise ManifestError(str(path), worded or ["no items below the header"])
     return columns
+
+
+def _header_faults(header: Sequence[str]) -> list[str]:
+    """What is wrong with the names of the columns."""
+    faults = [f"column {name!r} twice" for name, n in Counter(header).items() if n > 1]
+    if "id" not in header:
+        known = ", ".join(column_names())
+        other = [name for mark, name in OTHER_SEPARATORS.items() if mark in "".join(header)]
+        hint = f"; commas separate cells, not {other[0]}" if other and len(header) == 1 else ""
+        faults.append(f"no column 'id'; columns are {known}; got {list(header)}{hint}")
+    return faults + list(near_misses(header, column_names()))
 
 
 def _rows(path: Path, lines: array[int], faults: Faults) -> Iterator[list[str]]:
@@ -417,9 +427,10 @@ def _list_faults(column: str, is_cover: bool, cell: str) -> list[str]:
 
 def _labels_faults(cell: str) -> list[str]:
     return _list_faults("labels", False, cell) + [
-        f"labels: {label!r} has an empty part or spaces around '/'; a path reads Jazz/Vocal Jazz"
+        f"labels: {label!r} has an empty part or spaces around '/'; a path reads Jazz/Vocal Jazz, "
+        "a name with a slash R&B//Soul"
         for label in _split_list(cell)
-        if any(not part or part != part.strip() for part in label.split(SEPARATOR))
+        if "///" in label or any(not part or part != part.strip(" /") for part in levels(label))
     ]
 
 
@@ -431,6 +442,7 @@ def _to_csv(columns: Columns, path: Path) -> bytes:
     for name in columns.extra.keys() & set(column_names()):
         given = [row for row, cell in enumerate(columns.extra[name]) if cell is not None]
         faults += [(row, f"extra column {name!r} is one of ours") for row in given]
+    faults += [(0, fault) for fault in near_misses(header, column_names())]
     faults += _faults(columns.labels, partial(_entry_faults, "labels"))
     table: dict[str, Sequence[str | None]] = {**columns.extra, "id": ids, "split": columns.splits}
     table |= {"artist": columns.artists, "album": columns.albums}

@@ -1,11 +1,12 @@
-"""Splits that do not leak: no artist and no album in two, labels balanced as far as that allows."""
+"""Splits that do not leak: no artist, album or text in two, labels balanced as far as possible."""
 
 from __future__ import annotations
 
+import textwrap
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from unicodedata import category, combining, normalize
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,16 @@ from mmgenre.errors import SplitError
 from mmgenre.items.labels import closure
 from mmgenre.items.manifest import SPLITS, Manifest, Split
 from mmgenre.items.modalities import MODALITIES
+from mmgenre.items.names import album_key, artist_of, text_key
 
 RATIOS: Mapping[str, tuple[float, float, float]] = {
     "single": (0.70, 0.15, 0.15),  # Oramas 2018, sec. 6.1
     "multi": (0.80, 0.10, 0.10),  # sec. 5.1
 }
 MAX_DRAFTS = 16
+MANY_GROUPS = 100_000
+SAME_TEXT = "identical text"
+SHOWN_CHARACTERS, SHOWN_WRITINGS = 60, 3  # of a name or text that leaks
 
 
 @dataclass(frozen=True)
@@ -36,38 +41,111 @@ class Leak:
         return f"{self.kind} {self.value!r} in {' and '.join(self.splits)}: {shown}"
 
 
-def fold(name: str) -> str:
-    """A name for comparison, without case, accents, width, extra spaces, invisible characters.
+@dataclass(frozen=True)
+class Keys:
+    """What may not be in two splits: pairs of an item's row and the number of a name."""
 
-    >>> fold("  Beyoncé ") == fold("BEYONCE")
-    True
-    """
-    decomposed = normalize("NFKD", name.casefold())
-    letters = (c for c in decomposed if not combining(c) and category(c) != "Cf")
-    # Turkish: SILA is the upper case of both Sıla and Sila.
-    plain = normalize("NFKC", "".join(letters)).casefold().replace("ı", "i")
-    return " ".join(plain.split())
+    kind: str
+    rows: NDArray[np.intp]  # (n_pairs,)
+    numbers: NDArray[np.intp]  # (n_pairs,), from 0 to n_names - 1
+    n_names: int
+    written: Callable[[int], str]  # row -> the name as it stands there
 
 
-def group_keys(manifest: Manifest) -> Iterator[list[tuple[str, str]]]:
-    """For each item what may not be in two splits: the artist, and the artist's album of that name.
+def group_keys(manifest: Manifest, *, texts: bool = True) -> Iterator[Keys]:
+    """What may not be in two splits: artists, artists' albums, and (`texts`) inline texts.
 
-    An album without an artist is compared by its name alone; an unknown name is no key.
+    Names are compared as by `artist_of`, `album_key` and `text_key`; what these leave empty binds
+    nothing. "Prince & the Revolution" is also bound to "Prince" if that is an artist of the
+    manifest; a first name of two words or more, as in "Bob Marley & the Wailers", always binds. An
+    album without an artist is compared by its name alone.
     """
     c = manifest.columns
-    folded = {name: fold(name) for name in {*c.artists, *c.albums}}
-    for artist, album in zip(map(folded.get, c.artists), map(folded.get, c.albums), strict=True):
-        of_artist = f"{artist} / {album}" if artist and album else album
-        yield [(kind, v) for kind, v in (("artist", artist), ("album", of_artist)) if v]
+    artists = {name: artist_of(name) for name in set(c.artists)}
+    own = {artist.whole for artist in artists.values()}
+    whole = {name: artist.whole for name, artist in artists.items()}
+    first = {
+        name: artist.first if artist.first_is_full or artist.first in own else ""
+        for name, artist in artists.items()
+    }
+    numbered = [list(map(names.__getitem__, c.artists)) for names in (whole, first)]
+    yield _numbered("artist", numbered, c.artists.__getitem__)
+
+    albums = {name: album_key(name) for name in set(c.albums)}
+    pairs = zip(numbered[0], map(albums.__getitem__, c.albums), strict=True)
+    of_artist = [f"{artist} / {album}" if artist and album else album for artist, album in pairs]
+    yield _numbered(
+        "album", [of_artist], lambda row: " / ".join(filter(None, (c.artists[row], c.albums[row])))
+    )
+    for cells in _inline_texts(manifest) if texts else ():
+        yield _numbered(SAME_TEXT, [_repeated(cells)], cells.__getitem__)
 
 
-def find_leaks(manifest: Manifest) -> list[Leak]:
-    """Artists and albums that are in two splits or more, sorted."""
-    places: dict[tuple[str, str], list[str]] = {}
-    for item_id, keys in zip(manifest.columns.ids, group_keys(manifest), strict=True):
-        for key in keys:
-            places.setdefault(key, []).append(item_id)
-    return leaks_among(places, manifest.splits)
+def _inline_texts(manifest: Manifest) -> Iterator[Sequence[str]]:
+    """The inline texts of each modality of texts, one per item, "" where it has none."""
+    c = manifest.columns
+    for modality, info in MODALITIES.items():
+        if info.medium == "text":
+            given, files = c.texts.get(modality, ()), c.files.get(modality, ())
+            if any(given):
+                yield given
+            elif any(isinstance(cell, tuple) and cell for cell in files):
+                yield [
+                    "\n".join(part for part in cell if isinstance(part, str))
+                    if isinstance(cell, tuple)
+                    else ""
+                    for cell in files
+                ]
+
+
+def _repeated(cells: Sequence[str]) -> list[str]:
+    """The keys of texts that occur more than once, "" for all others."""
+    # Numbers first: a million keys would take as much memory as the texts.
+    numbers = np.fromiter(map(hash, map(text_key, cells)), np.int64, len(cells))
+    _, place, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    found = [""] * len(cells)
+    for row in np.flatnonzero(counts[place] > 1).tolist():
+        found[row] = text_key(cells[row])
+    return found
+
+
+def _numbered(kind: str, columns: Sequence[Sequence[str]], written: Callable[[int], str]) -> Keys:
+    """Numbers the names of all rows, some columns of them; "" is none."""
+    names = dict.fromkeys(chain(*columns))
+    names.pop("", None)
+    number = {name: k for k, name in enumerate(names)} | {"": -1}
+    rows, numbers = [], []
+    for column in columns:
+        found = np.fromiter(map(number.__getitem__, column), np.intp, len(column))
+        rows.append(np.flatnonzero(found >= 0))
+        numbers.append(found[rows[-1]])
+    return Keys(kind, np.concatenate(rows), np.concatenate(numbers), len(names), written)
+
+
+def find_leaks(manifest: Manifest, *, texts: bool = True) -> list[Leak]:
+    """Artists, albums and (`texts`) inline texts that are in two splits or more, sorted."""
+    c = manifest.columns
+    split = np.fromiter((SPLITS.index(s) if s else -1 for s in c.splits), np.intp, len(manifest))
+    leaks = []
+    for keys in group_keys(manifest, texts=texts):
+        placed = split[keys.rows] >= 0
+        where = np.zeros((keys.n_names, len(SPLITS)), dtype=bool)
+        where[keys.numbers[placed], split[keys.rows[placed]]] = True
+        leaking = where.sum(axis=1) > 1
+        rows: dict[int, set[int]] = {}
+        for pair in np.flatnonzero(leaking[keys.numbers]).tolist():
+            rows.setdefault(int(keys.numbers[pair]), set()).add(int(keys.rows[pair]))
+        for number, found in rows.items():
+            splits = tuple(s for s, here in zip(SPLITS, where[number], strict=True) if here)
+            ids = tuple(c.ids[row] for row in sorted(found))
+            leaks.append(Leak(keys.kind, _writings(map(keys.written, sorted(found))), splits, ids))
+    return sorted(leaks, key=lambda leak: (leak.kind, leak.value))
+
+
+def _writings(names: Iterable[str]) -> str:
+    """The first different writings of one name: `Björk | BJORK`."""
+    short = (textwrap.shorten(name, SHOWN_CHARACTERS, placeholder=" ...") for name in names)
+    return " | ".join(islice(dict.fromkeys(islice(short, 1000)), SHOWN_WRITINGS))
 
 
 def leaks_among(
@@ -87,12 +165,12 @@ def make_splits(
 ) -> dict[str, Split]:
     """Draws train, validation and test: id -> split.
 
-    Items that share an artist or an album form a group, which is never divided. Groups are placed
-    one by one, large ones first in an order drawn from `seed`, each where it brings the counts of
-    its labels, modalities and items nearest to the ratios (chi-square distance); the last groups
-    go to splits that are still empty. Of several such drafts the nearest is kept; there are more
-    of them for small manifests, where chance matters more. SplitError if the ratios are not three
-    positive shares of 1, or if there are not three groups.
+    Items that share an artist, an album or an inline text form a group, which is never divided.
+    Groups are placed one by one, large ones first in an order drawn from `seed`, each where it
+    brings the counts of its labels, modalities and items nearest to the ratios (chi-square
+    distance); the last groups go to splits that are still empty. Of several such drafts the nearest
+    is kept; there are more of them for small manifests, where chance matters more. SplitError if
+    the ratios are not three positive shares of 1, or if there are not three groups.
     """
     if len(ratios) != 3 or not (min(ratios) > 0 and abs(sum(ratios) - 1) <= 1e-6):
         raise SplitError(f"split ratios {ratios}: three positive numbers that add up to 1")
@@ -113,9 +191,9 @@ def make_splits(
 def make_folds(manifest: Manifest, ids: Sequence[str], n: int, seed: int) -> dict[str, int]:
     """Divides items into n folds of about equal size: id -> fold.
 
-    Items that share an artist or an album are in one fold, and labels are balanced as in
-    `make_splits`. Where there are fewer groups than folds, each group is one; where there is only
-    one group, items are divided one by one.
+    Items that share an artist, an album or an inline text are in one fold, and labels are balanced
+    as in `make_splits`. Where there are fewer groups than folds, each group is one; where there is
+    only one group, items are divided one by one.
     """
     n_groups, group = _groups(manifest)
     row = {item_id: k for k, item_id in enumerate(manifest.columns.ids)}
@@ -137,11 +215,13 @@ def _draft(
 ) -> tuple[float, NDArray[np.intp]]:
     """Places every group once: (distance of all counts from their goals, the split of each)."""
     sizes = counts[:, -1] * rng.lognormal(sigma=0.5, size=len(counts))
-    filled = np.zeros_like(goal)
-    where = np.empty(len(counts), dtype=np.intp)
+    where = _dealt(counts, goal, rng)
+    filled = np.stack([counts[where == split].sum(axis=0) for split in range(len(goal))])
     needed = slice(-1 - len(MODALITIES), None)  # every split needs items, and all modalities
-    left = (counts[:, needed] > 0).sum(axis=0)  # groups not placed yet that have each
-    for g in np.argsort(-sizes):
+    order = np.argsort(-sizes)
+    order = order[where[order] < 0]
+    left = (counts[order, needed] > 0).sum(axis=0)  # groups not placed yet that have each
+    for g in order:
         columns = np.flatnonzero(counts[g])
         before = filled[:, columns] - goal[:, columns]
         after = before + counts[g, columns]
@@ -159,20 +239,46 @@ def _draft(
     return float(((filled - goal) ** 2 / goal).sum()) + 1e6 * lacking, where
 
 
+def _dealt(
+    counts: NDArray[np.float64], goal: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Of very many groups, those with equal counts dealt out by shares; -1: not placed yet.
+
+    Each kind of group reaches every split as often as its share allows; a few groups of a kind,
+    fewer than there are splits, are left.
+    """
+    where = np.full(len(counts), -1, dtype=np.intp)
+    if len(counts) < MANY_GROUPS:
+        return where
+    hashed = np.round(counts @ rng.random(counts.shape[1]), 9)
+    order = rng.permutation(len(counts))
+    order = order[np.argsort(hashed[order], kind="stable")]
+    _, first, sizes = np.unique(hashed[order], return_index=True, return_counts=True)
+    place = np.arange(len(order)) - np.repeat(first, sizes)  # within its kind
+    shares = goal[:, -1] / goal[:, -1].sum()
+    ends = np.floor(np.outer(sizes, shares)).cumsum(axis=1)  # (kinds, splits)
+    ends = np.repeat(ends, sizes, axis=0)
+    split = (place[:, None] >= ends).sum(axis=1)
+    where[order] = np.where(split < len(goal), split, -1)
+    return where
+
+
 def _groups(manifest: Manifest) -> tuple[int, NDArray[np.intp]]:
     """How many groups there are, and that of each item, (n,), in the order of their first items.
 
-    They are connected components: items and the artists and albums that they share are vertices.
+    They are connected components: items and what `group_keys` says they share are vertices.
     """
     from scipy.sparse import coo_array  # half a second
     from scipy.sparse.csgraph import connected_components
 
-    vertex: dict[tuple[str, str], int] = {}
-    n = len(manifest)
-    pairs = ((item, key) for item, keys in enumerate(group_keys(manifest)) for key in keys)
-    edges = [(item, vertex.setdefault(key, n + len(vertex))) for item, key in pairs]
-    ends = np.array(edges, dtype=np.intp).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(edges)), ends), shape=(n + len(vertex),) * 2)
+    n = n_vertices = len(manifest)
+    rows, vertices = [], []
+    for keys in group_keys(manifest):
+        rows.append(keys.rows)
+        vertices.append(keys.numbers + n_vertices)
+        n_vertices += keys.n_names
+    ends = np.concatenate(rows), np.concatenate(vertices)
+    graph = coo_array((np.ones(len(ends[0])), ends), shape=(n_vertices,) * 2)
     n_groups, group = connected_components(graph, directed=False)
     return n_groups, group[:n].astype(np.intp)
 
@@ -192,9 +298,11 @@ def _counts(
     closures = {row: closure(row) for row in set(labels)}
     names = sorted(frozenset().union(*closures.values()))
     columns = {row: [bisect_left(names, name) for name in c] for row, c in closures.items()}
+    own = [columns[labels[item]] for item in rows.tolist()]
+    sizes = np.fromiter(map(len, own), np.intp, len(own))
     of_labels = np.zeros((n_groups, len(names)))
-    for item in rows.tolist():
-        of_labels[group[item], columns[labels[item]]] += 1
+    found = np.fromiter(chain(*own), np.intp, sizes.sum())
+    np.add.at(of_labels, (np.repeat(group[rows], sizes), found), 1)
     masks = [*map(manifest.columns.having, MODALITIES), np.ones(len(group), dtype=bool)]
     others = [np.bincount(group[rows][mask[rows]], minlength=n_groups) for mask in masks]
     return np.column_stack([of_labels, *others])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -18,7 +19,7 @@ from mmgenre.config import Settings
 from mmgenre.disk.bundle import Bundle, read_bundle, write_bundle
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore
-from mmgenre.errors import BundleError
+from mmgenre.errors import BundleError, Refusal
 from mmgenre.items.manifest import TRACK_SEPARATOR
 from mmgenre.learning.kind import Kind, resolve
 from mmgenre.learning.selection import Metric
@@ -35,7 +36,8 @@ class Source(Protocol):
     """Reads rows of an input store in the form that an encoder expects.
 
     If its rows are mostly zeros and have one view only, it may also have
-    `sparse_views(ids) -> sparse Tensor (n, width)`.
+    `sparse_views(ids) -> sparse Tensor (n, width)`; if an encoder may know nothing of what a row
+    holds, `known(ids) -> bool (n,)`.
     """
 
     def views(self, ids: Sequence[str], rng: np.random.Generator | None) -> NDArray[Any]:
@@ -187,6 +189,28 @@ def embed(
         result[start : start + n] = vectors.float().cpu().numpy()
     progress(task, len(ids), len(ids))
     return result
+
+
+def known_rows(
+    source: Source, ids: Sequence[str], modality: str, name: str
+) -> tuple[list[str], list[Refusal]]:
+    """The rows of which the encoder `name` knows something, and refusals of the others.
+
+    Without this, texts in another language would all have the same vector, and the same genres.
+    """
+    known: Callable[[Sequence[str]], NDArray[np.bool_]] | None = getattr(source, "known", None)
+    if known is None or not len(ids):
+        return list(ids), []
+    mask = known(ids).tolist()
+    why = (
+        f"no word of its {modality} was in those that {name} learned from, so it has no {modality}"
+    )
+    refused = [
+        Refusal(item_of(i), modality, "unknown_words", f"{item_of(i)}: {why} [unknown_words]")
+        for i, is_known in zip(ids, mask, strict=True)
+        if not is_known
+    ]
+    return list(compress(ids, mask)), refused
 
 
 def item_of(row_id: str) -> str:

@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.items.splits import fold
+from mmgenre.items.names import artist_of
 from mmgenre.measuring.metrics import Bools, Floats, argmax_one_hot, check
 
 Verdict = Literal["won", "lost", "indistinguishable"]
@@ -126,7 +126,7 @@ def groups_of(ids: Sequence[str], artists: Sequence[str]) -> list[str]:
     >>> groups_of(["1", "2", "3"], ["Beyoncé", "BEYONCE", ""])
     ['artist beyonce', 'artist beyonce', 'item 3']
     """
-    folded = {name: fold(name) for name in set(artists)}
+    folded = {name: artist_of(name).whole for name in set(artists)}
     return [
         f"artist {folded[artist]}" if folded[artist] else f"item {item_id}"
         for item_id, artist in zip(ids, artists, strict=True)

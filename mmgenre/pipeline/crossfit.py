@@ -38,6 +38,7 @@ def crossfit_of(run: Run, view: View, inputs: Artefact, n: int) -> Artefact:
         from mmgenre.learning.encoder import (
             embed,
             item_of,
+            known_rows,
             load_encoder,
             load_task_head,
             mean_by_item,
@@ -51,8 +52,11 @@ def crossfit_of(run: Run, view: View, inputs: Artefact, n: int) -> Artefact:
                 if not rows:
                     continue
                 network, _ = load_encoder(encoder.path, view.modality, kind)
-                task = f"cross-fitting {view.name}"
-                vectors = embed(network, network.source(store), rows, task=task, progress=progress)
+                task, source = f"cross-fitting {view.name}", network.source(store)
+                rows, _ = known_rows(source, rows, view.modality, view.name)
+                if not rows:
+                    continue
+                vectors = embed(network, source, rows, task=task, progress=progress)
                 ids, means = mean_by_item(rows, vectors)
                 head = load_task_head(encoder.path, view.modality)
                 blocks.append((ids, head.outputs(means)))

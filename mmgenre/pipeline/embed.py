@@ -27,20 +27,22 @@ def embeddings_of(run: Run, view: View, inputs: Artefact, encoder: Artefact) -> 
 
     def make(progress: Progress) -> None:
         # Here, since torch takes seconds to import, which a no-op saves.
-        from mmgenre.learning.encoder import embed, load_encoder, mean_by_item
+        from mmgenre.learning.encoder import embed, known_rows, load_encoder, mean_by_item
 
         network, _ = load_encoder(encoder.path, view.modality, kind_of(view.modality))
         with FeatureStore(inputs.path, view.modality) as store:
+            source = network.source(store)
+            ids, unknown = known_rows(source, store.ids, view.modality, view.name)
             rows = embed(
                 network,
-                network.source(store),
-                store.ids,
+                source,
+                ids,
                 precision=precision,
                 task=f"embedding {view.name}",
                 progress=progress,
             )
-            blocks = [mean_by_item(store.ids, rows)]
-        write_store(path, view.name, blocks, provenance)
+            blocks = [mean_by_item(ids, rows) if ids else (ids, rows)]
+        write_store(path, view.name, blocks, provenance, refused=unknown)
 
     stored = in_store(path, view.name)
     return Artefact("embed", view.name, path, provenance, (inputs, encoder), stored, make)

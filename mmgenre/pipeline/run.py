@@ -153,8 +153,10 @@ class Run:
     @cached_property
     def refused(self) -> tuple[Refusal, ...]:
         """Everything that the input stores left out, sorted."""
-        stores = {(self.inputs(v.input_name), m) for m in MODALITIES for v in self.recipe.views(m)}
-        return refused_in((path, modality) for path, modality in stores if path.is_file())
+        views = [view for modality in MODALITIES for view in self.recipe.views(modality)]
+        stores = {(self.inputs(view.input_name), view.modality) for view in views}
+        stores |= {(self.embeddings(view.name), view.name) for view in views}
+        return refused_in((path, group) for path, group in stores if group in group_names(path))
 
 
 def refused_in(stores: Iterable[tuple[Path, str]]) -> tuple[Refusal, ...]:

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from mmgenre.config import Settings
-from mmgenre.disk.files import is_machine_fault, set_damaged_aside, unreachable
+from mmgenre.disk.files import as_on_disk, is_machine_fault, set_damaged_aside, unreachable
 from mmgenre.disk.locks import claimed
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, fingerprint_of, group_names, merge_stores
@@ -55,7 +55,7 @@ def _state(file: Path) -> os.stat_result | None:
     UnreachableError if the machine is at fault.
     """
     try:
-        return file.stat()
+        return as_on_disk(file).stat()
     except ValueError:  # a NUL in its name
         return None
     except OSError as error:
@@ -240,7 +240,7 @@ def parts_of(
     folder, fingerprint = parts_folder(target).absolute(), provenance.fingerprint
     medium = MODALITIES[modality].medium
     work = [
-        (row_id, tuple(s.absolute() if isinstance(s, Path) else s for s in media))
+        (row_id, tuple(as_on_disk(s.absolute()) if isinstance(s, Path) else s for s in media))
         for row_id, media in manifest.rows(modality)
     ]
     shares = [tuple(work[k : k + PART_ROWS]) for k in range(0, len(work), PART_ROWS)]

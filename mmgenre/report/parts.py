@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from mmgenre.disk.files import read_json
 from mmgenre.errors import MmgenreError
-from mmgenre.items.labels import SEPARATOR
+from mmgenre.items.labels import ancestors
 from mmgenre.report import plots
 
 MOST_LABELS = 40  # in a figure; all are in the table below it
@@ -64,7 +64,8 @@ def narrowest(names: Sequence[str]) -> list[str]:
     >>> narrowest(["Jazz", "Jazz/Swing", "Rock"])
     ['Jazz/Swing', 'Rock']
     """
-    return [n for n in names if not any(other.startswith(n + SEPARATOR) for other in names)]
+    above = {broader for name in names for broader in ancestors(name)[:-1]}
+    return [name for name in names if name not in above]
 
 
 def refusals(refused: Sequence[Mapping[str, str]]) -> dict[str, Any]:

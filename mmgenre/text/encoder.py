@@ -22,6 +22,7 @@ from mmgenre.learning.encoder import to_embedding
 from mmgenre.learning.settings import TargetName
 from mmgenre.text.entities.annotators import entity_provenance
 from mmgenre.text.settings import TextConfig
+from mmgenre.text.words import words
 
 VOCABULARY = "vocabulary.json"
 
@@ -135,6 +136,10 @@ class TextSource:
         del rng
         return np.asarray(self.rows[self.store.rows_of(ids)].toarray()[:, None])
 
+    def known(self, ids: Sequence[str]) -> NDArray[np.bool_]:
+        """Which texts have a word of the vocabulary, (n,)."""
+        return np.diff(self.rows[self.store.rows_of(ids)].indptr) > 0
+
     def sparse_views(self, ids: Sequence[str]) -> Tensor:
         """The same rows as a sparse tensor (n, n_words): one text has 1 or 2 % of the words."""
         return sparse_tensor(self.rows[self.store.rows_of(ids)])
@@ -164,6 +169,8 @@ def fit_vocabulary(config: TextConfig, store: FeatureStore, ids: Sequence[str]) 
 def vectorizer(config: TextConfig, vocabulary: Vocabulary | None = None) -> TfidfVectorizer:
     """scikit-learn's tf-idf with METHOD's settings; with a vocabulary it needs no fitting."""
     made = TfidfVectorizer(
+        tokenizer=words,
+        token_pattern=None,
         sublinear_tf=True,
         max_df=config.max_df,
         max_features=config.max_words,

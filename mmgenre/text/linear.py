@@ -27,6 +27,7 @@ from mmgenre.learning.encoder import width_of
 from mmgenre.learning.settings import TargetName
 from mmgenre.text.encoder import described, settings_of
 from mmgenre.text.settings import TextConfig
+from mmgenre.text.words import words
 
 VOCABULARIES = "vocabularies.json"
 SEED = 0x11EA  # of the landmarks: which training texts they are
@@ -44,7 +45,13 @@ class Terms(TypedDict):
 # Blocks of a row, each of length 1. Function words say little about genres: those in over half of
 # the texts and the English ones are left out.
 KINDS: dict[str, dict[str, Any]] = {
-    "words": {"ngram_range": (1, 2), "max_df": 0.5, "stop_words": "english"},
+    "words": {
+        "ngram_range": (1, 2),
+        "max_df": 0.5,
+        "stop_words": "english",
+        "tokenizer": words,
+        "token_pattern": None,
+    },
     "letters": {"analyzer": "char_wb", "ngram_range": (2, 5)},
 }
 
@@ -128,6 +135,12 @@ class LinearSource:
         del rng
         rows = self.encoder.rows([self.store.read_text(i) for i in ids])
         return np.asarray((rows @ self.landmarks).toarray()[:, None], np.float32)
+
+    def known(self, ids: Sequence[str]) -> NDArray[np.bool_]:
+        """Which texts have a known word, or letters if training had no word in common, (n,)."""
+        words_or_letters = self.encoder.vectorizers[0]
+        rows = words_or_letters.transform([self.store.read_text(i) for i in ids])
+        return np.asarray(np.diff(rows.indptr) > 0)
 
 
 def make_linear(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import shutil
+import unicodedata
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -429,3 +432,36 @@ def test_audio_that_cannot_be_read_and_pipes_are_listed(tmp_path: Path) -> None:
         ("e", "audio", "unreadable"),
         ("e", "image", "unreadable"),
     ]
+
+
+def test_a_text_in_a_file_and_inline_are_one(tmp_path: Path) -> None:
+    text = "One review that stands under every edition of this album, & word by word."
+    (tmp_path / "1.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "2.txt").write_bytes(text.upper().encode("utf-16"))
+    items = [
+        Item("a", "A", split="train", labels=("Rock",), media={"text": (tmp_path / "1.txt",)}),
+        Item("b", "B", split="val", labels=("Rock",), media={"text": (tmp_path / "2.txt",)}),
+        Item("c", "C", split="test", labels=("Rock",), media={"text": (html.escape(text),)}),
+        Item("d", "D", split="test", labels=("Rock",), media={"text": ("Another one.",)}),
+    ]
+    assert kinds(audit(Manifest(items))) == [("identical text", ("a", "b", "c"))]
+    inline = [replace(item, media={"text": (text,)}) for item in items[:3]]
+    assert kinds(audit(Manifest(inline))) == [("identical text", ("a", "b", "c"))]
+
+
+def test_names_that_look_wrong_are_noted(tmp_path: Path, call: Call) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("id,labels\na,Hip Hop\nb,hip-hop\nc,R&B/Soul\n")
+    for command in ("check", "info"):
+        done = call("manifest", command, path)
+        assert done.code == 0
+        assert "note: 1 genre(s) are written in several ways" in done.out
+        assert "write it twice: 'R&B//Soul'" in done.out
+        assert "note: no artists or albums" in done.out
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_files_are_found_in_either_form_of_unicode(tmp_path: Path, form: str) -> None:
+    cover(1).save(tmp_path / (unicodedata.normalize(form, "Beyoncé") + ".png"))  # type: ignore[arg-type]
+    found = audit(manifest({"a": ("train", tmp_path / "Beyoncé.png")}))
+    assert found.missing == ()

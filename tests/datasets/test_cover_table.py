@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,39 @@ def test_columns_as_words() -> None:
     for text in ("image", "genre=x", "image=a,image=b", ""):
         with pytest.raises(ValueError, match="expected FIELD=COLUMN"):
             parse_columns(text)
+
+
+def test_quoted_cells_between_tabs(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        make_covers(tmp_path, name)
+    quoted = 'filename\tgenre\na.png\t"12"" Mixes"\nb.png\t"Rock\tPop"\nc.png\tJazz\n'
+    path = tmp_path / "t.tsv"
+    path.write_text(quoted)
+    labels = [item.labels for item in read_cover_table(path).items]
+    assert labels == [('12" Mixes',), ("Rock\tPop",), ("Jazz",)]
+
+
+def test_quotes_that_belong_to_names_between_tabs(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        make_covers(tmp_path, name)
+    path = tmp_path / "t.tsv"
+    path.write_text('filename\tgenre\na.png\t"Weird" Pop\nb.png\tJazz\n')
+    assert [item.labels for item in read_cover_table(path).items] == [('"Weird" Pop',), ("Jazz",)]
+
+
+def test_a_cover_is_found_by_its_name_in_either_form_of_unicode(tmp_path: Path) -> None:
+    make_covers(tmp_path, "covers/" + unicodedata.normalize("NFD", "Beyoncé") + ".png")
+    path = tmp_path / "t.csv"
+    path.write_text("filename,genre\nBeyoncé.png,R&B\n", encoding="utf-8")
+    (item,) = read_cover_table(path).items
+    assert len(item.media["image"]) == 1
+
+
+def test_columns_that_are_nearly_a_manifests_are_left_out(tmp_path: Path) -> None:
+    make_covers(tmp_path, "a.png")
+    path = tmp_path / "t.csv"
+    path.write_text("filename,genre,Artist,Text,year\na.png,Rock,Low,x,1994\n")
+    published = read_cover_table(path, columns={"artist": ""})
+    assert published.items[0].extra == {"year": "1994"}
+    assert any("left out" in note and "Artist, Text" in note for note in published.notes)
+    Manifest(published.items).write(tmp_path / "m.csv")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from lock_holder import running
@@ -13,6 +14,7 @@ from lock_holder import running
 from mmgenre.disk import files as files_module
 from mmgenre.disk.files import (
     append_line,
+    as_on_disk,
     open_marker,
     replacing,
     swap,
@@ -167,3 +169,16 @@ def test_a_marker_is_a_regular_file(tmp_path: Path) -> None:
             opened.write(text)
     append_line(tmp_path / "b", "er")
     assert (tmp_path / "b").read_text() == "shorter\n"
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_a_name_is_found_in_either_form_of_unicode(
+    tmp_path: Path, on_disk: Literal["NFC", "NFD"], asked: Literal["NFC", "NFD"]
+) -> None:
+    made = tmp_path / unicodedata.normalize(on_disk, "Céline") / "été.txt"
+    made.parent.mkdir()
+    made.touch()
+    assert as_on_disk(tmp_path / unicodedata.normalize(asked, "Céline") / "été.txt") == made
+    missing = tmp_path / "Céline" / "hiver é.txt"
+    assert as_on_disk(missing) == missing

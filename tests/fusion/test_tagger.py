@@ -134,11 +134,11 @@ def test_one_track_need_not_be_a_list(tagger: GenreTagger, held_out: Manifest) -
 
 
 def test_text_is_a_file_if_a_path_else_itself(tagger: GenreTagger, tmp_path: Path) -> None:
-    words = "Loud guitars and a drum machine; a quiet piano."
+    words = "Loud riffs and heavy amplifiers; catchy hooks."
     file = tmp_path / "review.txt"
     file.write_text(words, encoding="utf-8")
     assert tagger.predict(text=file) == tagger.predict(text=words)
-    assert tagger.predict(text=words) != tagger.predict(text="A slow waltz for strings.")
+    assert tagger.predict(text=words) != tagger.predict(text="Intimate ballads, hushed and warm.")
 
 
 def test_one_genre_an_item(run: Path, held_out: Manifest) -> None:
@@ -153,7 +153,7 @@ def test_one_genre_an_item(run: Path, held_out: Manifest) -> None:
 
 def test_cosine_scores_are_called_so(run: Path) -> None:
     tagger = GenreTagger.from_pretrained(run, "multi-cosine-a+t")
-    prediction = tagger.predict(text="Loud guitars.")
+    prediction = tagger.predict(text="Heavy riffs, loud amplifiers.")
     assert prediction.kind == "cosine"
     values = [g.score for g in prediction.genres]
     assert -1 - 1e-6 <= values[-1] < values[0] <= 1 + 1e-6
@@ -170,7 +170,7 @@ def test_nothing_given(tagger: GenreTagger) -> None:
 def test_a_modality_that_the_model_does_not_know(run: Path) -> None:
     tagger = GenreTagger.from_pretrained(run, "multi-cosine-a+t")
     with pytest.raises(ValueError, match="image: this model knows audio, text"):
-        tagger.predict(image="cover.png", text="Loud guitars.")
+        tagger.predict(image="cover.png", text="Heavy riffs, loud amplifiers.")
 
 
 def test_damaged_files(tagger: GenreTagger, tmp_path: Path) -> None:
@@ -221,7 +221,9 @@ def test_of_many_the_damaged_are_listed(
     gone = tmp_path / "gone.mp3"
     items = [
         replace(good, id="good"),
-        replace(good, id="half", media={"audio": (gone,), "text": ("Loud guitars.",)}),
+        replace(
+            good, id="half", media={"audio": (gone,), "text": ("Heavy riffs, loud amplifiers.",)}
+        ),
         replace(good, id="lost", media={"audio": (gone,)}),
         replace(good, id="none", media={}),
         replace(good, id="one-track", media={"audio": (good.media["audio"][0], gone)}),
@@ -255,13 +257,17 @@ def test_the_models_alone_are_enough(small: Small, tmp_path: Path, tagger: Genre
     for part in ("encoders", f"fusion/{NAME}/model"):
         shutil.copytree(small.run / part, tmp_path / "model" / part)
     moved = GenreTagger.from_pretrained(tmp_path / "model")
-    assert moved.predict(text="Loud guitars.") == tagger.predict(text="Loud guitars.")
+    assert moved.predict(text="Heavy riffs, loud amplifiers.") == tagger.predict(
+        text="Heavy riffs, loud amplifiers."
+    )
 
 
 def test_of_several_fusions_the_runs_own_is_the_default(run: Path) -> None:
     own = GenreTagger.from_pretrained(run)
     named = GenreTagger.from_pretrained(run, "multi-logistic-a+t+i")
-    assert own.predict(text="Loud guitars.") == named.predict(text="Loud guitars.")
+    assert own.predict(text="Heavy riffs, loud amplifiers.") == named.predict(
+        text="Heavy riffs, loud amplifiers."
+    )
 
 
 def test_of_several_fusions_without_a_run_one_is_named(run: Path, tmp_path: Path) -> None:

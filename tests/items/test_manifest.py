@@ -189,10 +189,11 @@ def test_all_faults_at_once_with_their_lines(tmp_path: Path) -> None:
         "line 3: empty id",
         "line 4: split 'Train': must be train, val, test or empty",
         "line 4: labels: empty entry in 'Rock;;Pop'",
-        "line 4: labels: '' has an empty part or spaces around '/'; a path reads Jazz/Vocal Jazz",
+        "line 4: labels: '' has an empty part or spaces around '/'; a path reads Jazz/Vocal Jazz, "
+        "a name with a slash R&B//Soul",
         "line 4: id 'a' stands in line 2 already",
         "line 5: labels: 'Jazz/' has an empty part or spaces around '/'; "
-        "a path reads Jazz/Vocal Jazz",
+        "a path reads Jazz/Vocal Jazz, a name with a slash R&B//Soul",
         "line 7: id 'd#0': '#', spaces around it, line breaks and control characters "
         "are not allowed",
         "line 7: audio: an entry appears twice in 'x.mp3;x.mp3'",
@@ -200,9 +201,9 @@ def test_all_faults_at_once_with_their_lines(tmp_path: Path) -> None:
         "line 8: 2 fields, but the header has 6; is a comma unquoted?",
         "line 9: 7 fields, but the header has 6; is a comma unquoted?",
         "line 10: labels: 'Jazz / Vocal Jazz' has an empty part or spaces around '/'; "
-        "a path reads Jazz/Vocal Jazz",
+        "a path reads Jazz/Vocal Jazz, a name with a slash R&B//Soul",
         "line 11: labels: '/Rock' has an empty part or spaces around '/'; "
-        "a path reads Jazz/Vocal Jazz",
+        "a path reads Jazz/Vocal Jazz, a name with a slash R&B//Soul",
     )
     assert "m.csv: 13 fault(s)" in str(caught.value)
 

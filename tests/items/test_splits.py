@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from mmgenre.errors import SplitError
+from mmgenre.items import splits
 from mmgenre.items.manifest import SPLITS, Item, Manifest, Split
-from mmgenre.items.splits import RATIOS, find_leaks, fold, make_folds, make_splits
+from mmgenre.items.names import fold
+from mmgenre.items.splits import RATIOS, find_leaks, make_folds, make_splits
 
 GENRES = ("Jazz", "Pop", "Rock")
 WRITINGS: list[Callable[[str], str]] = [
@@ -152,8 +154,8 @@ def test_leaks_are_found_named_and_sorted() -> None:
     )
     leaks = find_leaks(manifest)
     assert [str(leak) for leak in leaks] == [
-        "album 'various' in train and val: 3, 4",
-        "artist 'bjork' in train and test: 1, 2",
+        "album 'Various | various' in train and val: 3, 4",
+        "artist 'Björk | BJORK' in train and test: 1, 2",
     ]
     assert leaks[1].splits == ("train", "test")
 
@@ -379,3 +381,22 @@ def test_of_fewer_artists_than_folds_each_is_one(n_artists: int) -> None:
     folds = make_folds(manifest, manifest.ids(), 5, 0)
     assert set(folds.values()) == set(range(n_artists))
     assert len({(item.artist, folds[item.id]) for item in manifest}) == n_artists
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_very_many_groups_are_dealt_out_by_their_kind(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(splits, "MANY_GROUPS", 50)
+    manifest = random_manifest(seed, 2000)
+    alone = Manifest([replace(item, artist="", album="") for item in manifest])
+    for given in (manifest, alone):
+        split = make_splits(given, RATIOS["multi"], seed)
+        assert split == make_splits(given, RATIOS["multi"], seed)
+        assert find_leaks(given.with_splits(split)) == []
+    counts = Counter(split.values())
+    assert counts["train"] == pytest.approx(1600, abs=8)
+    assert counts["val"] == pytest.approx(200, abs=8)
+    for genre in ("g1", "g2", "g3"):
+        own = Counter(split[item.id] for item in alone if genre in item.labels)
+        assert own["test"] / own.total() == pytest.approx(0.1, abs=0.02)

@@ -127,7 +127,10 @@ def test_an_encoder_from_outside_trains_fuses_and_predicts(
     assert tuple(tagger.fusion.widths) == ("audio", "audio.moments", "text")
     manifest = Manifest.read(small.manifest)
     track = manifest[manifest.ids(having=["audio"])[0]].media["audio"][0]
-    assert tagger.predict(audio=track, text="Loud guitars.").used == ("audio", "text")
+    assert tagger.predict(audio=track, text="Heavy riffs, loud amplifiers.").used == (
+        "audio",
+        "text",
+    )
     only = fuse(("audio", "text"), run=run, inputs=["audio.moments"], seeds=1)
     assert only["name"] == "multi-logistic-only-a.moments"
     assert set(GenreTagger.from_pretrained(run, only["name"]).encoders) == {"audio.moments"}

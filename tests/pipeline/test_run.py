@@ -13,6 +13,7 @@ import pytest
 from mmgenre.errors import LabelError, ManifestError, MmgenreError, RecipeError, SplitError
 from mmgenre.items.manifest import Item, Manifest, Split
 from mmgenre.pipeline.commands import extract_features, read_shard
+from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.recipe import Recipe, load_recipe, validate
 from mmgenre.pipeline.run import check_address, open_run, prepare_run, with_splits
 from mmgenre.reading.extraction import Shard
@@ -269,3 +270,28 @@ def test_a_service_is_asked_on_the_word_of_the_user_and_not_of_a_run(
 def test_a_recipe_without_a_service_asks_none(tmp_path: Path, csv: Path) -> None:
     check_address(prepare_run(tmp_path / "run", manifest=csv, recipe="quick"))
     check_address(open_run(tmp_path / "run"))
+
+
+def test_copies_of_an_inline_text_are_a_leak() -> None:
+    text = "One review that stands under every edition of this album."
+    doubled = [
+        replace(i, media={"text": (text,)}) if i.id in ("i00", "i13") else i for i in given()
+    ]
+    with pytest.raises(SplitError, match=r"leak in 1 place.*\n.*identical text 'One review that"):
+        with_splits(Manifest(doubled), recipe())
+    undrawn = [replace(item, split=None) for item in doubled]
+    drawn = splits(with_splits(Manifest(undrawn), recipe()))
+    assert drawn["i00"] == drawn["i13"]
+
+
+def test_artists_that_are_nobody_leak_nothing() -> None:
+    for name in ("Various Artists", "Unknown Artist", "N/A"):
+        compiled = [replace(item, artist=name) for item in given()]
+        assert len(with_splits(Manifest(compiled), recipe())) == len(compiled)
+
+
+def test_a_run_notes_names_that_look_wrong(tmp_path: Path) -> None:
+    renamed = [replace(i, labels=("hip-hop" if k else "Hip Hop",)) for k, i in enumerate(given())]
+    path = Manifest(renamed).write(tmp_path / "m.csv")
+    run = prepare_run(tmp_path / "run", manifest=path, recipe="quick")
+    assert any("are written in several ways" in note for note in run_notes(run))

@@ -423,7 +423,7 @@ def test_an_encoder_from_elsewhere_is_used_and_copied(
         patch.setattr("mmgenre.learning.encoder.fit", None)
         fuse(("text",), run=run, seeds=1)  # it does not train one instead
     tagger = GenreTagger.from_pretrained(run)
-    assert tagger.predict(text="Loud guitars.").used == ("text",)
+    assert tagger.predict(text="Heavy riffs, loud amplifiers.").used == ("text",)
 
 
 @pytest.mark.parametrize(

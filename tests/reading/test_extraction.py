@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -300,3 +301,11 @@ def test_progress_reaches_the_total(tmp_path: Path) -> None:
         progress=lambda task, done, total: told.append((task, done, total)),
     )
     assert told == [("reading text", k, 40) for k in (0, 16, 32, 40)]
+
+
+def test_a_file_is_read_in_either_form_of_unicode(tmp_path: Path) -> None:
+    (tmp_path / (unicodedata.normalize("NFD", "été") + ".txt")).write_text("A warm record.")
+    manifest = Manifest([Item("a", media={"text": (tmp_path / "été.txt",)})])
+    target = extract_inputs(manifest, "text", TextInput(), tmp_path / "t.h5", workers=1)
+    with FeatureStore(target, "text") as store:
+        assert store.read_text("a") == "A warm record."

@@ -83,6 +83,13 @@ def test_a_text_without_known_words_is_a_row_of_zeros(tmp_path: Path) -> None:
     np.testing.assert_array_equal(vectors[30:], 0)
 
 
+def test_letters_alone_are_no_known_word(tmp_path: Path) -> None:
+    written = texts(30)
+    with store_of(tmp_path / "t.h5", [*written, "xwaltzx ywaltzy", "the and", "waltz"]) as store:
+        source = made(store, 30).source(store)
+        assert source.known(store.ids).tolist() == [True] * 30 + [False, False, True]
+
+
 def test_words_groups_of_letters_and_idf_are_of_training_texts(tmp_path: Path) -> None:
     train = texts(30)
     encoders = []

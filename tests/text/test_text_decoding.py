@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmgenre.errors import InputError
-from mmgenre.text.decoding import SENTENCE_END, load_text, truncate
+from mmgenre.text.decoding import READ_BYTES, SENTENCE_END, load_text, truncate
 from mmgenre.text.settings import TextInput
 
 
@@ -48,6 +48,66 @@ def test_damaged_texts_are_refused(tmp_path: Path) -> None:
     assert code_of(empty) == "empty"
     assert code_of("  \n ... !?\t") == "empty"
     assert code_of() == "empty"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_names_the_encoding(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "t.txt"
+    path.write_bytes("Grüße,\r\n這張專輯".encode(encoding))
+    assert load_text((path,)) == "Grüße,\n這張專輯"
+    path.write_bytes(b"\xfe\xff" + "Grüße".encode("utf-16-be"))
+    assert load_text((path,)) == "Grüße"
+    path.write_bytes(b"\xff\xfe" + "Grüße".encode("utf-16-le")[:-1])
+    with pytest.raises(InputError, match="not UTF-16 at byte"):
+        load_text((path,))
+
+
+def test_nuls_are_no_text(tmp_path: Path) -> None:
+    for content in (b"a fine\0record", "A fine record.".encode("utf-16-le"), b"\0" * 64):
+        path = tmp_path / "t.txt"
+        path.write_bytes(content)
+        assert code_of(path) == "encoding"
+    assert code_of("q\0w\0e\0r") == "encoding"
+
+
+def test_markup_is_taken_out_before_the_text_is_cut() -> None:
+    raw = (
+        "I said &#34;wow&#34; &amp; it&#39;s <br /><br /> "
+        '<a href="http://example.org/dp/B00">best</a> &quot;album&quot; with guitars. '
+    )
+    expected = 'I said "wow" & it\'s best "album" with guitars.'
+    assert " ".join(load_text([raw]).split()) == expected
+    assert load_text([raw * 40], TextInput(max_characters=1500)).count("guitars") >= 30
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("R&B, AT&T, Q&A and Simon & Garfunkel", "R&B, AT&T, Q&A and Simon & Garfunkel"),
+        ("1 < 2 and x>y, <3 and </3 <- ->", "1 < 2 and x>y, <3 and </3 <- ->"),
+        ("<unknown> by <Artist>, I <love this", "<unknown> by <Artist>, I <love this"),
+        ("&lt;p&gt;One.&lt;/p&gt; &amp;quot;Two&amp;quot;", 'One.\n "Two"'),
+        ("<p>One.</p><p>Two.</p>", "One.\n\nTwo."),
+        ("<style>p {color: red}</style><script>a<b</script>Three<!-- no -->", "Three"),
+        ("<b>bold</b>ly &eacute;t&eacute;&nbsp;bleu", "boldly été bleu"),
+        ("musica electro\u0301nica", "musica electr\u00f3nica"),
+    ],
+)
+def test_markup_goes_and_what_looks_like_it_stays(raw: str, expected: str) -> None:
+    assert load_text([raw]) == expected
+
+
+def test_huge_files_are_read_to_a_limit(tmp_path: Path) -> None:
+    path = tmp_path / "huge.txt"
+    path.write_bytes(b"One.\n")
+    with path.open("r+b") as file:
+        file.seek(2 * READ_BYTES)
+        file.write(b"\0")  # beyond the limit, where nothing is looked at
+        file.seek(0)
+        file.write(b"Word. " * (READ_BYTES // 6 + 1))
+    assert load_text((path,), TextInput(max_characters=11)) == "Word. Word."
+    path.write_bytes(("é" * READ_BYTES).encode())  # the limit is within a character or not
+    assert len(load_text((path,), TextInput(max_characters=20))) == 20
 
 
 def test_one_letter_in_any_script_is_a_text() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,14 +12,18 @@ import pytest
 import torch
 from encoders import make_encoder
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
 from mmgenre.errors import TrainingError
-from mmgenre.learning.encoder import InputExamples
-from mmgenre.text.encoder import TextEncoder, WordLayer, fit_vocabulary
+from mmgenre.items.manifest import Manifest
+from mmgenre.learning.encoder import InputExamples, known_rows
+from mmgenre.text.encoder import TextEncoder, WordLayer, fit_vocabulary, vectorizer
 from mmgenre.text.settings import TextConfig
+from mmgenre.text.words import words
 
 TEXTS = {
     "a": "loud guitar and loud drums",
@@ -131,3 +136,63 @@ def test_texts_without_a_usable_word_are_an_error(tmp_path: Path) -> None:
         pytest.raises(TrainingError, match="2 training texts give no vocabulary"),
     ):
         fit_vocabulary(SMALL, store, ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("这张专辑的吉他", ["这张", "张专", "专辑", "辑的", "的吉", "吉他"]),
+        ("爱 the 吉他solo", ["爱", "the", "吉他", "solo"]),
+        ("ブラック", ["ブラ", "ラッ", "ック"]),
+        ("यह एल्बम बहुत", ["यह", "एल्बम", "बहुत"]),
+        ("ดีมาก", ["ดีม", "มา", "าก"]),
+        ("한국 음악", ["한국", "음악"]),
+        ("m\u00fasica, l'\u00e9t\u00e9", ["m\u00fasica", "\u00e9t\u00e9"]),
+        ("e\u0301te\u0301", ["e\u0301te\u0301"]),
+        ("می\u200cخواهم", ["می\u200cخواهم"]),
+    ],
+)
+def test_words_of_scripts_without_spaces_are_pairs(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
+    assert vectorizer(SMALL).build_analyzer()(text) == expected
+
+
+@pytest.mark.realdata
+def test_words_of_real_reviews_are_those_of_scikit_learn(real_data: Path) -> None:
+    pattern = re.compile(r"(?u)\b\w\w+\b")
+    texts = [
+        text.lower()
+        for path in sorted((real_data / "dev").glob("*/manifest-0.csv"))
+        for text in Manifest.read(path).columns.texts["text"]
+    ]
+    assert len(texts) > 4000
+    assert all(words(text) == pattern.findall(text) for text in texts)
+
+
+def test_joined_and_spaced_chinese_texts_tell_the_same(tmp_path: Path) -> None:
+    of_genre = {"Rock": ["失真", "摇滚"], "Jazz": ["小号", "爵士"]}
+    common = ["非常", "这张", "专辑", "我们", "喜欢", "声音", "特别", "感觉"]
+    rng = np.random.default_rng(0)
+    genres = [list(of_genre)[k % 2] for k in range(60)]
+    texts = [
+        "".join([*rng.choice(common, 4), rng.choice(of_genre[genre]), rng.choice(common)])
+        for genre in genres
+    ]
+    rows = vectorizer(SMALL).fit_transform(texts[:40] + texts[40:])
+    y = [genre == "Rock" for genre in genres]
+    model = LogisticRegression().fit(rows[:40], y[:40])
+    assert roc_auc_score(y[40:], model.decision_function(rows[40:])) > 0.95
+
+
+def test_texts_without_a_known_word_are_told(tmp_path: Path, store: FeatureStore) -> None:
+    encoder = TextEncoder(SMALL, fit_vocabulary(SMALL, store, TRAIN))
+    others = {"x": "Отличный альбом", "y": "a loud one", "z": "%%% 12 qwer"}
+    with FeatureStore(write(tmp_path / "o.h5", others), "text") as opened:
+        source = encoder.source(opened)
+        assert source.known(["x", "y", "z"]).tolist() == [False, True, False]
+        known, refused = known_rows(source, ["x", "y", "z"], "text", "text.vsm")
+    assert known == ["y"]
+    assert [(r.id, r.modality, r.code) for r in refused] == [
+        ("x", "text", "unknown_words"),
+        ("z", "text", "unknown_words"),
+    ]
