@@ -112,6 +112,7 @@ def _blocks(path: Path, audio: Audio, n_samples: int) -> Generator[Floats]:
                 raise _unreadable(path, error) from None
 
 
+@np.errstate(over="ignore", invalid="ignore")  # such samples are refused later
 def _sounding_s(block: Floats, rate_hz: int, enough_s: float) -> float:
     """Seconds of windows in which a channel varies, (n, channels), counted up to `enough_s`.
 
@@ -130,6 +131,7 @@ def _sounding_s(block: Floats, rate_hz: int, enough_s: float) -> float:
     return sounding_s
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _keep_one_if_cancelling(block: Floats) -> None:
     """Overwrites channels of opposite polarity by the loudest of them: their mean is nothing.
 
@@ -182,6 +184,7 @@ def load_audio(path: Path, config: AudioInput | None = None) -> Floats:
     return np.asarray(soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ), dtype=np.float32)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def mixdown(samples: Floats) -> Floats:
     """(n, channels) or (n,) -> (n,): the mean of the channels."""
     if samples.ndim == 1 or samples.shape[1] == 1:

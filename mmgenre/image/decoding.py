@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -79,6 +80,8 @@ def _decode(path: Path, data: bytes, size_px: int) -> NDArray[np.uint8]:
                 raise InputError("too_small", where, f"{what}; {least}")
             if width * height > DRAFT_PIXELS:
                 opened.draft(opened.mode, (2 * size_px, 2 * size_px))
+            if opened.format == "PNG" and not _has_true_checksums(data):
+                raise InputError("truncated", where, "damaged: a checksum of its data is wrong")
             is_jpeg = opened.format in jpeg.FORMATS
             watched = jpeg.watched(data, opened) if is_jpeg else None
             opened.load()
@@ -179,9 +182,20 @@ def _without_metadata(data: bytes) -> bytes | None:
 
 def _png_picture(data: bytes) -> Iterator[bytes]:
     yield PNG_SIGNATURE
+    yield from (chunk for chunk in _chunks(data) if chunk[4:8] in PNG_PICTURE)
+
+
+def _chunks(data: bytes) -> Iterator[bytes]:
+    """The chunks of a PNG file, each with its length, name, content and checksum."""
     at = len(PNG_SIGNATURE)
     while at + 12 <= len(data):
         stop = at + 12 + int.from_bytes(data[at : at + 4], "big")
-        if data[at + 4 : at + 8] in PNG_PICTURE:
-            yield data[at:stop]
+        yield data[at:stop]
         at = stop
+
+
+def _has_true_checksums(data: bytes) -> bool:
+    """Whether the picture of a PNG file is undamaged; Pillow does not look at its checksums."""
+    chunks = [chunk for chunk in _chunks(data) if chunk[4:8] in PNG_PICTURE]
+    sums = [int.from_bytes(chunk[-4:], "big") for chunk in chunks]
+    return sums == [zlib.crc32(chunk[4:-4]) for chunk in chunks]

@@ -210,6 +210,14 @@ def test_what_does_not_vary_is_silent(tmp_path: Path, suffix: str, kind: str) ->
         load_log_cqt(path)
 
 
+@pytest.mark.parametrize("peak", [1e30, 3e38, np.nan])
+def test_impossible_samples_are_not_taken_for_silence(tmp_path: Path, peak: float) -> None:
+    path = tmp_path / "x.wav"
+    square: Samples = np.sign(tone(440, 2, SAMPLE_RATE_HZ)) * peak
+    soundfile.write(path, stereo(square, square), SAMPLE_RATE_HZ, subtype="FLOAT")
+    assert code_of(path) == "not_finite"
+
+
 def test_music_on_an_offset_is_no_silence(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     soundfile.write(path, 0.3 + tone(500, 2, SAMPLE_RATE_HZ, 0.02), SAMPLE_RATE_HZ)

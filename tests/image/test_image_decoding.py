@@ -291,6 +291,20 @@ def test_damaged_chunks_of_a_png_do_not_matter(tmp_path: Path) -> None:
     assert code_of(path) in ("truncated", "unreadable")
 
 
+def test_a_png_with_a_hole_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    smooth(300).save(path)
+    whole = path.read_bytes()
+    half, size = len(whole) // 2, len(whole) // 8
+    for hole in (
+        bytes(len(whole) - half),
+        bytes(size) + whole[half + size :],
+        whole[half + size :],
+    ):
+        path.write_bytes(whole[:half] + hole)
+        assert code_of(path) in ("truncated", "unreadable")
+
+
 def profile_with_other_primaries() -> bytes:
     """Those of sRGB with red and blue exchanged."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
