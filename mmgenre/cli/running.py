@@ -175,6 +175,9 @@ def predict(
     image: Annotated[Path | None, Option(help="A cover.")] = None,
     manifest: Annotated[Path | None, Option(help="CSV of many items instead.")] = None,
     fusion: Annotated[str | None, Option(help="Name of a folder under RUN/fusion.")] = None,
+    entities_url: Annotated[
+        str | None, Option(help="Address of the entity service that the model's texts go to.")
+    ] = None,
     top: Annotated[int, Option(min=1, help="Genres shown for each item.")] = 5,
     as_json: shared.JsonOption = False,
 ) -> None:
@@ -184,7 +187,7 @@ def predict(
     from mmgenre.fusion.tagger import GenreTagger
     from mmgenre.items.manifest import Manifest
 
-    tagger = GenreTagger.from_pretrained(model, fusion)
+    tagger = GenreTagger.from_pretrained(model, fusion, entities_url=entities_url)
     typer.echo(f"fusion: {tagger.name}", err=True)
     refused: Sequence[Refusal] = ()
     if manifest is not None:

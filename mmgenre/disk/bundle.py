@@ -159,10 +159,30 @@ def bundle_provenance(folder: Path) -> dict[str, Any] | None:
         return provenance
 
 
+def bundle_kind(folder: Path) -> str:
+    """What a model folder holds, as `write_bundle` was told; BundleError as `bundle_provenance`."""
+    with _damage_as_error(folder):
+        return str(read_json(folder / CONFIG)["kind"])
+
+
 def bundle_fingerprint(folder: Path) -> str | None:
     """Fingerprint of a complete model folder; None if there is none."""
     provenance = bundle_provenance(folder)
     return None if provenance is None else str(provenance["fingerprint"])
+
+
+@contextmanager
+def odd_as_error(folder: Path) -> Iterator[None]:
+    """Around the use of what a model folder holds, which may be whole and yet no model of ours."""
+    try:
+        yield
+    except OSError:
+        raise
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise BundleError(
+            f"{folder}: not a model that this version can use: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:400]}"
+        ) from None
 
 
 @contextmanager

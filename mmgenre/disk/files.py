@@ -10,11 +10,12 @@ import re
 import secrets
 import shutil
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TextIO
 
 from mmgenre.errors import UnreachableError
 
@@ -141,10 +142,26 @@ def finished_folders(above: Path) -> list[Path]:
     return [p for p in found if p.is_dir() and not not_finished.fullmatch(p.name)]
 
 
+def open_marker(path: Path, mode: Literal["w", "a", "r+"]) -> TextIO:
+    """Opens a text file of our own for writing, made if it is not there.
+
+    OSError if a link leads to another file, or if it is no regular file: nothing is cut short then.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags | (os.O_APPEND if mode == "a" else 0), 0o666)
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode) or state.st_nlink > 1:
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "a link or no regular file, so it is not written", str(path))
+    if mode == "w":
+        os.ftruncate(descriptor, 0)
+    return os.fdopen(descriptor, mode, encoding="utf-8")
+
+
 def append_line(path: Path, line: str) -> None:
     """Adds a line to a log file, which is created if it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
+    with open_marker(path, "a") as file:
         file.write(line + "\n")
 
 

@@ -19,7 +19,7 @@ from threading import get_ident
 
 from filelock import FileLock, Timeout
 
-from mmgenre.disk.files import sweep
+from mmgenre.disk.files import open_marker, sweep
 from mmgenre.errors import StoreError
 
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # from file systems without locks
@@ -147,7 +147,7 @@ def _holding(
         own = _Owner(socket.gethostname(), os.getpid(), since, command)
         # A full disk does not matter: the name only serves messages of other processes. Truncated
         # last, as ext4 syncs a file on closing it (4 ms) if it was cut to nothing and then written.
-        with suppress(OSError), file.open("r+", encoding="utf-8") as opened:
+        with suppress(OSError), open_marker(file, "r+") as opened:
             opened.write(json.dumps(asdict(own)))
             opened.truncate()
         yield

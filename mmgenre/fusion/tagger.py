@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.config import Settings
-from mmgenre.disk.bundle import CONFIG, bundle_fingerprint
-from mmgenre.disk.files import finished_folders
+from mmgenre.disk.allowed import allowed_address
+from mmgenre.disk.bundle import (
+    bundle_fingerprint,
+    bundle_kind,
+    bundle_provenance,
+    odd_as_error,
+)
+from mmgenre.disk.files import finished_folders, read_json
+from mmgenre.disk.locks import tidy
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import BundleError, InputError, Refusal
 from mmgenre.fusion.ensemble import KIND as SOLVED
@@ -67,6 +73,8 @@ class GenreTagger:
     joint: JointSpace | None
     fusion: FusionModel | SolvedFusion
     name: str  # of the fusion
+    # By view: the address that its texts would be sent to on the word of the model alone.
+    unasked: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -75,11 +83,14 @@ class GenreTagger:
         return tuple(m for m in MODALITIES if m in own)
 
     @classmethod
-    def from_pretrained(cls, run: Path | str, fusion: str | None = None) -> GenreTagger:
+    def from_pretrained(
+        cls, run: Path | str, fusion: str | None = None, *, entities_url: str | None = None
+    ) -> GenreTagger:
         """Loads the models of the folder of a run.
 
         `fusion` is the name of one of its fusions; default: the only one, or the one whose task and
-        head are the run's own.
+        head are the run's own. `entities_url` is the address of the service that finds entities in
+        texts, for a model that needs one: it is not contacted on the word of the model.
 
         Raises:
             BundleError: the run has no such fusion, or several of which none is its own, or the
@@ -93,10 +104,13 @@ class GenreTagger:
         if chosen not in names:
             raise BundleError(f"{folder}: no fusion {chosen!r}; has {', '.join(names)}")
         path = folder / "fusion" / chosen / "model"
-        described = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-        is_solved = described.get("kind") == SOLVED
-        model = SolvedFusion.load(path) if is_solved else FusionModel.load(path)
-        parents: dict[str, str] = described["provenance"]["parents"]  # fingerprints by name
+        tidy(path.parent)
+        provenance, kind_name = bundle_provenance(path), bundle_kind(path)
+        with odd_as_error(path):
+            is_solved = kind_name == SOLVED
+            model = SolvedFusion.load(path) if is_solved else FusionModel.load(path)
+            assert provenance is not None  # or there would be no model
+            parents = dict[str, str](provenance["parents"])  # fingerprints by name
         plain = dict.fromkeys(name.removeprefix(JOINT) for name in model.widths)
         if given := sorted(name for name in plain if f"encoder.{name}" not in parents):
             raise BundleError(
@@ -106,7 +120,7 @@ class GenreTagger:
 
         def trained_on(parent: str, paths: Sequence[Path], among: Path) -> Path:
             for path in paths:
-                if bundle_fingerprint(path) == parents[parent]:
+                if bundle_fingerprint(path) == parents.get(parent):
                     return path
             raise BundleError(
                 f"{among}: not the one that the fusion {chosen} was trained on, so its scores "
@@ -116,15 +130,24 @@ class GenreTagger:
         joint = None
         if any(name.startswith(JOINT) for name in model.widths):
             spaces = finished_folders(folder / "joint")  # by set of modalities
-            joint = load_joint(trained_on(f"{JOINT}space", spaces, folder / "joint"))
+            space = trained_on(f"{JOINT}space", spaces, folder / "joint")
+            with odd_as_error(space):
+                joint = load_joint(space)
         encoders, reads = {}, {}
         for view in plain:
             modality, path = modality_of(view), folder / "encoders" / view
-            kind = kind_of(modality)
+            with odd_as_error(folder / "fusion" / chosen):
+                kind = kind_of(modality)
             trained_on(f"encoder.{view}", [path], path)
-            encoders[view], bundle = load_encoder(path, modality, kind)
-            reads[view] = kind.inputs.model_validate(bundle.config["reads"])
-        return cls(encoders, reads, joint, model, chosen)
+            with odd_as_error(path):
+                encoders[view], bundle = load_encoder(path, modality, kind)
+                reads[view] = kind.inputs.model_validate(bundle.config["reads"])
+        addresses = {view: url for view, own in reads.items() if (url := _address(own))}
+        unasked = {}
+        for view, url in addresses.items():
+            if url not in (entities_url, allowed_address(folder)):
+                unasked[view] = url
+        return cls(encoders, reads, joint, model, chosen, unasked)
 
     def predict(
         self,
@@ -166,6 +189,12 @@ class GenreTagger:
 
         An item of which nothing can be used gets no prediction and is listed with code `missing`.
         """
+        for view, url in self.unasked.items():
+            if manifest.count(having=[modality_of(view)]):
+                raise BundleError(
+                    f"encoder {view}: would send every text to {url}, which the model names and "
+                    f"you did not. If you trust it: --entities-url {url}"
+                )
         vectors: dict[str, dict[str, NDArray[np.float32]]] = {}
         refused: list[Refusal] = []
         with TemporaryDirectory(prefix="mmgenre-") as folder:
@@ -234,14 +263,26 @@ class GenreTagger:
         return predictions
 
 
+def _address(reads: Settings) -> str | None:
+    """The address of the service that finds entities in texts, if one is used."""
+    found: str | None = getattr(getattr(reads, "entities", None), "url", None)
+    return found
+
+
 def _own_fusion(folder: Path, names: Sequence[str]) -> str:
     """The fusion that a run's recipe asks for, of most modalities and nothing else."""
     if len(names) == 1:
         return names[0]
     state = folder / "run.json"
     if state.is_file():
-        recipe = json.loads(state.read_text(encoding="utf-8"))["recipe"]
-        own = f"{recipe['labels']['task']}-{recipe['fusion']['head']}-"
+        try:
+            recipe = read_json(state)["recipe"]
+            own = f"{recipe['labels']['task']}-{recipe['fusion']['head']}-"
+        except (ValueError, LookupError, TypeError) as error:
+            raise BundleError(
+                f"{state}: damaged ({type(error).__name__}: {error}); name one of "
+                f"{', '.join(names)} with --fusion"
+            ) from None
         shorts = [m.short for m in MODALITIES.values()]
         for k in range(len(shorts), 0, -1):
             for letters in combinations(shorts, k):

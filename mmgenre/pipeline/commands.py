@@ -30,7 +30,7 @@ from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.read import inputs_of
 from mmgenre.pipeline.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.pipeline.rows import fusion_name, joined_names, table_rows
-from mmgenre.pipeline.run import DEFAULT_RUN, STATE, Run, open_run, prepare_run
+from mmgenre.pipeline.run import DEFAULT_RUN, STATE, Run, check_address, open_run, prepare_run
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.extraction import Shard, check_sources, extract_shard
 
@@ -297,6 +297,8 @@ def read_shard(
         stores = {view.input_name: view for view in state.recipe.views(modality)}
         for view in stores.values():
             store = state.inputs(view.input_name)
+            if modality == "text":
+                check_address(state)
             if not accept_missing:
                 check_sources(state.manifest, modality, store)
             how: dict[str, Any] = {"workers": workers, "progress": progress}

@@ -21,7 +21,7 @@ from mmgenre.pipeline.experiment import Cell, Experiment, load_experiment, small
 from mmgenre.pipeline.fuse import plan_fusion
 from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.rows import stores_of
-from mmgenre.pipeline.run import SYNTHETIC, Run, dataset_file, with_splits
+from mmgenre.pipeline.run import SYNTHETIC, Run, address_of, dataset_file, with_splits
 from mmgenre.pipeline.scores import RowInputs
 from mmgenre.progress import Progress, silent
 
@@ -124,7 +124,9 @@ class _Planner:
                 self.read[file] = Manifest.read(file), {}
             manifest, digests = self.read[file]  # media do not depend on splits
             manifest = with_splits(manifest, recipe)
-            self.runs[key] = Run(self.pool, self.dataset, manifest, recipe, self.pool, digests)
+            own = Run(self.pool, self.dataset, manifest, recipe, self.pool, digests)
+            # Experiments have no run that could come from elsewhere: the recipe is the user's.
+            self.runs[key] = replace(own, address=address_of(recipe))
         return self.runs[key]
 
 

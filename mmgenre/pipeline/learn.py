@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.disk.bundle import bundle_provenance, read_bundle, write_bundle
+from mmgenre.disk.bundle import bundle_provenance, odd_as_error, read_bundle, write_bundle
 from mmgenre.disk.provenance import Provenance, sha256_file, sha256_folder
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import MmgenreError, RecipeError
@@ -165,10 +165,11 @@ def adopted_encoder(run: Run, view: View, source: Path) -> Artefact:
     """
     from mmgenre.learning.encoder import load_encoder
 
-    _, bundle = load_encoder(source, view.modality, kind_of(view.modality))
-    was, now = bundle.config["reads"], view.reads.model_dump(mode="json")
-    if was != now:
+    with odd_as_error(source):
+        _, bundle = load_encoder(source, view.modality, kind_of(view.modality))
+        was, now = dict(bundle.config["reads"]), view.reads.model_dump(mode="json")
         differing = [key for key in now if was[key] != now[key]]
+    if was != now:
         raise MmgenreError(
             f"{source}: was trained on {view.modality} read with "
             f"{', '.join(f'{key}={was[key]}' for key in differing)}, but this run reads it with "

@@ -8,7 +8,7 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import provenance_of
 from mmgenre.pipeline.artefact import Artefact, in_store
 from mmgenre.pipeline.recipe import View
-from mmgenre.pipeline.run import Run
+from mmgenre.pipeline.run import Run, check_address
 from mmgenre.progress import Progress
 from mmgenre.reading.extraction import check_sources, extract_inputs, inputs_provenance
 
@@ -35,6 +35,8 @@ def inputs_of(
         path = run.place("inputs", view.modality, f"{provenance.fingerprint}.h5")
 
     def make(progress: Progress) -> None:
+        if view.modality == "text":
+            check_address(run)
         if not accept_missing:
             check_sources(run.manifest, view.modality, path)
         read = partial(extract_inputs, run.manifest, view.modality, view.reads, path)

@@ -24,6 +24,7 @@ from mmgenre.kinds import kind_of
 from mmgenre.learning.settings import TargetConfig
 
 TABLE = "table"  # the section that makes a recipe an experiment
+MOST_NESTED, LONGEST_KEY = 20, 200  # tables in tables; characters
 AUTO = "auto"  # a value that is left to the data; see `decided`
 
 
@@ -219,6 +220,38 @@ def validate(values: Mapping[str, Any], *, where: str) -> Recipe:
     return checked(recipe_type(), merge(values, paths), where)
 
 
+def read_toml(text: str, where: str) -> dict[str, Any]:
+    """The tables of a recipe; RecipeError if it is not TOML, or of a size that no recipe has."""
+    try:
+        values = tomllib.loads(text)
+    except RecursionError:
+        raise RecipeError(f"{where}: nested more than {MOST_NESTED} deep") from None
+    except ValueError as error:  # also of integers of thousands of digits
+        raise RecipeError(f"{where}: not TOML: {error!s:.400}") from None
+    return _of_a_size(values, where)
+
+
+def _of_a_size(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """The values; RecipeError if one is nested more deeply, or longer, than any setting is."""
+    left: list[tuple[str, Any, int]] = [("", values, 0)]
+    while left:
+        place, value, depth = left.pop()
+        fault = None
+        if depth > MOST_NESTED:
+            fault = f"nested more than {MOST_NESTED} deep"
+        elif isinstance(value, int) and abs(value) >= 1 << 63:
+            fault = "an integer of more than 64 bits"
+        elif isinstance(value, Mapping):
+            if too_long := [key for key in value if len(key) > LONGEST_KEY]:
+                fault = f"a key of {len(too_long[0]):,} characters ({too_long[0][:20]}...)"
+            left += [(f"{place}.{key}", below, depth + 1) for key, below in value.items()]
+        elif isinstance(value, list):
+            left += [(f"{place}[{k}]", below, depth + 1) for k, below in enumerate(value)]
+        if fault is not None:
+            raise RecipeError(f"{where}: {place.lstrip('.')[:100] or 'top'}: {fault}")
+    return values
+
+
 def parse_setting(setting: str) -> dict[str, Any]:
     """`a.b=1` -> {"a": {"b": 1}}; the value is TOML, a bare word a string.
 
@@ -227,12 +260,16 @@ def parse_setting(setting: str) -> dict[str, Any]:
     """
     key, equals, text = setting.partition("=")
     if not equals or not all(part.strip() for part in key.split(".")):
-        raise RecipeError(f"setting {setting!r}: write section.key=value")
+        raise RecipeError(f"setting {setting[:200]!r}: write section.key=value")
     try:
         value: Any = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    return setting_at(key, value)
+    except RecursionError:
+        raise RecipeError(f"setting {key[:200]}: nested more than {MOST_NESTED} deep") from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise RecipeError(f"setting {key[:200]}: {error!s:.400}") from None
+    return _of_a_size(setting_at(key, value), f"setting {key[:200]}")
 
 
 def setting_at(key: str, value: Any) -> dict[str, Any]:
@@ -272,9 +309,10 @@ def read_values(
         known = ", ".join(recipe_names())
         raise RecipeError(f"no recipe {name!r}; {hint}known: {known}; or give a .toml file")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not TOML: {error}") from None
+    values = read_toml(text, str(path))
     base, sizes = values.pop("base", None), values.pop("by_size", [])
     fitting = [s for s in sizes if n_items is not None and n_items <= s.get("up_to", 0)]
     if fitting:

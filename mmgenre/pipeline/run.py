@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.datasets.synthetic import built_in_catalogue
-from mmgenre.disk.files import write_json
+from mmgenre.disk.allowed import allow_address, allowed_address
+from mmgenre.disk.files import read_json, write_json
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.disk.store import FeatureStore, group_names
-from mmgenre.errors import LabelError, ManifestError, MmgenreError, Refusal, SplitError
+from mmgenre.errors import LabelError, ManifestError, MmgenreError, RecipeError, Refusal, SplitError
 from mmgenre.items.labels import LabelSpace
 from mmgenre.items.manifest import SPLITS, Manifest, Split
 from mmgenre.items.modalities import MODALITIES
@@ -77,6 +77,7 @@ class Run:
     recipe: Recipe
     pool: Path | None = None  # of artefacts that an experiment's cells share; None: its own run
     digests: dict[str, str] = field(default_factory=dict)  # modality -> hash over its media
+    address: str | None = None  # of a service that the user, and not a run, lets texts be sent to
     decided: tuple[str, ...] = ()  # what its recipe left to the data, in sentences
     spaces: dict[bool, LabelSpace] = field(default_factory=dict)  # by whether an item has one label
     divided: dict[tuple[int, Split], Folds] = field(default_factory=dict)
@@ -227,13 +228,42 @@ def prepare_run(
     settled["decided"] = notes
     if settled != before:  # shards of one run begin at the same time
         write_json(state, settled)
-    return Run(folder, dataset, ready, resolved, decided=tuple(notes))
+    address = address_of(resolved)
+    is_named = recipe is not None or before is None or address == address_of_values(given)
+    if address is not None and is_named:
+        allow_address(folder, address)
+    allowed = address if is_named else allowed_address(folder)
+    return Run(folder, dataset, ready, resolved, address=allowed, decided=tuple(notes))
+
+
+def address_of(recipe: Recipe) -> str | None:
+    """The address of the service that a recipe has texts annotated by."""
+    return address_of_values(recipe.model_dump(include={"text"}))
+
+
+def address_of_values(values: Mapping[str, Any]) -> str | None:
+    """As `address_of`, of settings that are not checked yet."""
+    found: Any = values
+    for key in ("text", "input", "entities", "url"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, str) else None
+
+
+def check_address(run: Run) -> None:
+    """RecipeError if texts would be sent to an address that only the run itself names."""
+    address = address_of(run.recipe)
+    if address is not None and address != run.address:
+        raise RecipeError(
+            f"{run.folder / STATE}: would send every text to {address}, which stands in the run and "
+            "was not named by you. If you trust it: mmgenre extract-features --run "
+            f"{run.folder} --set text.input.entities.url={address}"
+        )
 
 
 def keep_recipe(run: Run) -> None:
     """Makes a run's recipe the one that its folder states."""
     state = run.folder / STATE
-    content = json.loads(state.read_text(encoding="utf-8"))
+    content = read_json(state)
     write_json(state, content | {"recipe": run.recipe.model_dump(mode="json")})
 
 
@@ -264,14 +294,16 @@ def open_run(folder: Path) -> Run:
     recipe = validate(content["recipe"], where=str(state))
     manifest, decided = Manifest.read(folder / "manifest.csv"), tuple(content["decided"])
     found = folder, content["dataset"], manifest, recipe
-    return Run(*found, decided=decided)
+    return Run(*found, address=allowed_address(folder), decided=decided)
 
 
 def _read_state(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found = {name: content[name] for name in ("dataset", "recipe")}
+        content = read_json(path)
+        found = {"dataset": str(content["dataset"]), "recipe": dict(content["recipe"])}
         version = int(content.get("format", 1))
+        notes = [str(note) for note in content.get("decided", [])]
+        made_from = dict(content["made_from"]) if content.get("made_from") else None
     except (ValueError, LookupError, TypeError) as error:
         raise MmgenreError(
             f"{path}: damaged ({type(error).__name__}: {error}); delete it and give manifest, "
@@ -282,8 +314,7 @@ def _read_state(path: Path) -> dict[str, Any]:
             f"{path}: made by a newer version of mmgenre (format {version}; this one reads "
             f"{FORMAT}); install that version, or use another run folder"
         )
-    kept = {"made_from": content.get("made_from"), "decided": content.get("decided", [])}
-    return {"format": version, **found, **kept}
+    return {"format": version, **found, "made_from": made_from, "decided": notes}
 
 
 def with_splits(manifest: Manifest, recipe: Recipe) -> Manifest:

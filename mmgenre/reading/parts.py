@@ -19,7 +19,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mmgenre.config import Settings
-from mmgenre.disk.files import append_line
+from mmgenre.disk.files import append_line, open_marker
 from mmgenre.disk.locks import ClaimedError, claimed
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
@@ -124,7 +124,7 @@ def _read(part: Part) -> None:
     refused: list[Refusal] = []
     try:
         # Kept open: opening it for each row would take as long as some transforms.
-        with part.being_read.open("w", encoding="utf-8") as note:
+        with open_marker(part.being_read, "w") as note:
             for row_id, media in part.rows:
                 files = [str(source) for source in media if isinstance(source, Path)]
                 where = files[0] if files else f"inline text of {row_id}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from itertools import permutations
@@ -11,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from mmgenre.disk.files import read_json
 from mmgenre.errors import MmgenreError
 from mmgenre.items.labels import SEPARATOR
 from mmgenre.report import plots
@@ -31,7 +31,7 @@ def read_result(
     if not path.is_file():
         raise MmgenreError(f"{path}: not there{absent}")
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = read_json(path)
     except ValueError as error:
         raise MmgenreError(f"{path}: not valid JSON ({error}). {again}") from error
     content: dict[str, Any] = result if isinstance(result, dict) else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -132,17 +133,32 @@ def sharing(result: TableResult) -> str:
     return f"{distinct} steps serve {uses} uses ({each}); {made} were made now."
 
 
+def as_markdown(text: str) -> str:
+    r"""Text in one line of Markdown as it is, whatever it holds: no HTML, no link, no new cell.
+
+    >>> as_markdown("R&B <b>|[x](y)")
+    'R&B \\<b\\>\\|\\[x\\](y)'
+    """
+    return re.sub(r"([\\`*<>|\[\]])", r"\\\1", " ".join(text.split()))
+
+
 def _markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     """Names on the left, numbers to the right."""
-    escaped = [[str(cell).replace("|", "\\|") for cell in cells] for cells in (heads, *rows)]
+    escaped = [[as_markdown(str(cell)) for cell in cells] for cells in (heads, *rows)]
     lines = [f"| {' | '.join(cells)} |" for cells in escaped]
     return [lines[0], f"|---|{'---:|' * (len(heads) - 1)}", *lines[1:]]
 
 
 def _csv(rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows(map(_cell, row) for row in rows)
     return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    """A text that spreadsheet programs would run as a formula gets an apostrophe before it."""
+    is_formula = isinstance(value, str) and value.lstrip().startswith(("=", "+", "-", "@"))
+    return f"'{value}" if is_formula else value
 
 
 def markdown(result: TableResult) -> str:
@@ -153,8 +169,10 @@ def markdown(result: TableResult) -> str:
         heads += [TITLES.get(metric, metric)] + ["published"] * with_published
         for cells, row in zip(rows, result["rows"], strict=True):
             cells += [str(ours(row, metric))] + [published(row, metric)] * with_published
-    faults = [f"- {row['name']}: {fault}" for row in result["rows"] for fault in row["failed"]]
-    lines = [f"# {result['title']}", "", caption(result), "", *_markdown_table(heads, rows)]
+    faults = [f"{row['name']}: {fault}" for row in result["rows"] for fault in row["failed"]]
+    faults = [f"- {as_markdown(fault)}" for fault in faults]
+    lines = [f"# {as_markdown(result['title'])}", "", as_markdown(caption(result)), ""]
+    lines += _markdown_table(heads, rows)
     lines += ["", sharing(result), *(["", "Failed:", "", *faults] if faults else [])]
     return "\n".join(lines) + "\n"
 
@@ -273,10 +291,12 @@ def reports_markdown(result: TableResult) -> str:
     """The classification report and the confusion matrix of every row, as Markdown."""
     reports = [(row, classification(row)) for row in result["rows"]]
     words = legend(overlapping=any(report and report.thresholds for _, report in reports))
-    lines = [f"# {result['title']}: classification reports", "", caption(result), "", words]
+    lines = [f"# {as_markdown(result['title'])}: classification reports", ""]
+    lines += [as_markdown(caption(result)), "", words]
     for row, report in reports:
-        lines += ["", f"## {row['name']}", ""]
-        lines += [f"- failed: {fault}" for fault in row["failed"]] + [""] * bool(row["failed"])
+        lines += ["", f"## {as_markdown(row['name'])}", ""]
+        lines += [f"- failed: {as_markdown(fault)}" for fault in row["failed"]]
+        lines += [""] * bool(row["failed"])
         if report is None:
             lines.append("Nothing was measured.")
             continue

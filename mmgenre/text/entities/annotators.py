@@ -17,7 +17,7 @@ from mmgenre.text.entities.annotation import Annotator
 from mmgenre.text.entities.knowledge import ENTITIES, SURFACES, open_knowledge
 from mmgenre.text.entities.local import EmbeddingContext, LocalAnnotator, TfidfContext
 from mmgenre.text.entities.ready import ReadyAnnotations, read_annotations
-from mmgenre.text.entities.services import babelfy, spotlight
+from mmgenre.text.entities.services import babelfy, is_private_address, spotlight
 
 ENTITIES_VERSION = 1  # raise it with any change to the categories that a text gets
 BUILT_IN = "music"
@@ -69,6 +69,11 @@ class EntityConfig(Settings):
                 raise ValueError(f"annotator {self.annotator!r} needs {name}")
         if self.url is not None and not self.url.startswith(("http://", "https://")):
             raise ValueError(f"url must begin with http:// or https://, got {self.url!r}")
+        if self.url is not None and not is_private_address(self.url):
+            raise ValueError(
+                f"url must begin with https://, since texts sent to {self.url!r} could be read on "
+                "the way; http:// is for services on this machine"
+            )
         return self
 
     @property

@@ -14,6 +14,7 @@ References:
 
 import hashlib
 import http.client
+import ipaddress
 import json
 import os
 import time
@@ -22,9 +23,11 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http.client import HTTPMessage
 from threading import Lock
-from typing import Any
-from urllib.parse import urlencode
+from typing import IO, Any
+from urllib.parse import urlencode, urlsplit
+from urllib.request import Request
 
 from mmgenre.disk.files import cache_folder, write_json
 from mmgenre.errors import InputError, MmgenreError
@@ -42,6 +45,38 @@ ADVICE = (
     "mmgenre extract-features"
 )
 _WRITING = Lock()  # two threads may have the same text
+
+
+class _OwnHostOnly(urllib.request.HTTPRedirectHandler):
+    """Follows a service to another path, and never to another host or out of https."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        old, new = urlsplit(req.full_url), urlsplit(newurl)
+        if (old.scheme, old.netloc) != (new.scheme, new.netloc):
+            detail = f"{msg}: leads to another address, {newurl}, which is not asked"
+            raise urllib.error.HTTPError(req.full_url, code, detail, headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_OPENER = urllib.request.build_opener(_OwnHostOnly)
+
+
+def is_private_address(url: str) -> bool:
+    """Whether texts sent there are read by nobody on the way: https, or this machine.
+
+    >>> [is_private_address(u) for u in ("https://a.org/x", "http://localhost:2222/x")]
+    [True, True]
+    >>> [is_private_address(u) for u in ("http://a.org/x", "http://localhost.a.org/x")]
+    [False, False]
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "https" or parts.hostname == "localhost":
+        return bool(parts.hostname)
+    with suppress(ValueError):
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    return False
 
 
 @dataclass
@@ -95,7 +130,7 @@ class Service:
         for attempt in range(1, self.tries + 1):
             wait_s, down = pause_s, True
             try:
-                with urllib.request.urlopen(request, timeout=self.timeout_s) as answer:
+                with _OPENER.open(request, timeout=self.timeout_s) as answer:
                     body: bytes = answer.read()
                 self.is_down = False
                 return body
