@@ -254,8 +254,8 @@ def check_address(run: Run) -> None:
     address = address_of(run.recipe)
     if address is not None and address != run.address:
         raise RecipeError(
-            f"{run.folder / STATE}: would send every text to {address}, which stands in the run and "
-            "was not named by you. If you trust it: mmgenre extract-features --run "
+            f"{run.folder / STATE}: would send every text to {address}, which the run names and "
+            "you did not. If you trust it: mmgenre extract-features --run "
             f"{run.folder} --set text.input.entities.url={address}"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,14 @@ import pytest
 from lock_holder import running
 
 from mmgenre.disk import files as files_module
-from mmgenre.disk.files import replacing, swap, sweep, temporary_name
+from mmgenre.disk.files import (
+    append_line,
+    open_marker,
+    replacing,
+    swap,
+    sweep,
+    temporary_name,
+)
 
 
 def files(path: Path) -> list[str]:
@@ -136,3 +144,26 @@ def test_unfinished_folders_are_swept(tmp_path: Path) -> None:
     folder(temporary_name(tmp_path / "a"), "half")
     sweep(tmp_path / "a")
     assert files(tmp_path / "a") == []
+
+
+@pytest.mark.parametrize("mode", ["w", "a", "r+"])
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_a_marker_is_not_written_through_a_link(tmp_path: Path, mode: Any, link: Any) -> None:
+    other = file(tmp_path / "other", "content")
+    link(tmp_path / "a", other)
+    with pytest.raises(OSError, match=r"a link or no regular|symbolic links"):
+        open_marker(tmp_path / "a", mode)
+    with pytest.raises(OSError, match=r"a link or no regular|symbolic links"):
+        append_line(tmp_path / "a", "line")
+    assert other.read_text() == "content"
+
+
+def test_a_marker_is_a_regular_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(OSError, match="no regular file"):
+        open_marker(tmp_path / "a", "w")
+    for text in ("a longer one", "short"):
+        with open_marker(tmp_path / "b", "w") as opened:
+            opened.write(text)
+    append_line(tmp_path / "b", "er")
+    assert (tmp_path / "b").read_text() == "shorter\n"

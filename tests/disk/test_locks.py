@@ -438,3 +438,13 @@ def test_nobody_waits_for_the_killed(tmp_path: Path) -> None:
     assert str(other.pid) in path.read_text()
     with locked(path, pytest.fail):
         assert str(other.pid) not in path.read_text()
+
+
+def test_a_lock_file_that_is_a_hard_link_is_not_written(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("content of its own that is longer than any name of a process" * 20)
+    before = other.read_text()
+    (tmp_path / ".a.h5.lock").hardlink_to(other)
+    with claimed(tmp_path / "a.h5"):
+        assert other.read_text() == before
+    assert other.read_text() == before

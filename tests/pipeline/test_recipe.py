@@ -230,3 +230,42 @@ def test_fusion_takes_settings_of_its_sections_only() -> None:
             fusion_recipe(recipe, None, None, None, [setting])
     with pytest.raises(RecipeError, match=r"fusion\.head: .*'cosine', got 'sine'"):
         fusion_recipe(recipe, "sine", None, None, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = " + "[" * 100_000, "nested more than 20 deep"),
+        ("a = " + "{a=" * 2000, "nested more than 20 deep"),
+        ("a" + ".a" * 50_000 + " = 1", "nested more than 20 deep"),
+        ("x = " + "[" * 100 + "]" * 100, r"x\[0\].*nested more than 20 deep"),
+        ("seed = " + "9" * 5000, "4300 digits"),
+        ("seed = " + "9" * 4000, "seed: an integer of more than 64 bits"),
+        ("[audio]\nx = [1, 0x" + "f" * 9999 + "]", r"audio\.x\[1\]: an integer of more than 64"),
+        ("k" * 1_000_000 + " = 1", "a key of 1,000,000 characters"),
+        ('a = "\0"', "line 1, column 6"),
+    ],
+)
+def test_absurd_toml_is_a_fault_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "absurd.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RecipeError, match=rf"absurd\.toml: .*{message}") as caught:
+        load_recipe(str(path))
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "a=" + "[" * 100_000,
+        "seed=" + "9" * 5000,
+        "seed=" + "9" * 4000,
+        "a" + ".a" * 5000 + "=1",
+        "k" * 100_000 + "=1",
+        "k" * 100_000,
+    ],
+)
+def test_absurd_settings(setting: str) -> None:
+    with pytest.raises(RecipeError, match=r"^setting ") as caught:
+        parse_setting(setting)
+    assert len(str(caught.value)) < 1000

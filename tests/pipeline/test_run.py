@@ -10,10 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from mmgenre.errors import LabelError, ManifestError, MmgenreError, SplitError
+from mmgenre.errors import LabelError, ManifestError, MmgenreError, RecipeError, SplitError
 from mmgenre.items.manifest import Item, Manifest, Split
+from mmgenre.pipeline.commands import extract_features, read_shard
 from mmgenre.pipeline.recipe import Recipe, load_recipe, validate
-from mmgenre.pipeline.run import open_run, prepare_run, with_splits
+from mmgenre.pipeline.run import check_address, open_run, prepare_run, with_splits
+from mmgenre.reading.extraction import Shard
+
+ODD_STATES = [
+    *("", "{", "[]", "{}", '{"dataset": "x"}', "\udcff", "[" * 100_000, "null", "\0"),
+    '{"dataset": "x", "recipe": 7}',
+    '{"dataset": "x", "recipe": {}, "decided": 7}',
+    '{"dataset": "x", "recipe": {}, "made_from": 7}',
+    '{"dataset": "x", "recipe": {}, "format": "three"}',
+    '{"dataset": "x", "recipe": {}, "format": ' + "9" * 5000 + "}",
+]
+ADDRESS = "https://x.org/annotate"
+ASKING = ["text.input.entities.annotator=spotlight", f"text.input.entities.url={ADDRESS}"]
 
 
 def items(n: int = 30) -> list[Item]:
@@ -193,7 +206,7 @@ def test_opening_what_is_no_run(tmp_path: Path) -> None:
         open_run(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"dataset": "x"}', "\udcff"])
+@pytest.mark.parametrize("content", ODD_STATES)
 def test_a_damaged_state_says_what_to_do(tmp_path: Path, csv: Path, content: str) -> None:
     folder = tmp_path / "run"
     prepare_run(folder, manifest=csv, recipe="quick")
@@ -230,3 +243,29 @@ def test_the_built_in_catalogue_is_the_default(
     assert prepare_run(tmp_path / "run", recipe="default").recipe == load_recipe(
         "default", manifest=Manifest.read(csv)
     )
+
+
+def test_a_service_is_asked_on_the_word_of_the_user_and_not_of_a_run(
+    tmp_path: Path, csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMGENRE_CACHE", str(tmp_path / "cache"))
+    own = tmp_path / "own"
+    check_address(prepare_run(own, manifest=csv, recipe="quick", settings=ASKING))
+    check_address(prepare_run(own))  # goes on here
+    check_address(open_run(own))
+    other = tmp_path / "other"
+    shutil.copytree(own, other)  # as if it had come from somebody
+    for opened in (prepare_run(other), open_run(other), prepare_run(other, settings=["seed=3"])):
+        with pytest.raises(RecipeError, match=rf"would send every text to {ADDRESS}.*--set text"):
+            check_address(opened)
+    with pytest.raises(RecipeError, match="would send every text"):
+        read_shard(Shard(1, 1), run=other, modalities=("text",))
+    with pytest.raises(RecipeError, match="would send every text"):
+        extract_features(run=other, modalities=("text",))
+    check_address(prepare_run(other, settings=ASKING[1:]))
+    check_address(prepare_run(other))
+
+
+def test_a_recipe_without_a_service_asks_none(tmp_path: Path, csv: Path) -> None:
+    check_address(prepare_run(tmp_path / "run", manifest=csv, recipe="quick"))
+    check_address(open_run(tmp_path / "run"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +19,14 @@ from sklearn.metrics import (
 
 from mmgenre.measuring import evaluation, metrics
 from mmgenre.measuring.results import TableResult, TableRow
-from mmgenre.report.published import Line, classification, reports_csv, reports_markdown
+from mmgenre.report.published import (
+    Line,
+    as_csv,
+    classification,
+    markdown,
+    reports_csv,
+    reports_markdown,
+)
 
 NAMES = ["Rock", "Jazz", "New Age", "Folk", "Polka"]  # New Age is never predicted, Polka never true
 Case = tuple[metrics.Bools, metrics.Floats]
@@ -285,3 +294,41 @@ def test_the_csv_has_a_line_a_figure() -> None:
         assert (own["n_seeds"], float(own["support"])) == ("2", line.support)
     assert found["network 0", "label", "Polka", "recall"]["mean"] == ""
     assert ("network 0", "average", "micro average", "F1") in found
+
+
+def test_nothing_that_is_named_runs_in_a_spreadsheet_or_a_page() -> None:
+    names = [
+        "=1+1",
+        "+44",
+        "-x",
+        "@SUM(A1)",
+        "\t=2",
+        "a|b",
+        "<script>x</script>",
+        "[y](z)",
+        "p\n# q",
+    ]
+    table = made_table(names, exclusive=True, n_seeds=1)
+    table["title"], table["note"] = "<img src=x>\n# more", "![i](http://x)"
+    table["rows"][0]["name"] = "=cmd()"
+    table["rows"][0]["failed"] = ["<b>no</b>"]
+    for text in (reports_csv(table), as_csv(table)):
+        rows = list(csv.reader(io.StringIO(text)))
+        formulas = [c for row in rows for c in row if c.lstrip()[:1] in ("=", "+", "-", "@") and c]
+        assert [c for c in formulas if not _is_number(c)] == []
+    assert {"'=1+1", "'+44", "'-x", "'@SUM(A1)"} <= {
+        row[2] for row in csv.reader(io.StringIO(reports_csv(table)))
+    }
+    for text in (reports_markdown(table), markdown(table)):
+        assert not re.search(r"(?<!\\)[<\[]", text)
+        heads = [line for line in text.splitlines() if line.startswith("# ")]
+        assert len(heads) == 1
+    assert "a\\|b" in reports_markdown(table)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -22,6 +22,7 @@ class Stub:
     server: ThreadingHTTPServer
     reply: Callable[[str], Any] = lambda text: {"@text": text}
     script: list[Reply] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, str], str]] = field(default_factory=list)
 
     def stop(self) -> None:
@@ -54,6 +55,8 @@ def serve() -> Iterator[Stub]:
             self.send_header("Content-Length", str(len(body)))
             if code == 429:
                 self.send_header("Retry-After", "3600")  # cut to the longest pause
+            for name, value in made.headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 

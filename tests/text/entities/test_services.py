@@ -230,3 +230,28 @@ def test_offsets_of_java_become_code_points() -> None:
     for start, end in ((-1, 2), (2, 2), (3, 8)):
         with pytest.raises(ValueError, match="of a text of 7 characters"):
             code_point_span(text, start, end)
+
+
+def test_a_service_is_not_followed_to_another_host(stub: Stub) -> None:
+    with serve() as other:
+        stub.script = [(307, b""), (302, b"")]
+        for code, text in ((307, "Miles."), (302, "Davis.")):
+            stub.headers = {"Location": other.url}
+            said = refusal(spotlight(stub.url, 0.5, **QUICK), text)
+            assert f"HTTP {code} " in said
+            assert "leads to another address" in said
+        assert other.asked == []
+        assert len(stub.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "url", ["http://x.org/annotate", "http://127.0.0.1.x.org/", "http://10.0.0.1/", "https:///x"]
+)
+def test_texts_are_not_sent_in_the_open(url: str) -> None:
+    with pytest.raises(ValueError, match=r"url must begin with https://"):
+        EntityConfig(annotator="spotlight", url=url)
+
+
+@pytest.mark.parametrize("url", ["https://x.org/a", "http://localhost:2222/a", "http://[::1]/a"])
+def test_addresses_that_may_be_asked(url: str) -> None:
+    assert EntityConfig(annotator="spotlight", url=url).url == url
