@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from mmgenre.learning.settings import TargetConfig
 
 TABLE = "table"  # the section that makes a recipe an experiment
 MOST_NESTED, LONGEST_KEY = 20, 200  # tables in tables; characters
+LONG_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]+[ \t]*\.[ \t]*){200}""")  # a.a.a...
 AUTO = "auto"  # a value that is left to the data; see `decided`
 
 
@@ -222,6 +224,9 @@ def validate(values: Mapping[str, Any], *, where: str) -> Recipe:
 
 def read_toml(text: str, where: str) -> dict[str, Any]:
     """The tables of a recipe; RecipeError if it is not TOML, or of a size that no recipe has."""
+    if key := LONG_KEY.search(text):  # tomllib takes time in proportion to the square of its parts
+        line = text.count("\n", 0, key.start()) + 1
+        raise RecipeError(f"{where}: line {line}: nested more than {MOST_NESTED} deep")
     try:
         values = tomllib.loads(text)
     except RecursionError:
