@@ -10,7 +10,7 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
-from mmgenre.disk.files import cache_folder, read_json, write_json
+from mmgenre.disk.files import cache_folder, read_json, without_links, write_json
 
 
 def allow_address(folder: Path, url: str) -> None:
@@ -29,7 +29,7 @@ def allowed_address(folder: Path) -> str | None:
 
 
 def _place(folder: Path) -> Path:
-    digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
+    digest = hashlib.sha256(str(without_links(folder)).encode()).hexdigest()
     return cache_folder("allowed", f"{digest[:32]}.json")
 
 

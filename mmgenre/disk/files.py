@@ -97,6 +97,11 @@ def write_json(path: Path, content: object) -> Path:
     return path
 
 
+def without_links(path: Path) -> Path:
+    """The path without links, as `Path.resolve`; a circle of links stays as it is."""
+    return Path(os.path.realpath(path))
+
+
 def read_json(path: Path) -> Any:
     """What a JSON file holds; ValueError if it is damaged, UnreachableError if it can't be read."""
     try:

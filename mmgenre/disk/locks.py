@@ -19,7 +19,7 @@ from threading import get_ident
 
 from filelock import FileLock, Timeout
 
-from mmgenre.disk.files import open_marker, sweep
+from mmgenre.disk.files import open_marker, sweep, without_links
 from mmgenre.errors import StoreError
 
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # from file systems without locks
@@ -55,7 +55,7 @@ def claimed(path: Path, shared: bool = False) -> Iterator[None]:
 
     ClaimedError says by which process, since when, and what to do; StoreError: there are no locks.
     """
-    path = path.parent.resolve() / path.name
+    path = without_links(path.parent) / path.name
     lock = _lock(path.with_name(f".{path.name}.lock"))
     sharers = path.with_name(f".{path.name}.shared")
     own = _lock(sharers / f"{socket.gethostname()}-{os.getpid()}-{get_ident()}")

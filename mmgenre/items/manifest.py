@@ -27,7 +27,7 @@ from typing import Any, Literal, TypeVar, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.disk.files import replacing
+from mmgenre.disk.files import replacing, without_links
 from mmgenre.errors import ManifestError
 from mmgenre.items.labels import SEPARATOR
 from mmgenre.items.modalities import MODALITIES, Modality
@@ -36,6 +36,7 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 LIST_SEPARATOR = ";"
 TRACK_SEPARATOR = "#"  # the second track of item X is X#1
+LONGEST_ID = 1000  # characters
 CHUNK_ROWS = 256  # few enough lists at a time that the garbage collector has nothing to do
 
 Media = tuple[Path | str, ...]
@@ -357,6 +358,10 @@ def _parse(ids: list[str], cells: dict[str, list[str]], folder: Path) -> tuple[C
     no_split = "split {!r}: must be train, val, test or empty".format
     faults += _faults(splits, lambda split: [] if split in ("", *SPLITS) else [no_split(split)])
     faults += _faults(given["labels"], _labels_faults)
+    text_columns = {info.text_column for info in MODALITIES.values()}
+    for name, column in given.items():
+        if name != "id" and name not in text_columns:
+            faults += _faults(column, partial(_nul_faults, name))
     files, texts = {}, {}
     for name, info in MODALITIES.items():
         check = partial(_list_faults, info.files_column, info.medium == "image")
@@ -387,7 +392,15 @@ def _faulty_ids(ids: list[str]) -> Faults:
     is_sound = re.compile(rf"(?!\s)[^\x00-\x1f{TRACK_SEPARATOR}]+(?<!\s)").fullmatch
     rule = "'#', spaces around it, line breaks and control characters are not allowed"
     wrong = ((row, i) for row, i in enumerate(ids) if not is_sound(i))
-    return [(row, f"id {i!r}: {rule}" if i else "empty id") for row, i in wrong]
+    faults = [(row, f"id {i[:100]!r}: {rule}" if i else "empty id") for row, i in wrong]
+    # In a store every id takes as much room as the longest.
+    too_long = "id {!r}...: {:,} characters; {:,} at most".format
+    long_ids = ((row, i) for row, i in enumerate(ids) if len(i) > LONGEST_ID)
+    return faults + [(row, too_long(i[:40], len(i), LONGEST_ID)) for row, i in long_ids]
+
+
+def _nul_faults(column: str, cell: str) -> list[str]:
+    return [f"{column}: a NUL character in {cell[:100]!r}"] if "\0" in cell else []
 
 
 def _list_faults(column: str, is_cover: bool, cell: str) -> list[str]:
@@ -412,7 +425,7 @@ def _labels_faults(cell: str) -> list[str]:
 
 def _to_csv(columns: Columns, path: Path) -> bytes:
     """The content of the CSV file `path`."""
-    ids, folder = columns.ids, path.parent.resolve()
+    ids, folder = columns.ids, without_links(path.parent)
     header = [*column_names(), *sorted(columns.extra)]
     faults = _faulty_ids(ids)
     for name in columns.extra.keys() & set(column_names()):
@@ -427,7 +440,7 @@ def _to_csv(columns: Columns, path: Path) -> bytes:
     def prefix(parent: Path) -> str:
         # Resolved, since `..` behind a link (runs/ on another disk) leads elsewhere; the file's
         # own name stays, whatever it links to.
-        relative = Path(os.path.relpath(parent.resolve(), folder)).as_posix()
+        relative = Path(os.path.relpath(without_links(parent), folder)).as_posix()
         return "" if relative == "." else f"{relative}/"
 
     for info in MODALITIES.values():

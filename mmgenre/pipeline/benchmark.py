@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.datasets.features import IDS, read_npz
+from mmgenre.disk.files import without_links
 from mmgenre.errors import MmgenreError, StoreError
 from mmgenre.items.labels import LabelSpace, ancestors
 from mmgenre.items.modalities import MODALITIES, Modality
@@ -144,7 +145,7 @@ def run_benchmark(
     """
     if place()[1] > 1:
         raise MmgenreError("benchmark works in one process; launch it without torchrun")
-    names = [Path(folder).resolve().name for folder in folders]
+    names = [without_links(Path(folder)).name for folder in folders]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise MmgenreError(f"several folders are called {', '.join(twice)}; their runs would clash")
     result: BenchmarkResult = {

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from mmgenre.config import Settings, checked
+from mmgenre.disk.files import without_links
 from mmgenre.errors import RecipeError
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.measuring.metrics import metric_names
@@ -128,8 +129,8 @@ def small_overlay(name: str) -> str | None:
 
     The `synthetic` beside the experiment, else the one of all; None for one's own experiment.
     """
-    own = recipes.recipe_folder().resolve()
-    path = (Path(name) if name.endswith(".toml") else own / f"{name}.toml").resolve()
+    own = without_links(recipes.recipe_folder())
+    path = without_links(Path(name) if name.endswith(".toml") else own / f"{name}.toml")
     if not path.is_relative_to(own):
         return None
     beside = path.with_name(f"{OVERLAY}.toml")

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mmgenre.disk.files import without_links
 from mmgenre.errors import RecipeError
 from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import MODALITIES
@@ -59,7 +60,7 @@ def prepare_experiment(
             "see it whole on the built-in catalogue"
         )
     if dataset != SYNTHETIC:
-        dataset = str(Path(dataset).resolve())
+        dataset = str(without_links(Path(dataset)))
     if seeds is not None:
         table = experiment.table
         if not 1 <= seeds <= len(table.seeds):

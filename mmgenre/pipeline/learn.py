@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.disk.bundle import bundle_provenance, odd_as_error, read_bundle, write_bundle
+from mmgenre.disk.files import without_links
 from mmgenre.disk.provenance import Provenance, sha256_file, sha256_folder
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import MmgenreError, RecipeError
@@ -179,7 +180,11 @@ def adopted_encoder(run: Run, view: View, source: Path) -> Artefact:
     folder = run.encoder(view.name)
     there = bundle_provenance(folder)
     origin = bundle.fingerprint
-    if there is not None and there["stage"] == ADOPTED and source.resolve() == folder.resolve():
+    if (
+        there is not None
+        and there["stage"] == ADOPTED
+        and without_links(source) == without_links(folder)
+    ):
         origin = there["parents"]["encoder"]
     provenance = _adopted(view, origin)
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import Field, create_model
 
 from mmgenre.config import Settings, checked
+from mmgenre.disk.files import without_links
 from mmgenre.errors import RecipeError
 from mmgenre.fusion.settings import FusionConfig, JointConfig
 from mmgenre.items.labels import ancestors
@@ -217,7 +218,9 @@ def validate(values: Mapping[str, Any], *, where: str) -> Recipe:
                 f"{', '.join(section.encoders)}"
             )
         for setting, path in kind_of(modality).content(section).items():
-            absolute = str(path.expanduser().resolve())
+            if "\0" in str(path):
+                raise RecipeError(f"recipe {where}: {modality}.{setting}: a NUL is in no path")
+            absolute = str(without_links(path.expanduser()))
             paths = merge(paths, setting_at(f"{modality}.{setting}", absolute))
     return checked(recipe_type(), merge(values, paths), where)
 
@@ -304,8 +307,10 @@ def read_values(
     Of the tables `by_size` of a recipe, the first with at least `n_items` lies over its own values;
     None: none does. `notes` gets a sentence about it.
     """
+    if "\0" in name:
+        raise RecipeError(f"recipe {name!r}: a NUL is in no path")
     path = Path(name) if name.endswith(".toml") else recipe_folder() / f"{name}.toml"
-    where = str(path.resolve())
+    where = str(without_links(path))
     if where in seen:
         raise RecipeError(f"recipes form a circle: {' -> '.join((*seen, where))}")
     if not path.is_file():
@@ -332,6 +337,6 @@ def read_values(
         raise RecipeError(f"{path}: base: must be a recipe's name, got {base!r}")
     beside = path.parent / f"{base.removesuffix('.toml')}.toml"
     # One's own quick.toml may stand on ours.
-    other = beside.is_file() and beside.resolve() != path.resolve()
+    other = beside.is_file() and without_links(beside) != without_links(path)
     below = read_values(str(beside) if other else base, (*seen, where), n_items, notes)
     return merge(below, values)

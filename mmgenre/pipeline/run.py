@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmgenre.datasets.synthetic import built_in_catalogue
 from mmgenre.disk.allowed import allow_address, allowed_address
-from mmgenre.disk.files import read_json, write_json
+from mmgenre.disk.files import read_json, without_links, write_json
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.disk.store import FeatureStore, group_names
 from mmgenre.errors import LabelError, ManifestError, MmgenreError, RecipeError, Refusal, SplitError
@@ -186,7 +186,9 @@ def prepare_run(
     before = _read_state(state) if state.is_file() else None
     is_older = before is not None and before["format"] < FORMAT
     # Absolute: a run is continued from other folders, too.
-    dataset = str(manifest.resolve()) if manifest else before["dataset"] if before else SYNTHETIC
+    dataset = (
+        str(without_links(manifest)) if manifest else before["dataset"] if before else SYNTHETIC
+    )
     given = merge({}, *map(parse_setting, settings))
     read: Manifest | None = None
     notes: list[str] = []
@@ -207,7 +209,7 @@ def prepare_run(
     own = folder / "manifest.csv"
     made_from = {
         "splits": {"seed": plain["seed"], "task": plain["labels"]["task"], **plain["split"]},
-        "folder": str(folder.resolve()),  # to which the paths of its manifest are relative
+        "folder": str(without_links(folder)),  # to which the paths of its manifest are relative
         "source": _digest(source),
         "own": _digest(own),
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -15,7 +17,8 @@ import soundfile
 from numpy.typing import NDArray
 from small import NAME, Small
 
-from mmgenre.errors import BundleError, InputError
+from mmgenre.disk.provenance import sha256_file
+from mmgenre.errors import BundleError, InputError, MmgenreError
 from mmgenre.fusion.tagger import GenreTagger, Prediction
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
@@ -289,3 +292,72 @@ def test_a_damaged_model_is_refused(small: Small, tmp_path: Path) -> None:
     vocabulary.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(BundleError, match=r"vocabulary\.json: not the file that was written"):
         GenreTagger.from_pretrained(folder)
+
+
+def rewritten(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Changes the config of a model folder, and its checksums with it, as only a person can."""
+    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    change(described)
+    (folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    sums = json.loads((folder / "sha256.json").read_text(encoding="utf-8"))
+    sums["config.json"] = sha256_file(folder / "config.json")
+    (folder / "sha256.json").write_text(json.dumps(sums), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("encoders/text", lambda d: d["config"].pop("reads")),
+        ("encoders/text", lambda d: d["config"].update(reads=7)),
+        ("encoders/text", lambda d: d.update(config=[])),
+        ("encoders/text", lambda d: d["config"].update(config={"no": "setting"})),
+        ("encoders/text", lambda d: d["config"].update(encoder="no.such:thing")),
+        (f"fusion/{NAME}/model", lambda d: d.update(config=None)),
+        (f"fusion/{NAME}/model", lambda d: d.update(config={})),
+        (f"fusion/{NAME}/model", lambda d: d.update(kind=["x"])),
+        (f"fusion/{NAME}/model", lambda d: d["provenance"].update(parents=7)),
+        (f"fusion/{NAME}/model", lambda d: d["provenance"].pop("parents")),
+    ],
+)
+def test_an_odd_config_is_an_error_that_names_the_folder(
+    small: Small, tmp_path: Path, part: str, change: Callable[[dict[str, Any]], object]
+) -> None:
+    folder = tmp_path / "run"
+    for name in ("encoders", "fusion"):
+        shutil.copytree(small.run / name, folder / name)
+    rewritten(folder / part, change)
+    with pytest.raises(MmgenreError, match=re.escape(part.partition("/model")[0])):
+        GenreTagger.from_pretrained(folder)
+
+
+def test_a_fusion_that_is_being_written_or_was_set_aside_is_none(
+    small: Small, tmp_path: Path, tagger: GenreTagger
+) -> None:
+    folder = tmp_path / "run"
+    for name in ("encoders", "fusion"):
+        shutil.copytree(small.run / name, folder / name)
+    for name in (f".{NAME}.box-1-0123abcd.tmp", f"{NAME}.damaged", f".{NAME}.old"):
+        shutil.copytree(folder / "fusion" / NAME, folder / "fusion" / name)
+    found = GenreTagger.from_pretrained(folder)
+    assert found.name == NAME
+    assert found.predict(text="Loud guitars.") == tagger.predict(text="Loud guitars.")
+
+
+def test_texts_are_sent_nowhere_on_the_word_of_a_model(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMGENRE_CACHE", str(tmp_path / "cache"))
+    folder, url = tmp_path / "run", "https://x.org/annotate"
+    for name in ("encoders", "fusion"):
+        shutil.copytree(small.run / name, folder / name)
+    entities = {"annotator": "spotlight", "url": url}
+    rewritten(folder / "encoders/text", lambda d: d["config"]["reads"].update(entities=entities))
+    asking = GenreTagger.from_pretrained(folder)
+    with pytest.raises(BundleError, match=rf"would send every text to {url}.*--entities-url"):
+        asking.predict(text="Loud guitars.")
+    other = GenreTagger.from_pretrained(folder, entities_url="https://y.org/annotate")
+    with pytest.raises(BundleError, match=rf"would send every text to {url}"):
+        other.predict(text="Loud guitars.")
+    assert GenreTagger.from_pretrained(folder, entities_url=url).unasked == {}
+    cover = next(i.media["image"][0] for i in open_run(small.run).manifest if "image" in i.media)
+    assert asking.predict(image=cover).used == ("image",)  # no text, nothing to send

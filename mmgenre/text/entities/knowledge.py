@@ -24,7 +24,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from mmgenre.disk.files import cache_folder, replacing
+from mmgenre.disk.files import cache_folder, replacing, without_links
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.errors import FaultsError, MmgenreError
 from mmgenre.text.entities.folding import name_key
@@ -206,7 +206,7 @@ class KnowledgeBase:
 
     def __init__(self, path: Path) -> None:
         self._lock = Lock()
-        uri = f"{path.resolve().as_uri()}?mode=ro"
+        uri = f"{without_links(path).as_uri()}?mode=ro"
         self._base = sqlite3.connect(uri, uri=True, check_same_thread=False)
         weakref.finalize(self, self._base.close)
         state = "SELECT user_version, quick_check FROM pragma_user_version, pragma_quick_check"
