@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -61,7 +63,13 @@ def alone_in_run(command: Callable[P, T]) -> Callable[P, T]:
             def begin() -> None:
                 while True:
                     with suppress(FileNotFoundError):  # another command has just removed the folder
-                        held.enter_context(locked(folder / LOCKS / "run", waiting))
+                        try:
+                            held.enter_context(locked(folder / LOCKS / "run", waiting))
+                        except OSError as error:
+                            no_right = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+                            if not no_right or os.access(folder, os.W_OK):
+                                raise
+                            # Where nothing can be written, only a finished run can be asked for.
                         return
 
             from_main(begin)

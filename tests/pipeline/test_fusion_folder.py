@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from pathlib import Path
@@ -167,3 +168,21 @@ def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path: Path, command: Any) 
     with pytest.raises(MmgenreError):
         command(manifest=tmp_path / "gone.csv", run=tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_folder_that_cannot_be_written_needs_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    @alone_in_run
+    def work(*, run: Path) -> str:
+        return "done"
+
+    def refused(*_: object) -> None:
+        raise OSError(code, "no right to write")
+
+    monkeypatch.setattr(commands, "locked", refused)
+    with pytest.raises(OSError, match="no right to write"):
+        work(run=tmp_path)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert work(run=tmp_path) == "done"
