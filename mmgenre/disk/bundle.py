@@ -22,11 +22,12 @@ from mmgenre.disk.files import (
 )
 from mmgenre.disk.locks import claimed, tidy
 from mmgenre.disk.provenance import Provenance, sha256_file
-from mmgenre.errors import BundleError
+from mmgenre.errors import BundleError, RecipeError
 
 if TYPE_CHECKING:  # torch takes seconds to import, and whether a folder is there needs none
     import torch
 
+ODD = (LookupError, ValueError, TypeError, AttributeError, RuntimeError)
 CONFIG, WEIGHTS, SUMS = "config.json", "model.safetensors", "sha256.json"
 
 
@@ -178,7 +179,7 @@ def odd_as_error(folder: Path) -> Iterator[None]:
         yield
     except OSError:
         raise
-    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+    except (*ODD, RecipeError) as error:  # RecipeError: an encoder or a setting that is not known
         raise BundleError(
             f"{folder}: not a model that this version can use: {type(error).__name__}: "
             f"{' '.join(str(error).split())[:400]}"

@@ -77,6 +77,16 @@ def test_a_store_that_another_program_writes_is_in_use_and_not_damaged(
     assert done.out.endswith("0 whole, 0 damaged, 1 could not be read now\n")
 
 
+def test_a_store_whose_other_writer_was_killed_is_not_called_damaged(store: Path) -> None:
+    with running(WRITER, "open", store) as other:
+        other.kill()
+        other.wait()
+        with pytest.raises(UnreachableError, match=r"not closed it.*h5clear -s .*a\.h5"):
+            fingerprint_of(store, "v")
+    (verdict,) = verify_stores([store])
+    assert (verdict.damage, verdict.group) == (None, None)
+
+
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EACCES, errno.ENOMEM])
 def test_a_disk_that_fails_while_values_are_read(
     store: Path, monkeypatch: pytest.MonkeyPatch, code: int

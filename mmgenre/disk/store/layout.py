@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mmgenre.disk.files import is_machine_fault, unreachable
 from mmgenre.disk.locks import NO_LOCKS
-from mmgenre.errors import StoreError
+from mmgenre.errors import StoreError, UnreachableError
 
 FORMAT = "mmgenre feature store 1"
 CHUNK_BYTES = 1 << 17  # about one 30-s clip of float16 CQT
@@ -77,6 +77,12 @@ def open_file(path: Path) -> h5py.File:
     except OSError as error:
         if is_machine_fault(error):
             raise unreachable(path, error) from None
+        if "already open for" in str(error):  # HDF5 has marked it so; its content may be whole
+            raise UnreachableError(
+                f"{path}: another program has opened it for writing and not closed it: close it "
+                f"there, then run this again; if that program was killed: h5clear -s {path}. "
+                "Nothing was changed"
+            ) from None
         raise StoreError(f"{path}: not a readable HDF5 file ({error})") from None
 
 
