@@ -189,8 +189,8 @@ def test_lyrics_are_a_fourth_modality_by_one_line(
     header, *items = rows
     folder = small.manifest.parent
     path = folder / "with-lyrics.csv"
-    words = ("love baby night", "war blood steel", "")
-    lines = [f"{row},{words[k % 3]}" for k, row in enumerate(items)]
+    words = ("love baby night", "war blood steel", "", "sun beach summer", "rain road town")
+    lines = [f"{row},{words[k % 5]}" for k, row in enumerate(items)]
     path.write_text("\n".join([f"{header},lyrics", *lines]) + "\n", encoding="utf-8")
     run = tmp_path / "run"
     small.copy(run / "inputs", only="inputs")
