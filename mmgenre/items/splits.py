@@ -15,7 +15,7 @@ from mmgenre.errors import SplitError
 from mmgenre.items.labels import closure
 from mmgenre.items.manifest import SPLITS, Manifest, Split
 from mmgenre.items.modalities import MODALITIES
-from mmgenre.items.names import album_key, artist_of, text_key
+from mmgenre.items.names import album_key, artist_of, fold, text_key
 
 RATIOS: Mapping[str, tuple[float, float, float]] = {
     "single": (0.70, 0.15, 0.15),  # Oramas 2018, sec. 6.1
@@ -29,12 +29,13 @@ SHOWN_CHARACTERS, SHOWN_WRITINGS = 60, 3  # of a name or text that leaks
 
 @dataclass(frozen=True)
 class Leak:
-    """Something that is in two splits or more."""
+    """Something that is in two splits or more; not `is_certain` if only under unlike spellings."""
 
     kind: str
     value: str
     splits: tuple[Split, ...]
     ids: tuple[str, ...]
+    is_certain: bool = True
 
     def __str__(self) -> str:
         shown = ", ".join(self.ids[:4]) + (", ..." if len(self.ids) > 4 else "")
@@ -138,7 +139,12 @@ def find_leaks(manifest: Manifest, *, texts: bool = True) -> list[Leak]:
         for number, found in rows.items():
             splits = tuple(s for s, here in zip(SPLITS, where[number], strict=True) if here)
             ids = tuple(c.ids[row] for row in sorted(found))
-            leaks.append(Leak(keys.kind, _writings(map(keys.written, sorted(found))), splits, ids))
+            by_spelling: dict[str, set[int]] = {}
+            for row in found:
+                by_spelling.setdefault(fold(keys.written(row)), set()).add(int(split[row]))
+            alike = any(len(places - {-1}) > 1 for places in by_spelling.values())
+            value = _writings(map(keys.written, sorted(found)))
+            leaks.append(Leak(keys.kind, value, splits, ids, alike or keys.kind == SAME_TEXT))
     return sorted(leaks, key=lambda leak: (leak.kind, leak.value))
 
 

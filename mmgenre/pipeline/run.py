@@ -219,7 +219,11 @@ def prepare_run(
     # A run outlives the file that it was made from: a source that is gone has not changed.
     kept = {**made_from, "source": made_from["source"] or (then or {}).get("source")}
     is_own = made_from["own"] is not None and then == kept
-    ready = Manifest.read(own) if is_own else with_splits(read or Manifest.read(source), resolved)
+    ready = (
+        Manifest.read(own)
+        if is_own
+        else with_splits(read or Manifest.read(source), resolved, notes)
+    )
     if is_older:
         set_aside(folder)
     if is_own:
@@ -321,11 +325,17 @@ def _read_state(path: Path) -> dict[str, Any]:
     return {"format": version, **found, "made_from": made_from, "decided": notes}
 
 
-def with_splits(manifest: Manifest, recipe: Recipe) -> Manifest:
+def with_splits(manifest: Manifest, recipe: Recipe, notes: list[str] | None = None) -> Manifest:
     """The manifest with every item in a split: its own splits, or drawn ones.
 
-    LabelError if items have no labels, ManifestError if only some have a split, SplitError if the
-    splits leak and the recipe does not allow it, one has no item, or none can be drawn.
+    `notes` gets a sentence on artists that are in two of its own splits under two spellings, which
+    may be one artist or not.
+
+    Raises:
+        LabelError: items have no labels.
+        ManifestError: only some have a split.
+        SplitError: the splits leak and the recipe does not allow it, one has no item, or none can
+            be drawn.
     """
     labels = zip(manifest.ids(), manifest.labels(), strict=True)
     if unlabelled := [item_id for item_id, own in labels if not own]:
@@ -345,7 +355,16 @@ def with_splits(manifest: Manifest, recipe: Recipe) -> Manifest:
             f"{manifest.where}: no item is in {' or '.join(empty)}; a run trains on train, stops "
             "by val and measures on test. Empty the column split to have all three drawn"
         )
-    if recipe.split.leakage == "refuse" and (leaks := find_leaks(manifest)):
+    found = find_leaks(manifest)
+    if doubtful := [leak for leak in found if not leak.is_certain]:
+        note = (
+            f"{len(doubtful)} artist(s) or album(s) seem to be in two splits under two spellings "
+            f"(first: {doubtful[0].value}); mmgenre manifest check lists them"
+        )
+        if notes is not None and note not in notes:
+            notes.append(note)
+    leaks = [leak for leak in found if leak.is_certain]
+    if recipe.split.leakage == "refuse" and leaks:
         shown = "\n".join(f"  {leak}" for leak in leaks[:10])
         raise SplitError(
             f"{manifest.where}: its splits leak in {len(leaks)} place(s), so its figures would "

@@ -95,6 +95,18 @@ def test_a_leak_is_refused_or_allowed() -> None:
     assert allowed["i00"].split == "test"
 
 
+def test_an_artist_under_two_spellings_is_noted_and_not_refused() -> None:
+    names = {"i00": "Beak", "i13": "BEAK>"}
+    assert {i.split for i in given() if i.id in names} == {"train", "test"}
+    doubtful = [replace(i, artist=names.get(i.id, i.artist)) for i in given()]
+    notes: list[str] = []
+    for _ in range(2):
+        with_splits(Manifest(doubtful), recipe(), notes)
+    [note] = notes
+    assert note.startswith("1 artist(s) or album(s) seem to be in two splits under two spellings")
+    assert "Beak | BEAK>" in note
+
+
 def test_some_splits_are_not_enough() -> None:
     mixed = [replace(i, split=None if i.id in ("i04", "i07") else i.split) for i in given()]
     with pytest.raises(ManifestError, match=r"2 of 30 items have no split \(first: 'i04'\)"):
