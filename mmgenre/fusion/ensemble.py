@@ -7,7 +7,7 @@ names the genres of an item that has only one of them exactly as that modality's
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -42,7 +42,6 @@ Combine = Literal["auto", "concatenation", "product"]
 JOIN = "&"  # between the inputs in the key of an expert of several
 LEAST_ITEMS = 20  # with all inputs of a set, below which weights are not fitted but equal
 NOISE = 0.1  # over the root of n items: by how much better another way must be than the plainer
-BALANCES = (0.0, 0.25, 0.5, 0.75, 1.0)
 Inputs = tuple[str, ...]
 
 
@@ -55,7 +54,6 @@ class Pattern:
     combination: Combination
     quality: float  # cross-fitted
     compared: Mapping[str, float]  # way, or inputs that are fewer -> its quality
-    balance: float = 0.0  # the share of the log frequencies that the logits lose
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,6 @@ class SolvedFusion:
                     "experts": list(p.experts),
                     "quality": p.quality,
                     "compared": dict(p.compared),
-                    "balance": p.balance,
                 }
                 for inputs, p in self.patterns.items()
             ],
@@ -166,7 +163,7 @@ class SolvedFusion:
             arrays = _below(f"pattern.{k}/", bundle)
             combination = Combination(arrays["mean"], arrays["weight"], arrays["bias"])
             inputs, keys = tuple(held["inputs"]), tuple(held["experts"])
-            figures = held["quality"], held["compared"], held["balance"]
+            figures = held["quality"], held["compared"]
             patterns[inputs] = Pattern(held["chosen"], keys, combination, *figures)
         labels = LabelSpace(tuple(config["labels"]), config["exclusive"])
         experts = {key: _expert(key, held, bundle) for key, held in config["experts"].items()}
@@ -254,8 +251,7 @@ class Fitting:
         for name, quality in compared.items():
             if quality > compared[best] + _margin(of_each[name][1]):
                 best = name
-        combination, quality, balance = _balanced(*found[best], *of_each[best])
-        return Pattern(best, candidates[best], combination, quality, compared, balance)
+        return Pattern(best, candidates[best], *found[best], compared)
 
     def _parts(self, inputs: Inputs) -> list[Inputs]:
         """Smaller sets of whole modalities among the inputs that have a pattern."""
@@ -311,25 +307,6 @@ def _combined(outputs: Vectors, task: Task) -> tuple[Combination, float]:
         return _even(outputs.shape[1], task), 0.0
     combination = combine(outputs, task.target.targets(task.y), task.target)
     return combination, _finite(task.quality(combination(outputs), task.y))
-
-
-def _balanced(
-    combination: Combination, quality: float, outputs: Vectors, task: Task
-) -> tuple[Combination, float, float]:
-    """Of one genre an item, rare genres may be named more often than they occur.
-
-    The logits then lose a share of the genre's log frequency (Menon et al. 2021, eq. 9).
-    """
-    if not task.exclusive or len(outputs) < LEAST_ITEMS:
-        return combination, quality, 0.0
-    own = combination(outputs)
-    prior = np.log(np.maximum(task.y.mean(axis=0), 0.5 / len(outputs))).astype(np.float32)
-    shift, balance = np.zeros_like(prior), 0.0
-    for share in BALANCES[1:]:
-        found = _finite(task.quality(own - np.float32(share) * prior, task.y))
-        if found > quality + _margin(task):
-            quality, shift, balance = found, np.float32(share) * prior, share
-    return replace(combination, bias=combination.bias - shift), quality, balance
 
 
 def _margin(task: Task) -> float:

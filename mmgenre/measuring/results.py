@@ -42,14 +42,12 @@ class Choice(TypedDict):
 
     `experts`: heads on inputs by key, which is the input's name, with a further one after "/", or
     names of inputs joined by "&". `quality` is cross-fitted, and so is that of each way or smaller
-    set of inputs in `compared`. `balance`: the share of the log frequencies of genres that logits
-    lose.
+    set of inputs in `compared`.
     """
 
     way: str
     weights: dict[str, float]
     experts: dict[str, dict[str, Any]]
-    balance: float
     quality: float
     compared: dict[str, float]
 

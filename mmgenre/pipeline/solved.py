@@ -213,7 +213,6 @@ def _choice(inputs: Inputs, patterns: Mapping[Inputs, Pattern], fitting: Fitting
         "way": whole.way,
         "weights": dict(zip(whole.experts, weights, strict=True)),
         "experts": {key: _about(fitting.fitted[key], fitting) for key in whole.experts},
-        "balance": whole.balance,
         "quality": whole.quality,
         "compared": dict(whole.compared),
     }

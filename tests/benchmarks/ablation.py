@@ -71,7 +71,6 @@ CHANGES = (
         (),
         ((experts, "STRENGTHS", (0.1,)), (experts, "JOINED_STRENGTHS", (0.1,))),
     ),
-    Change("no balance", (), ((ensemble, "BALANCES", (0.0,)),)),
 )
 
 

@@ -248,17 +248,3 @@ def test_an_expert_that_has_seen_all_training_items_is_weighed_by_validation_ite
     z = [np.std(one.fitting.fitted[k].expert(one.fitting.val)) for k in ("audio", key_of_text)]
     assert mine[1] * z[1] < 0.5 * mine[0] * z[0]  # text by a layer that was drawn at random
     assert not np.array_equal(mine, theirs)
-
-
-def test_rare_genres_may_be_named_more_often() -> None:
-    """One genre an item: a share of the log frequencies is taken off, if macro F1 gains by it."""
-    found = fitted("one")
-    pattern = found.fitting.row(["image", "text"])["image", "text"]
-    assert pattern.balance in ensemble.BALANCES
-    model = found.model("text", "image")
-    both = found.fitting.train.present["text"] & found.fitting.train.present["image"]
-    named = model.outputs(found.fitting.train.select(both)).argmax(axis=1)
-    y = found.fitting.task.y[both]
-    plain = np.bincount(named, minlength=4)[y.sum(axis=0).argmin()]
-    assert plain >= 0.5 * y.sum(axis=0).min()
-    assert fitted("many", n=60).fitting.row(["text"])["text",].balance == 0
