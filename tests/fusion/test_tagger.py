@@ -346,7 +346,7 @@ def test_a_fusion_that_is_being_written_or_was_set_aside_is_none(
         shutil.copytree(folder / "fusion" / NAME, folder / "fusion" / name)
     found = GenreTagger.from_pretrained(folder)
     assert found.name == NAME
-    assert found.predict(text="Loud guitars.") == tagger.predict(text="Loud guitars.")
+    assert found.predict(text="Heavy riffs.") == tagger.predict(text="Heavy riffs.")
 
 
 def test_texts_are_sent_nowhere_on_the_word_of_a_model(
@@ -360,10 +360,10 @@ def test_texts_are_sent_nowhere_on_the_word_of_a_model(
     rewritten(folder / "encoders/text", lambda d: d["config"]["reads"].update(entities=entities))
     asking = GenreTagger.from_pretrained(folder)
     with pytest.raises(BundleError, match=rf"would send every text to {url}.*--entities-url"):
-        asking.predict(text="Loud guitars.")
+        asking.predict(text="Heavy riffs.")
     other = GenreTagger.from_pretrained(folder, entities_url="https://y.org/annotate")
     with pytest.raises(BundleError, match=rf"would send every text to {url}"):
-        other.predict(text="Loud guitars.")
+        other.predict(text="Heavy riffs.")
     assert GenreTagger.from_pretrained(folder, entities_url=url).unasked == {}
     cover = next(i.media["image"][0] for i in open_run(small.run).manifest if "image" in i.media)
     assert asking.predict(image=cover).used == ("image",)  # no text, nothing to send

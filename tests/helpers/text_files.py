@@ -12,16 +12,16 @@ ODD_READERS = """
 import signal, time
 from pathlib import Path
 
-read_text = Path.read_text
+plain_open = Path.open
 
 def odd(path, *args, **kwargs):
     if path.name.endswith("crash.txt"):
         signal.raise_signal(signal.SIGSEGV)  # to this thread: it does not go on meanwhile
     if path.name.endswith("slow.txt"):
         time.sleep(0.05)
-    return read_text(path, *args, **kwargs)
+    return plain_open(path, *args, **kwargs)
 
-Path.read_text = odd
+Path.open = odd
 """
 
 

@@ -286,7 +286,7 @@ def test_labels_that_one_genre_merges_are_not_compared(tmp_path: Path, tiny: Tin
     items = [
         Item(
             f"i{k:02}", artist=f"artist {k}", labels=((*rock, "Jazz")[k % 3],),
-            media={"text": (f"Words about number {k}.",)},
+            media={"text": (f"Guitars{k % 3} and songs{k % 4}.",)},
         )
         for k in range(30)
     ]  # fmt: skip
