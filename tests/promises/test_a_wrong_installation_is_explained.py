@@ -15,7 +15,7 @@ from mmgenre.installation import module_of, requirements
 BROKEN = 'raise ImportError("lib.so.6: cannot open shared object file")'
 MISSING = 'raise ModuleNotFoundError(f"No module named {__name__!r}", name=__name__)'
 PACKAGES = requirements()
-SAMPLE = ("h5py", "torchvision", "typer")  # typer: without it there is no command line at all
+SAMPLE = ("h5py", "typer")  # typer: without it there is no command line at all
 NEEDED_TO_PREDICT = ("h5py", "numpy", "pydantic", "scipy", "soundfile", "torch", "typer")
 
 
