@@ -6,9 +6,8 @@ LOGISTIC minimises, over weights W and biases b of all labels at once,
 
 by L-BFGS (Nocedal and Wright 2006, sec. 7.2), COSINE the ridge regression onto label factors in
 closed form. Biases are free. The problem is solved in the principal directions of the rows, in
-whose span the solution lies. LOGISTIC on more than `FEW_ROWS` rows is solved by
-mini-batches with momentum, which then are faster at equal figures (docs/measured.md); seeded, and
-chosen by the size alone.
+whose span the solution lies. LOGISTIC on more than `FEW_ROWS` rows is solved by mini-batches with
+momentum, at equal figures (docs/measured.md); seeded, and chosen by the size alone.
 """
 
 from __future__ import annotations
