@@ -3,7 +3,7 @@
 n items, E experts, D outputs of the target. For LOGISTIC, the sum of weighted logits is the product
 of the experts' temperature-scaled odds (Hinton 2002, products of experts): an expert that knows
 nothing gets the weight 0 and takes part no more. Weights that suit all experts together, or each
-item, were no better on any of five real sets (docs/measured.md).
+item, were no better on any of four real sets (docs/measured.md).
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Pattern:
     way: str  # "product", "concatenation", or the inputs of a part that is better
     experts: tuple[str, ...]  # by their keys
     combination: Combination
-    quality: float  # cross-fitted
+    quality: float  # on items that its experts have not seen
     compared: Mapping[str, float]  # way, or inputs that are fewer -> its quality
 
 

@@ -38,11 +38,11 @@ CONCATENATED = " concatenated"  # ends the name of a row that stands beside what
 
 
 class Choice(TypedDict):
-    """How the inputs of a row of solved heads are joined, by cross-validation.
+    """How the inputs of a row of solved heads are joined.
 
     `experts`: heads on inputs by key, which is the input's name, with a further one after "/", or
-    names of inputs joined by "&". `quality` is cross-fitted, and so is that of each way or smaller
-    set of inputs in `compared`.
+    names of inputs joined by "&". `quality`, and that of each way or smaller set of inputs in
+    `compared`, is on items that the experts have not seen.
     """
 
     way: str
