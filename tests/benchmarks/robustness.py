@@ -3,9 +3,10 @@
     python tests/benchmarks/robustness.py OUT FOLDER...
 
 FOLDER are sets as of `mmgenre benchmark` (../shared/data/dev/NAME), with one genre an item for the
-second question. OUT gets two changed sets of each, runs, and the peers' figures on them:
+second question. OUT gets the changed sets of each, runs, and the peers' figures on them:
 
-- NAME-noise: a tenth of the training items have the labels of another training item;
+- NAME-noise-K: a tenth of the training items, drawn anew for each K, have the labels of another
+  training item;
 - NAME-rare: of the most frequent genre, training keeps one item for 50 others.
 
 Figures are of validation items. Without folders nothing is done.
@@ -18,6 +19,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,13 @@ from mmgenre.pipeline.run import open_run
 from mmgenre.pipeline.scores import read_scores
 
 SHARED = Path(__file__).parents[3] / "shared/peers"
-NOISE, RARE, SEED = 0.1, 50, 0xBAD
+NOISE, DRAWS, RARE, SEED = 0.1, 3, 50, 0xBAD
 Rows = list[dict[str, str]]
 
 
-def with_noise(rows: Rows, number: int) -> Rows:
+def with_noise(rows: Rows, number: int, draw: int) -> Rows:
     """Rows of a manifest, with other labels for a tenth of the training items."""
-    rng = np.random.default_rng((SEED, number))
+    rng = np.random.default_rng((SEED + draw, number))
     train = [k for k, row in enumerate(rows) if row["split"] == "train"]
     changed = [dict(row) for row in rows]
     for k in rng.choice(train, round(NOISE * len(train)), replace=False):
@@ -118,11 +120,14 @@ def main(out: Path, folders: list[Path]) -> None:
     """Prints a line a row for noise, and a line a split for the rare genre."""
     sets, runs = out / "sets", out / "runs"
     for folder in folders:
-        noisy = changed_set(folder, sets / f"{folder.name}-noise", with_noise)
-        clean, after = measured(folder, runs), measured(noisy, runs)
-        for row, (ours, theirs) in clean.items():
-            lost = ours - after[row][0], theirs - after[row][1]
-            print(f"{folder.name} {row}: noise costs ours {lost[0]:+.3f}, theirs {lost[1]:+.3f}")
+        clean, after = measured(folder, runs), []
+        for draw in range(DRAWS):
+            noisy = sets / f"{folder.name}-noise-{draw}"
+            after.append(measured(changed_set(folder, noisy, partial(with_noise, draw=draw)), runs))
+        for row in clean:
+            lost = np.array([np.subtract(clean[row], noisy[row]) for noisy in after])
+            ours, theirs = (" ".join(f"{x:+.3f}" for x in (*own, own.mean())) for own in lost.T)
+            print(f"{folder.name} {row}: noise costs ours {ours}, theirs {theirs} (last: mean)")
         with (folder / "manifest-0.csv").open(newline="", encoding="utf-8") as file:
             if any(";" in row["labels"] for row in csv.DictReader(file)):
                 continue
