@@ -50,8 +50,8 @@ def test_a_wrong_gradient_is_a_miss(
         nonlocal n_calls
         n_calls += 1
         output, *gradients = compute(network, x)
-        if n_calls == 4:  # the first network on the device, without cuDNN
-            gradients[0] = gradients[0] + 1e-2 * gradients[0].abs().max()
+        if n_calls == 3:  # the first network on the device
+            gradients[0] = gradients[0] * 1.05
         return [output, *gradients]
 
     monkeypatch.setattr(check, "outputs_and_gradients", wrong)
