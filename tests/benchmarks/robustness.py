@@ -126,8 +126,8 @@ def main(out: Path, folders: list[Path]) -> None:
             after.append(measured(changed_set(folder, noisy, partial(with_noise, draw=draw)), runs))
         for row in clean:
             lost = np.array([np.subtract(clean[row], noisy[row]) for noisy in after])
-            ours, theirs = (" ".join(f"{x:+.3f}" for x in (*own, own.mean())) for own in lost.T)
-            print(f"{folder.name} {row}: noise costs ours {ours}, theirs {theirs} (last: mean)")
+            said = [" ".join(f"{x:+.3f}" for x in (*own, own.mean())) for own in lost.T]
+            print(f"{folder.name} {row}: noise costs ours {said[0]}, theirs {said[1]} (last: mean)")
         with (folder / "manifest-0.csv").open(newline="", encoding="utf-8") as file:
             if any(";" in row["labels"] for row in csv.DictReader(file)):
                 continue
