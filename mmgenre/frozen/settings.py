@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from mmgenre.config import Settings
 from mmgenre.errors import RecipeError
@@ -111,20 +110,16 @@ class FrozenInput(Settings):
 class ReadByModel(Settings):
     """Settings of inputs that may be a model's vectors: `frozen` is set by the encoder's name."""
 
-    frozen: FrozenInput | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_none(self, plain: Callable[[Any], Any]) -> dict[str, Any]:
-        values: dict[str, Any] = plain(self)
-        if self.frozen is None:  # so that other inputs are what they were before
-            values.pop("frozen", None)
-        return values
+    # Other inputs are saved as they were before there were models.
+    frozen: FrozenInput | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class WithModels(Settings):
     """Settings of a modality, among whose encoders frozen models may be."""
 
-    frozen: FrozenConfig = FrozenConfig()
+    frozen: FrozenConfig = Field(
+        FrozenConfig(), exclude_if=lambda value: bool(value == FrozenConfig())
+    )
 
     @model_validator(mode="after")
     def _input_is_none_of_models(self) -> Self:
