@@ -47,7 +47,7 @@ def encoders(
             row["licence"], "yes" if row["here"] else "no",
         )  # fmt: skip
     print_rich(table)
-    show(None, ["use: --set 'audio.encoders=[\"cnn\", \"hf:OWNER/NAME\"]'"], as_json=False)
+    show(None, ['use: --set \'audio.encoders=["cnn", "hf:OWNER/NAME"]\''], as_json=False)
 
 
 def _known(pattern: str) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -123,7 +122,3 @@ def _tokenizer(folder: Path) -> None:
     vocabulary = folder / "vocab.txt"
     vocabulary.write_text("\n".join(words), encoding="utf-8")
     transformers.BertTokenizerFast(str(vocabulary), model_max_length=64).save_pretrained(folder)
-
-
-AUDIO: dict[str, Callable[[Path], Path]] = {"hubert": hubert, "clap": clap}
-IMAGE: dict[str, Callable[[Path], Path]] = {"dinov2": dinov2, "clip": clip}
