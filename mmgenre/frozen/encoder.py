@@ -15,8 +15,7 @@ from mmgenre.disk.bundle import Bundle
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import WeightsError
 from mmgenre.frozen.places import Place, find
-from mmgenre.frozen.settings import FrozenConfig, ModelName
-from mmgenre.frozen.types import config_of
+from mmgenre.frozen.settings import FrozenConfig, ModelName, config_of
 from mmgenre.learning.encoder import to_embedding, width_of
 from mmgenre.learning.settings import TargetName
 

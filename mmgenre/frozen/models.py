@@ -94,13 +94,18 @@ def family_of(place: Place, medium: Medium) -> Family:
     )
 
 
-@lru_cache(maxsize=4)
 def load_model(reads: FrozenInput, medium: Medium) -> Any:
     """The model that settings name, ready to embed; one of this process.
 
     Raises:
         WeightsError: it is not here, damaged, incomplete, or cannot be read as the settings say.
     """
+    return _loaded(reads, medium, find(reads.name).sha256)
+
+
+@lru_cache(maxsize=4)
+def _loaded(reads: FrozenInput, medium: Medium, sha256: str) -> Any:
+    del sha256  # part of the cache's key: files may be replaced while this process lives
     place = find(reads.name)
     family = family_of(place, medium)
     try:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mmgenre.config import Settings
+from mmgenre.config import Settings, checked
 from mmgenre.errors import RecipeError
 
 SOURCES = ("hf", "timm", "dir")  # the Hugging Face hub, timm's models on it, a folder
@@ -92,6 +92,16 @@ class FrozenConfig(Settings):
         if self.layer == "weighted" and self.top != "network":
             raise ValueError('layer "weighted": its weights are learned; give top = "network"')
         return self
+
+
+def config_of(section: Any, name: str) -> FrozenConfig:
+    """How a recipe's section reads a frozen model: `frozen`, and over it the model's own options.
+
+    Raises:
+        RecipeError: options that are not known.
+    """
+    values = {**section.frozen.model_dump(), **section.options.get(name, {})}
+    return checked(FrozenConfig, values, f'options."{name}"')
 
 
 class FrozenInput(Settings):

@@ -40,7 +40,7 @@ def load(place: Place, reads: FrozenInput) -> Timm:
         WeightsError: timm is missing, the weights do not fit, or settings it cannot follow.
     """
     try:
-        import timm  # type: ignore[import-not-found]
+        import timm
     except ImportError:
         raise WeightsError(f"{reads.model}: needs timm: pip install 'mmgenre[timm]'") from None
     if reads.layer is not None or reads.pool is not None:
@@ -50,7 +50,7 @@ def load(place: Place, reads: FrozenInput) -> Timm:
     name = config["architecture"]
     if not timm.is_model(name):
         raise WeightsError(f"{place.folder}: architecture {name!r}: unknown to this timm")
-    network = timm.create_model(
+    network: Any = timm.create_model(
         name, pretrained=False, num_classes=0, **config.get("model_args", {})
     )
     state = _state(place)

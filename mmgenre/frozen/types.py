@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any
 
-from mmgenre.config import Settings, checked
+from mmgenre.config import Settings
 from mmgenre.errors import WeightsError
 from mmgenre.frozen.places import find
-from mmgenre.frozen.settings import FrozenConfig, FrozenInput, ModelName, names_a_model
+from mmgenre.frozen.settings import FrozenInput, ModelName, config_of, names_a_model
 from mmgenre.learning.kind import EncoderType
 
 
@@ -33,16 +33,6 @@ def type_named(name: str) -> EncoderType | None:
         given=True,
         view=label,
     )
-
-
-def config_of(section: Any, name: str) -> FrozenConfig:
-    """How a recipe's section reads a frozen model: `frozen`, and over it the model's own options.
-
-    Raises:
-        RecipeError: options that are not known.
-    """
-    values = {**section.frozen.model_dump(), **section.options.get(name, {})}
-    return checked(FrozenConfig, values, f'options."{name}"')
 
 
 def content_of(reads: Any) -> dict[str, object]:

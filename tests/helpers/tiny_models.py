@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-import transformers
+import transformers as untyped
 from safetensors.torch import save_file
+
+of: Any = untyped
 
 
 def hubert(folder: Path, **more: object) -> Path:
     """A HuBERT of two layers of width 16, at 16 kHz."""
     torch.manual_seed(0)
-    config = transformers.HubertConfig(
+    config = of.HubertConfig(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
         conv_dim=(8, 8), conv_stride=(10, 8), conv_kernel=(20, 16), num_conv_pos_embeddings=8,
         num_conv_pos_embedding_groups=2, **more,
     )  # fmt: skip
-    transformers.HubertModel(config).save_pretrained(folder)
-    transformers.Wav2Vec2FeatureExtractor(sampling_rate=16_000, do_normalize=True).save_pretrained(
-        folder
-    )
+    of.HubertModel(config).save_pretrained(folder)
+    of.Wav2Vec2FeatureExtractor(sampling_rate=16_000, do_normalize=True).save_pretrained(folder)
     return folder
 
 
 def clap(folder: Path) -> Path:
     """A CLAP with projections of width 16, at 48 kHz."""
     torch.manual_seed(0)
-    config = transformers.ClapConfig(
+    config = of.ClapConfig(
         text_config={
             "vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 1,
             "num_attention_heads": 2, "intermediate_size": 16, "projection_dim": 16,
@@ -40,8 +42,8 @@ def clap(folder: Path) -> Path:
         },
         projection_dim=16,
     )  # fmt: skip
-    transformers.ClapModel(config).save_pretrained(folder)
-    transformers.ClapFeatureExtractor(truncation="rand_trunc").save_pretrained(folder)
+    of.ClapModel(config).save_pretrained(folder)
+    of.ClapFeatureExtractor(truncation="rand_trunc").save_pretrained(folder)
     _tokenizer(folder)
     return folder
 
@@ -49,11 +51,11 @@ def clap(folder: Path) -> Path:
 def dinov2(folder: Path) -> Path:
     """A DINOv2 of two layers of width 16, for 28 pixels."""
     torch.manual_seed(0)
-    config = transformers.Dinov2Config(
+    config = of.Dinov2Config(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=2, image_size=28,
         patch_size=14,
     )  # fmt: skip
-    transformers.Dinov2Model(config).save_pretrained(folder)
+    of.Dinov2Model(config).save_pretrained(folder)
     _image_processor(folder, 28)
     return folder
 
@@ -61,7 +63,7 @@ def dinov2(folder: Path) -> Path:
 def clip(folder: Path) -> Path:
     """A CLIP with projections of width 16, for 32 pixels."""
     torch.manual_seed(0)
-    config = transformers.CLIPConfig(
+    config = of.CLIPConfig(
         text_config={
             "vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 1,
             "num_attention_heads": 2, "intermediate_size": 16,
@@ -72,7 +74,7 @@ def clip(folder: Path) -> Path:
         },
         projection_dim=16,
     )  # fmt: skip
-    transformers.CLIPModel(config).save_pretrained(folder)
+    of.CLIPModel(config).save_pretrained(folder)
     _image_processor(folder, 32)
     return folder
 
@@ -80,11 +82,11 @@ def clip(folder: Path) -> Path:
 def bert(folder: Path) -> Path:
     """A BERT of one layer of width 16, without a sentence-transformers' list of modules."""
     torch.manual_seed(0)
-    config = transformers.BertConfig(
+    config = of.BertConfig(
         vocab_size=300, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
         intermediate_size=32, max_position_embeddings=64,
     )  # fmt: skip
-    transformers.BertModel(config).save_pretrained(folder)
+    of.BertModel(config).save_pretrained(folder)
     _tokenizer(folder)
     return folder
 
@@ -94,7 +96,7 @@ def timm_network(folder: Path) -> Path:
     import timm
 
     torch.manual_seed(0)
-    network = timm.create_model("test_resnet", pretrained=False)
+    network: Any = timm.create_model("test_resnet", pretrained=False)
     folder.mkdir(parents=True)
     save_file(network.state_dict(), folder / "model.safetensors")
     about = {
@@ -121,4 +123,9 @@ def _tokenizer(folder: Path) -> None:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
     vocabulary = folder / "vocab.txt"
     vocabulary.write_text("\n".join(words), encoding="utf-8")
-    transformers.BertTokenizerFast(str(vocabulary), model_max_length=64).save_pretrained(folder)
+    of.BertTokenizerFast(str(vocabulary), model_max_length=64).save_pretrained(folder)
+
+
+MODELS: dict[str, Callable[[Path], Path]] = {
+    make.__name__: make for make in (hubert, clap, dinov2, clip, bert, timm_network)
+}
