@@ -70,6 +70,15 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     return make_small(tmp_path_factory.mktemp("small"))
 
 
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of tiny frozen models by the name of what makes them; not to be changed."""
+    import tiny_models  # here, since transformers takes seconds to import
+
+    folder = tmp_path_factory.mktemp("models")
+    return {name: make(folder / name) for name, make in tiny_models.MODELS.items()}
+
+
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Runs a command line in this process."""

@@ -24,6 +24,7 @@ ROOMS: tuple[frozenset[str], ...] = tuple(
         "reading kinds",
         "datasets",
         "audio text image",
+        "frozen",
         "learning",
         "measuring",
         "items",

@@ -171,17 +171,17 @@ def check_peak(path: Path, peak: float) -> None:
         raise InputError("silent", str(path), f"peak below {MIN_PEAK:g} of full scale")
 
 
-def load_audio(path: Path, config: AudioInput | None = None) -> Floats:
-    """Decodes a file into mono samples at 22 050 Hz, (n_samples,), full scale = 1.
+def load_audio(path: Path, config: AudioInput | None = None, to_hz: int = SAMPLE_RATE_HZ) -> Floats:
+    """Decodes a file into mono samples at `to_hz`, (n_samples,), full scale = 1.
 
     InputError: missing, unreadable, truncated, not_finite, too_short or silent.
     """
     rate_hz, blocks = open_excerpt(path, config or AudioInput())
     mono = np.concatenate([mixdown(block) for block in blocks])
     check_peak(path, float(np.abs(mono).max()))
-    if rate_hz == SAMPLE_RATE_HZ:
+    if rate_hz == to_hz:
         return mono
-    return np.asarray(soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ), dtype=np.float32)
+    return np.asarray(soxr.resample(mono, rate_hz, to_hz), dtype=np.float32)
 
 
 @np.errstate(over="ignore", invalid="ignore")

@@ -9,12 +9,17 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mmgenre.audio.settings import AudioConfig, AudioInput
+from mmgenre.frozen.types import check_input, content_of
 from mmgenre.learning.kind import EncoderType, Kind
 
 
 def read(media: Sequence[Path | str], config: AudioInput, row_id: str) -> NDArray[Any]:
-    """One track -> log CQT in dB, (frames, 96) float16, or its timbre, (48,) float32."""
+    """One track -> log CQT in dB, (frames, 96) float16; timbre, (48,) float32; model's vector."""
     del row_id
+    if config.frozen is not None:
+        from mmgenre.audio.frozen import load_vectors  # imports torch
+
+        return load_vectors(Path(media[0]), config)
     if config.features == "cqt":
         from mmgenre.audio.cqt import load_log_cqt  # numba takes its time to import
 
@@ -28,7 +33,7 @@ KIND = Kind(
     settings=AudioConfig,
     inputs=AudioInput,
     read=read,
-    is_ragged=lambda config: config.features == "cqt",
+    is_ragged=lambda config: config.features == "cqt" and config.frozen is None,
     encoders={
         "cnn": EncoderType(
             make="mmgenre.audio.encoder:make_cnn",
@@ -56,4 +61,6 @@ KIND = Kind(
             reads=lambda config: config.input.model_copy(update={"features": "cqt"}),
         ),
     },
+    check_input=check_input,
+    input_content=content_of,
 )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from mmgenre.audio.networks import NETWORKS, AudioNetwork
-from mmgenre.config import Settings
+from mmgenre.frozen.settings import ReadByModel, WithModels
 from mmgenre.learning.settings import EmbeddingDim, Encoders, Options, TargetName, TrainingConfig
 
 SAMPLE_RATE_HZ = 22_050
@@ -16,7 +16,7 @@ N_TIMBRE = 48  # numbers per track
 AudioFeatures = Literal["cqt", "timbre", "msd-timbre"]
 
 
-class AudioInput(Settings):
+class AudioInput(ReadByModel):
     """Which part of a track is read, and what is computed from it.
 
     Of a longer track only the middle `excerpt_s` are read: this bounds memory, and intros and fades
@@ -32,7 +32,7 @@ class AudioInput(Settings):
     min_s: float = Field(1.0, ge=0.75)
 
 
-class AudioConfig(Settings):
+class AudioConfig(WithModels):
     """Settings of a modality of audio. `encoders`: each one is a view of the modality.
 
     `width_multiplier` scales the number of filters of every convolution; the paper has 1.

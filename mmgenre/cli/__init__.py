@@ -11,6 +11,7 @@ import typer
 from typer import Option
 
 from mmgenre.cli import manifests, stores
+from mmgenre.cli.encoders import encoders
 from mmgenre.cli.experiments import benchmark, plan, run
 from mmgenre.cli.running import doctor, extract_features, fuse, predict, quickstart, report
 from mmgenre.cli.shared import DONE, EXIT_CODES, FAILED
@@ -49,7 +50,7 @@ def _options(shown: VersionOption = False) -> None:
 
 
 for command in (
-    quickstart, extract_features, fuse, run, plan, benchmark, report, predict, doctor,
+    quickstart, extract_features, fuse, run, plan, benchmark, report, predict, encoders, doctor,
 ):  # fmt: skip
     app.command()(command)
 

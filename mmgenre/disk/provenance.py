@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path, PurePath
@@ -51,9 +51,17 @@ def sha256_folder(folder: Path) -> str:
 
     Hidden files do not count: downloaders and file managers keep their own notes there.
     """
+    found = sorted(p for p in folder.rglob("*") if p.is_file())
+    hidden = (any(part.startswith(".") for part in p.relative_to(folder).parts) for p in found)
+    return sha256_files(
+        folder, [p for p, is_hidden in zip(found, hidden, strict=True) if not is_hidden]
+    )
+
+
+def sha256_files(folder: Path, files: Iterable[Path]) -> str:
+    """One hash over the names below a folder and the bytes of files in it, as 64 hex digits."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in files:
         name = path.relative_to(folder)
-        if not any(part.startswith(".") for part in name.parts):
-            digest.update(f"{name.as_posix()}\0{sha256_file(path)}\n".encode())
+        digest.update(f"{name.as_posix()}\0{sha256_file(path)}\n".encode())
     return digest.hexdigest()

@@ -58,7 +58,7 @@ class ImageEncoder(nn.Module):
         """Frozen stages stay in evaluation mode, so that their batch statistics do not change."""
         super().train(mode)
         for name, module in self.backbone.named_modules():
-            if stage_of(self.config.network, name) in self.config.frozen:
+            if stage_of(self.config.network, name) in self.config.untrained:
                 module.eval()
         return self
 
@@ -76,7 +76,7 @@ class ImageEncoder(nn.Module):
             raise ValueError(
                 f"{name}: in no stage of {network}; expected a name of `named_parameters()`"
             )
-        if stage in self.config.frozen:
+        if stage in self.config.untrained:
             return 0.0
         stages = [known for known, _ in self.config.backbone.stages]
         return float(self.config.stage_decay ** (len(stages) - 1 - stages.index(stage)))

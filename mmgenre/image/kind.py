@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mmgenre.frozen.types import check_input, content_of
 from mmgenre.image.decoding import load_image
 from mmgenre.image.settings import ImageConfig, ImageInput
 from mmgenre.learning.kind import EncoderType, Kind
 
+
+def read(media: Sequence[Path | str], config: ImageInput, row_id: str) -> NDArray[Any]:
+    """One cover -> a square of RGB bytes, (size, size, 3); or a model's vector."""
+    del row_id
+    if config.frozen is None:
+        return load_image(Path(media[0]), config)
+    from mmgenre.frozen.models import load_model  # imports torch
+
+    model = load_model(config.frozen, "image")
+    square = load_image(Path(media[0]), ImageInput(size_px=model.size_px))
+    return np.asarray(model.vectors(square[None])[0])
+
+
 KIND = Kind(
     settings=ImageConfig,
     inputs=ImageInput,
-    read=lambda media, config, _: load_image(Path(media[0]), config),
+    read=read,
     is_ragged=lambda _: False,
     encoders={
         "network": EncoderType(
@@ -35,4 +54,6 @@ KIND = Kind(
     content=lambda config: (  # a file of weights, unless they are named
         {} if config.weights in ("imagenet", "none") else {"weights": Path(config.weights)}
     ),
+    check_input=check_input,
+    input_content=content_of,
 )  # fmt: skip

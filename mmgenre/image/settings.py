@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_serializer, model_validator
 
-from mmgenre.config import Settings
+from mmgenre.frozen.settings import ReadByModel, WithModels
 from mmgenre.image.backbones import BACKBONES, Backbone, ImageNetwork, frozen_stages
 from mmgenre.learning.settings import EmbeddingDim, Encoders, Options, TrainingConfig
 
@@ -16,13 +16,13 @@ DEFAULT: ImageNetwork = "resnet-50"
 TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "max_epochs": 30}
 
 
-class ImageInput(Settings):
+class ImageInput(ReadByModel):
     """`size_px`: side of the stored square, from which networks crop their input."""
 
     size_px: int = Field(256, ge=8)
 
 
-class ImageConfig(Settings):
+class ImageConfig(WithModels):
     """Settings of a modality of covers. `encoders`: each one is a view of the modality.
 
     `weights`: "imagenet", "none" (from scratch), or a path; then `weights_sha256` is checked.
@@ -66,7 +66,7 @@ class ImageConfig(Settings):
         return BACKBONES[self.network]
 
     @property
-    def frozen(self) -> tuple[str, ...]:
+    def untrained(self) -> tuple[str, ...]:
         """The stages that are not trained."""
         return frozen_stages(self.network, self.freeze)
 

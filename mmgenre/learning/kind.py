@@ -8,7 +8,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from numpy.typing import NDArray
 
@@ -16,27 +16,37 @@ from mmgenre.config import Settings
 from mmgenre.errors import RecipeError
 
 ENTRY_POINTS = "mmgenre.encoders"  # where packages list their encoders
+FROZEN = "mmgenre.frozen.types:type_named"
 
 
 @dataclass(frozen=True)
 class EncoderType:
     """One way to embed a modality. An encoder is one file, and one line in its kind's dict.
 
-    Functions are given as "module:name" and imported when first used, so that plans and
-    fingerprints need no torch.
+    Functions that need torch are given as "module:name" and imported when first used, so that
+    plans and fingerprints do without it.
 
     `make`: (section of the recipe, target name, input store, training row ids) -> an untrained
     `mmgenre.learning.encoder.Encoder`; whatever is fitted sees the training rows only.
     """
 
-    make: str
+    make: str | Callable[..., Any]
     load: str  # (`Bundle`) -> the encoder that a folder describes; its weights are loaded later
     uses: tuple[str, ...] = ("embedding_dim", "training")  # what decides what is learned
     reads: Callable[[Any], Settings] = lambda section: section.input  # of its input store
-    check: str | None = None  # (section): raises, before any work, if what it needs is missing
+    check: str | Callable[[Any], Any] | None = (
+        None  # (section): raises, before any work, if what it needs is missing
+    )
     label: Callable[[Any], str] | None = None  # section -> name of the network in reports
-    # Made from the training rows without their labels: not trained, no scores of its own.
-    fixed: bool = False
+    # Made from the training rows without their labels: not trained, no scores of its own. A
+    # function of the section where settings decide.
+    fixed: bool | Callable[[Any], bool] = False
+    given: bool = False  # if fixed: vectors to be scaled as those of other programs are
+    view: str | None = None  # in names of folders and in tables; None: the end of its name
+
+    def is_fixed(self, section: Any) -> bool:
+        """Whether it is made, and not trained, with these settings."""
+        return self.fixed(section) if callable(self.fixed) else self.fixed
 
 
 @dataclass(frozen=True)
@@ -62,17 +72,24 @@ class Kind:
     input_content: Callable[[Any], Mapping[str, object]] = lambda _: {}
 
     def encoder(self, name: str) -> EncoderType:
-        """That of a name: built in, entry point, or `package.module:NAME`; else RecipeError."""
+        """That of a name: built in, a frozen model, entry point, or `package.module:NAME`.
+
+        Raises:
+            RecipeError: it is none of these.
+        """
         if name in self.encoders:
             return self.encoders[name]
+        if (model := resolve(FROZEN)(name)) is not None:
+            return cast(EncoderType, model)
         outside = _entry_points()
         found = resolve(outside.get(name, name)) if name in outside or ":" in name else None
         if isinstance(found, EncoderType):
             return found
         what = "is no EncoderType" if found is not None else "is not known here"
         raise RecipeError(
-            f"encoder {name!r} {what}; known: {', '.join([*self.encoders, *outside])}; or give one "
-            "of your own as package.module:NAME"
+            f"encoder {name!r} {what}; known: {', '.join([*self.encoders, *outside])}; or give a "
+            "frozen model (hf:OWNER/NAME, timm:NAME, dir:PATH; see mmgenre encoders), or one of "
+            "your own as package.module:NAME"
         )
 
 
@@ -81,8 +98,13 @@ def _entry_points() -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
 
 
-def resolve(name: str) -> Any:
-    """`package.module:NAME` -> the object; RecipeError if it cannot be imported."""
+def resolve(name: str | Callable[..., Any]) -> Any:
+    """`package.module:NAME` -> the object; RecipeError if it cannot be imported.
+
+    A function is returned as it is.
+    """
+    if not isinstance(name, str):
+        return name
     module, _, attribute = name.partition(":")
     try:
         return getattr(import_module(module), attribute)

@@ -55,12 +55,7 @@ def within_budget(run: Run, modalities: Sequence[Modality], budget: str) -> None
         if before["budget"] == budget and now in (before["recipe"], before["hash"]):
             keep_recipe(replace(run, recipe=validate(before["settled"], where=str(kept))))
             return
-    views = [
-        view
-        for modality in modalities
-        for view in run.views(modality)
-        if not kind_of(modality).encoder(view.encoder).fixed
-    ]
+    views = [view for modality in modalities for view in run.views(modality) if not view.fixed]
     fusion = run.recipe.fusion
     n_each = 1 + (fusion.cross_fit if fusion.solver == "lbfgs" else 0)
     values = run.recipe.model_dump()

@@ -18,7 +18,6 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, content_hash, provenance_of
 from mmgenre.errors import MmgenreError, RecipeError, Refusal, WaitingWarning
 from mmgenre.items.modalities import MODALITIES, Modality
-from mmgenre.kinds import kind_of
 from mmgenre.learning.processes import from_main, is_main
 from mmgenre.measuring.results import FusionResult
 from mmgenre.pipeline.artefact import Artefact, carry_out
@@ -251,7 +250,7 @@ def crossfits_of(
         return {}
     found = {}
     for view in run.views(modality):
-        if not kind_of(modality).encoder(view.encoder).fixed:
+        if not view.fixed:
             inputs = inputs_of(run, view, looking=looking)
             found[view.name] = crossfit_of(run, view, inputs, fusion.cross_fit)
     return found

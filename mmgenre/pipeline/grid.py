@@ -10,6 +10,8 @@ from typing import Any
 
 from mmgenre.disk.files import without_links
 from mmgenre.errors import RecipeError
+from mmgenre.frozen.places import fetch
+from mmgenre.frozen.settings import ModelName, names_a_model
 from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.learning.processes import from_main
@@ -105,6 +107,8 @@ class _Planner:
             fault = f"reads {', '.join(lacking)}, which no item of {self.dataset} has"
         if fault is not None:
             raise RecipeError(f"row {cell.name!r}: {fault}")
+        for name in (n for m in wanted for n in recipe.of(m).encoders if names_a_model(n)):
+            from_main(partial(fetch, ModelName.parse(name)))
         inputs, alone = stores_of(run, cell.inputs), cell.scores == "encoder"
         if alone and len(inputs) > 1:
             raise RecipeError(f"row {cell.name!r}: one encoder scores it; name one: {inputs}")

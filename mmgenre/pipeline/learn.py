@@ -59,7 +59,7 @@ def encoder_of(
         "options": section.options.get(view.encoder, {}),
         "labels": run.manifest.task_digest,
     }
-    if not encoder_type.fixed:
+    if not view.fixed:
         target, task = recipe.target.used(), recipe.labels.task
         parameters |= {"target": target, "task": task, "seed": recipe.seed}
     if fold is not None:
@@ -83,7 +83,7 @@ def encoder_of(
                 raise RecipeError(f"{view.modality}.{setting}: {path}: no such file or folder")
 
     make = partial(_make_encoder, run, view, inputs, folder, provenance, fold)
-    stored, trains = in_bundle(folder), not encoder_type.fixed
+    stored, trains = in_bundle(folder), not view.fixed
     return Artefact(
         "learn", name, folder, provenance, (inputs,), stored, make, trains=trains, check=check
     )
@@ -121,7 +121,7 @@ def _make_encoder(
                     f"leave it out with --modalities, or draw other splits with --set seed=N"
                 )
         save = partial(save_network, folder, modality, view.encoder, view.reads)
-        if encoder_type.fixed:
+        if view.fixed:
             progress(f"making {view.name}", 0, 1)
             save(make(section, target_name, store, rows["train"]), provenance, None)
             progress(f"making {view.name}", 1, 1)

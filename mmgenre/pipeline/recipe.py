@@ -17,6 +17,8 @@ from pydantic import Field, create_model
 from mmgenre.config import Settings, checked
 from mmgenre.disk.files import without_links
 from mmgenre.errors import RecipeError
+from mmgenre.frozen.places import fetch
+from mmgenre.frozen.settings import ModelName, names_a_model
 from mmgenre.fusion.settings import FusionConfig, JointConfig
 from mmgenre.items.labels import ancestors
 from mmgenre.items.manifest import Manifest
@@ -57,6 +59,8 @@ class View:
     name: str  # of its encoder's folder and of its vectors: "audio", or "audio.statistics"
     reads: Settings  # of the inputs that it learns from
     input_name: str  # of the store of these inputs: the name of the first view that reads them
+    fixed: bool = False  # made, and not trained
+    given: bool = False  # to be scaled as vectors of other programs
 
 
 class Recipe(Settings):
@@ -78,11 +82,14 @@ class Recipe(Settings):
         section, kind = self.of(modality), kind_of(modality)
         views: list[View] = []
         for encoder in section.encoders:
-            label = encoder.rpartition(":")[2].lower()
+            encoder_type = kind.encoder(encoder)
+            label = encoder_type.view or encoder.rpartition(":")[2].lower()
             name = f"{modality}.{label}" if views else modality
-            reads = kind.encoder(encoder).reads(section)
+            reads, fixed = encoder_type.reads(section), encoder_type.is_fixed(section)
             same = [view.input_name for view in views if view.reads == reads]
-            views.append(View(modality, encoder, label, name, reads, same[0] if same else name))
+            shared = same[0] if same else name
+            given = fixed and encoder_type.given
+            views.append(View(modality, encoder, label, name, reads, shared, fixed, given))
         return tuple(views)
 
     @property
@@ -158,6 +165,7 @@ def decided(
     `labels.task = "auto"`: single if every item names one genre, else (and without a manifest)
     multi. `image.encoders = "auto"`: the network and descriptors; if there are covers, without the
     former if its weights cannot be had and it was not asked for by a network's name or weights.
+    Frozen models that the encoders name are fetched.
     """
     notes = [] if notes is None else notes
     labels, image = dict(values.get("labels", {})), dict(values.get("image", {}))
@@ -177,8 +185,33 @@ def decided(
                 "image.encoders = descriptors: ImageNet weights cannot be had here; with them "
                 "covers say more (--set image.weights=PATH, or image.network=NAME says how)"
             )
+    if manifest is not None:
+        _fetch_models(values, manifest, notes)
     found = {"labels": labels, "image": image}
     return {**values, **{name: section for name, section in found.items() if section}}
+
+
+def models_in(values: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The frozen models that values name as encoders, by modality."""
+    found = {}
+    for modality in MODALITIES:
+        encoders = values.get(modality, {}).get("encoders", ())
+        if isinstance(encoders, list | tuple):
+            found[modality] = [n for n in encoders if isinstance(n, str) and names_a_model(n)]
+    return found
+
+
+def _fetch_models(values: Mapping[str, Any], manifest: Manifest, notes: list[str]) -> None:
+    """Downloads frozen models that are named and not here; `notes` gets licence and revision.
+
+    Raises:
+        WeightsError: one cannot be had.
+    """
+    for modality, names in models_in(values).items():
+        for name in names if manifest.count(having=[modality]) else ():
+            place = fetch(ModelName.parse(name))
+            revision = f", revision {place.revision[:12]}" if place.revision else ""
+            notes.append(f"{name}: licence {place.licence or 'not stated in its card'}{revision}")
 
 
 def _name_one_genre(manifest: Manifest) -> bool:

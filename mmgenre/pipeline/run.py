@@ -30,6 +30,7 @@ from mmgenre.pipeline.recipe import (
     decided,
     load_recipe,
     merge,
+    models_in,
     parse_setting,
     read_values,
     validate,
@@ -198,7 +199,8 @@ def prepare_run(
         values = translated(before["recipe"]) if is_older else before["recipe"]
         source = dataset_file(dataset, merge(values, given)["seed"], progress)
         notes = list(before["decided"])
-        if AUTO in (given.get("labels", {}).get("task"), given.get("image", {}).get("encoders")):
+        left = given.get("labels", {}).get("task"), given.get("image", {}).get("encoders")
+        if AUTO in left or any(models_in(given).values()):
             read = Manifest.read(source)
         resolved = validate(decided(merge(values, given), read, notes), where=str(state))
     else:

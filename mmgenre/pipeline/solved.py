@@ -126,7 +126,7 @@ def _experts(
 ) -> dict[str, Crossed]:
     """The experts of an input by key; the first has the input's name."""
     view = heads.views.get(name)
-    if view is None and not name.startswith(JOINT):
+    if _is_given(run, name, view):
         found = {name: fit_expert(table, name, task, GIVEN)}
         if table.x[name].shape[1] <= KERNEL_COLUMNS:
             found[f"{name}/kernel"] = fit_expert(table, name, task, KERNELS)
@@ -143,6 +143,13 @@ def _experts(
     if view is None or not view.fixed:  # the network has learned from these items: of all folds
         expert = replace(expert, outputs=None)
     return {name: expert}
+
+
+def _is_given(run: Run, name: str, view: of.ViewOf | None) -> bool:
+    """Whether an input is vectors of another program, by file or by a frozen model."""
+    if view is None:
+        return not name.startswith(JOINT)
+    return any(own.given for own in run.views(name.partition(".")[0]) if own.name == name)
 
 
 def _crossfitted(

@@ -2,19 +2,32 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmgenre.frozen.types import check_input, content_of
 from mmgenre.learning.kind import EncoderType, Kind
 from mmgenre.text.decoding import load_text
 from mmgenre.text.entities.annotators import BUILT_IN, PATHS, annotator_of, entity_provenance
 from mmgenre.text.settings import TextConfig, TextInput
 
 
-def read(media: Sequence[Path | str], config: TextInput, row_id: str) -> NDArray[np.uint8]:
-    """An item's texts -> UTF-8 bytes, (n_bytes,)."""
-    return np.frombuffer(load_text(media, config, row_id).encode(), np.uint8)
+def read(media: Sequence[Path | str], config: TextInput, row_id: str) -> NDArray[Any]:
+    """An item's texts -> UTF-8 bytes, (n_bytes,); or a model's vector."""
+    text = load_text(media, config, row_id)
+    if config.frozen is None:
+        return np.frombuffer(text.encode(), np.uint8)
+    from mmgenre.frozen.models import load_model  # imports torch
+
+    return np.asarray(load_model(config.frozen, "text").vectors([text])[0])
+
+
+def check(config: TextInput) -> None:
+    """Raises an error if the annotator, or the model, cannot be had."""
+    annotator_of(config.entities)
+    check_input(config)
 
 
 def content(config: TextConfig) -> Mapping[str, Path]:
@@ -29,7 +42,7 @@ KIND = Kind(
     settings=TextConfig,
     inputs=TextInput,
     read=read,
-    is_ragged=lambda _: True,
+    is_ragged=lambda config: config.frozen is None,
     encoders={
         "vsm": EncoderType(
             make="mmgenre.text.encoder:make_vsm",
@@ -50,7 +63,10 @@ KIND = Kind(
         ),
     },
     content=content,
-    check_input=lambda config: annotator_of(config.entities),
+    check_input=check,
     input_paths={"entities": PATHS},
-    input_content=lambda config: {"entities": entity_provenance(config.entities)},
+    input_content=lambda config: {
+        "entities": entity_provenance(config.entities),
+        **content_of(config),
+    },
 )

@@ -6,8 +6,7 @@ contain. The model is a folder on this machine; nothing is downloaded, and no co
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,13 @@ from mmgenre.disk.bundle import Bundle
 from mmgenre.disk.provenance import sha256_folder
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import WeightsError
+from mmgenre.frozen.models import load_model
+from mmgenre.frozen.sentences import MODULES, Sentences
+from mmgenre.frozen.settings import FrozenInput, ModelName
 from mmgenre.learning.encoder import to_embedding
 from mmgenre.learning.settings import TargetName
-from mmgenre.learning.training import pick_device
 from mmgenre.text.encoder import described, feed_forward, settings_of
 from mmgenre.text.settings import HOW_TO_GET_A_MODEL, TextConfig
-
-MODULES = "modules.json"  # lists the parts of a sentence-transformers model
 
 
 class SentenceEncoder(nn.Module):
@@ -71,46 +70,16 @@ class SentenceSource:
 class SentenceModel:
     """A sentence-transformers model in memory, and the hash of the folder it came from."""
 
-    network: Any  # sentence_transformers.SentenceTransformer, which takes seconds to import
+    model: Sentences
     sha256: str
-    dim: int
+
+    @property
+    def dim(self) -> int:
+        return self.model.width
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Texts -> (n, dim): for each the mean over chunks that the model reads to their end."""
-        rows = np.zeros((len(texts), self.dim), np.float32)
-        parts = [(row, part) for row, text in enumerate(texts) for part in chunks(text, self._fits)]
-        if parts:
-            vectors = self.network.encode([part for _, part in parts], show_progress_bar=False)
-            of_text = np.array([row for row, _ in parts])
-            np.add.at(rows, of_text, vectors)
-            rows /= np.bincount(of_text)[:, None]
-        return rows
-
-    def _fits(self, text: str) -> bool:
-        """Whether the model reads a text to its end; it would drop the rest silently."""
-        limit = self.network.max_seq_length
-        if limit is None or limit == float("inf"):
-            return True
-        prompt = self.network.prompts.get(self.network.default_prompt_name) or ""
-        tokenizer = self.network.tokenizer
-        special = getattr(tokenizer, "num_special_tokens_to_add", lambda: 0)  # [CLS] and [SEP]
-        return len(tokenizer.tokenize(prompt + text, verbose=False)) + special() <= int(limit)
-
-
-def chunks(text: str, fits: Callable[[str], bool]) -> list[str]:
-    """A text, halved between words until every part fits; a word that is too long is cut within.
-
-    Halves, since the last words would weigh too much in a mean over full chunks and a short rest.
-
-    >>> chunks("a sad song in a minor key", lambda part: len(part) <= 10)
-    ['a sad song', 'in a', 'minor key']
-    """
-    words = text.split()
-    if fits(text) or (len(words) < 2 and len(text.strip()) < 2):
-        return [text]
-    units, gap = (words, " ") if len(words) > 1 else (list(text.strip()), "")
-    half = len(units) // 2
-    return chunks(gap.join(units[:half]), fits) + chunks(gap.join(units[half:]), fits)
+        """Texts -> (n, dim)."""
+        return self.model.vectors(texts)
 
 
 def make_sentences(
@@ -145,38 +114,9 @@ def named_model(config: TextConfig, sha256: str | None = None) -> SentenceModel:
             f"{folder}: holds another model than the encoder was trained on (sha256 "
             f"{found[:16]}..., not {sha256[:16]}...); put that one there, or train the encoder anew"
         )
+    name = ModelName("dir", str(folder))
     try:
-        types = [str(part["type"]) for part in json.loads((folder / MODULES).read_text("utf-8"))]
-        foreign = [name for name in types if not name.startswith("sentence_transformers.")]
-        if foreign:
-            raise WeightsError(
-                f"{folder}: {foreign[0]} is code of the model's own, which is never run; take a "
-                "model that consists of sentence-transformers' modules only"
-            )
-        network = _load_silently(folder)
-        # Not every model says how wide its vectors are.
-        width = network.encode(["word"], show_progress_bar=False).shape[1]
-    except WeightsError:
-        raise
-    except Exception as error:  # its many parts raise errors of their own
-        raise WeightsError(
-            f"{folder}: not a readable sentence-transformers model: "
-            f"{type(error).__name__}: {error}. {HOW_TO_GET_A_MODEL}"
-        ) from None
-    return SentenceModel(network, found, width)
-
-
-def _load_silently(folder: Path) -> Any:
-    # Both take seconds to import.
-    from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging
-
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        return SentenceTransformer(
-            str(folder), device=str(pick_device()), local_files_only=True, trust_remote_code=False
-        )
-    finally:
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        model = load_model(FrozenInput(model=str(name)), "text")
+    except WeightsError as error:
+        raise WeightsError(f"{error}. {HOW_TO_GET_A_MODEL}") from None
+    return SentenceModel(model, found)

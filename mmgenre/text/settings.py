@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from mmgenre.config import Settings
+from mmgenre.frozen.settings import ReadByModel, WithModels
 from mmgenre.learning.settings import EmbeddingDim, Encoders, Options, TrainingConfig
 from mmgenre.text.entities.annotators import EntityConfig
 
@@ -15,14 +15,14 @@ HOW_TO_GET_A_MODEL = (
 )
 
 
-class TextInput(Settings):
+class TextInput(ReadByModel):
     """How much of an item's texts is kept, and how its entities are found."""
 
     max_characters: int = Field(1500, ge=1)  # Oramas 2018, sec. 5.1: about 1500
     entities: EntityConfig = EntityConfig()  # with an annotator VSM+SEM (sec. 3.2), else plain VSM
 
 
-class TextConfig(Settings):
+class TextConfig(WithModels):
     """Settings of a modality of texts."""
 
     encoders: Encoders = ("vsm",)  # each one is a view of the modality

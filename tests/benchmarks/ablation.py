@@ -26,7 +26,6 @@ from joblib import Parallel, delayed
 from mmgenre import fuse
 from mmgenre.fusion import ensemble, experts, scaling
 from mmgenre.items.modalities import MODALITIES
-from mmgenre.kinds import kind_of
 from mmgenre.measuring.differences import DRAW_METRICS, Pair, groups_of, paired_difference
 from mmgenre.pipeline import solved
 from mmgenre.pipeline.run import Run, open_run
@@ -93,8 +92,8 @@ def inputs_of(run: Run, change: Change) -> list[str] | None:
         return None
     fixed, found = change.views == "fixed", list[str]()
     for modality in (m for m in MODALITIES if run.manifest.count(having=[m])):
-        kind, views = kind_of(modality), run.views(modality)
-        own = [f"{modality}.{v.label}" for v in views if kind.encoder(v.encoder).fixed == fixed]
+        views = run.views(modality)
+        own = [f"{modality}.{v.label}" for v in views if v.fixed == fixed]
         found += own if own and len(views) > 1 else [modality]
     return [*found, *run.given]
 

@@ -18,13 +18,13 @@ from torch import nn
 from mmgenre.disk.provenance import Provenance, sha256_folder
 from mmgenre.disk.store import FeatureStore, write_store
 from mmgenre.errors import WeightsError
+from mmgenre.frozen.sentences import chunks
 from mmgenre.learning.encoder import GenreNetwork, embed
 from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.targets import LogisticTarget
 from mmgenre.text.sentences import (
     SentenceEncoder,
     SentenceModel,
-    chunks,
     named_model,
 )
 from mmgenre.text.settings import TextConfig
@@ -96,7 +96,7 @@ def store(tmp_path: Path) -> Iterator[FeatureStore]:
 
 def by_hand(model: SentenceModel, text: str) -> NDArray[np.float32]:
     """One vector straight from the model, which cuts what is too long."""
-    return np.asarray(model.network.encode([text], show_progress_bar=False)[0])
+    return np.asarray(model.model.network.encode([text], show_progress_bar=False)[0])
 
 
 def test_a_short_text_is_what_the_model_says(model: SentenceModel) -> None:
@@ -125,7 +125,7 @@ def test_a_text_fits_exactly_if_the_model_reads_its_last_word(model: SentenceMod
         matters = not np.allclose(
             by_hand(model, f"{start} soft"), by_hand(model, f"{start} piano"), atol=1e-5
         )
-        assert (chunks(f"{start} soft", model._fits) == [f"{start} soft"]) == matters
+        assert (chunks(f"{start} soft", model.model._fits) == [f"{start} soft"]) == matters
         assert matters == (n <= MAX_TOKENS - 2)
 
 
@@ -197,7 +197,7 @@ def test_vectors_are_computed_once_a_store(folder: Path, store: FeatureStore) ->
     encoder = make_encoder(settings(folder), "logistic", store, IDS)
     assert isinstance(encoder, SentenceEncoder)
     source = encoder.source(store)
-    encoder.model.network.encode = None  # whoever calls it now fails
+    encoder.model.model.network.encode = None  # whoever calls it now fails
     rng = np.random.default_rng(0)
     rows = source.views(["05", "02", "05"], rng)
     assert rows.shape == (3, 1, 16)
@@ -212,7 +212,7 @@ def test_folders_that_hold_no_model_say_what_to_do(tmp_path: Path, folder: Path)
     broken = tmp_path / "broken"
     shutil.copytree(folder, broken)
     (broken / "model.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(WeightsError, match="broken: not a readable sentence-transformers model"):
+    with pytest.raises(WeightsError, match="broken: cannot be loaded: SafetensorError"):
         named_model(settings(broken))
     (broken / "modules.json").write_text("{")
     with pytest.raises(WeightsError, match="JSONDecodeError"):

@@ -1,0 +1,1 @@
+"""Frozen models of others as encoders: named, fetched, checked, cached, and never changed."""

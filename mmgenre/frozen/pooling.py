@@ -1,0 +1,43 @@
+"""Hidden states of a network -> one vector an example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mmgenre.errors import WeightsError
+from mmgenre.frozen.settings import Layer, Pool
+
+
+def layers_of(states: Sequence[Tensor], layer: Layer | None, where: str) -> list[Tensor]:
+    """The hidden states (n, places, width) that a setting names; one, but for "weighted".
+
+    Raises:
+        WeightsError: a layer that the model does not have.
+    """
+    if layer == "weighted":
+        return list(states)
+    if layer == "mean":
+        return [torch.stack(list(states)).mean(dim=0)]
+    number = len(states) - 1 if layer in (None, "last") else int(layer)
+    if not 0 <= number < len(states):
+        raise WeightsError(f"{where}: layer {layer}: it has 0 to {len(states) - 1}")
+    return [states[number]]
+
+
+def pooled(states: Sequence[Tensor], pool: Pool, n_special: int = 0) -> Tensor:
+    """(n, places, width) each -> (n, width), or (n, layers, width) of several.
+
+    The first `n_special` places are no patches; with "cls" the first of them is the vector.
+    """
+    found = []
+    for state in states:
+        if pool == "cls":
+            found.append(state[:, 0])
+            continue
+        own = state[:, n_special:]
+        mean = own.mean(dim=1)
+        found.append(mean if pool == "mean" else torch.cat([mean, own.std(dim=1)], dim=1))
+    return found[0] if len(found) == 1 else torch.stack(found, dim=1)

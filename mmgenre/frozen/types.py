@@ -1,0 +1,70 @@
+"""Frozen models as types of encoders, by the names that recipes give; no torch is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, partial
+from typing import Any
+
+from mmgenre.config import Settings
+from mmgenre.errors import WeightsError
+from mmgenre.frozen.places import find
+from mmgenre.frozen.settings import FrozenInput, ModelName, config_of, names_a_model
+from mmgenre.learning.kind import EncoderType
+
+
+@cache
+def type_named(name: str) -> EncoderType | None:
+    """The type of an encoder that is a frozen model; None: the name is of none.
+
+    Raises:
+        RecipeError: the name says where the model is in a way that is not known.
+    """
+    if not names_a_model(name):
+        return None
+    label = ModelName.parse(name).label
+    return EncoderType(
+        make=partial(_make, name),
+        load="mmgenre.frozen.encoder:load",
+        uses=("frozen", "embedding_dim", "training"),
+        reads=partial(_reads, name),
+        check=lambda _: find(ModelName.parse(name)),
+        fixed=lambda section: config_of(section, name).top == "vector",
+        given=True,
+        view=label,
+    )
+
+
+def content_of(reads: Any) -> dict[str, object]:
+    """What stands for the model in the provenance of inputs: its hash; {} without one."""
+    frozen: FrozenInput | None = reads.frozen
+    if frozen is None:
+        return {}
+    try:
+        return {"frozen": find(frozen.name).sha256}
+    except WeightsError:
+        return {"frozen": "missing"}
+
+
+def check_input(reads: Any) -> None:
+    """Raises WeightsError, before media are read, if the model is not on this machine."""
+    if reads.frozen is not None:
+        find(reads.frozen.name)
+
+
+def _reads(name: str, section: Any) -> Settings:
+    config = config_of(section, name)
+    chosen = config.model_dump(include={"layer", "pool", "window_s"})
+    changes: dict[str, Any] = {"frozen": FrozenInput(model=name, **chosen)}
+    if "excerpt_s" in type(section.input).model_fields:
+        changes["excerpt_s"] = config.excerpt_s
+    if "entities" in type(section.input).model_fields:  # words of categories are for tf-idf
+        changes["entities"] = type(section.input)().entities
+    found: Settings = section.input.model_copy(update=changes)
+    return found
+
+
+def _make(name: str, section: Any, target: Any, store: Any, train_ids: Sequence[str]) -> Any:
+    from mmgenre.frozen.encoder import make  # imports torch
+
+    return make(name, section, target, store, train_ids)
