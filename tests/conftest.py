@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,19 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether ImageNet weights can be had is asked of a server where a recipe leaves it open."""
     monkeypatch.setattr("mmgenre.image.weights.can_be_had", lambda *args: False)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How many cases of each promise held; a test of several says so (`record_property`)."""
+    cases: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        if report.when == "call" and "promises/" in report.nodeid:
+            name = Path(report.nodeid.partition("::")[0]).stem
+            cases[name.removeprefix("test_")] += dict(report.user_properties).get("cases", 1)
+    if cases:
+        terminalreporter.section("promises: cases that held")
+    for name, count in sorted(cases.items()):
+        terminalreporter.write_line(f"{count:6,}  {name.replace('_', ' ')}")
 
 
 @pytest.fixture(scope="session")
