@@ -241,7 +241,6 @@ def _images(folder: Path, good: Path) -> Iterator[Damaged]:
 def _texts(folder: Path, good: Path) -> Iterator[Damaged]:
     del folder, good
     inline = {
-        "inline: spaces": "  \u2003 ",
         "inline: signs": "?!…",
         "inline: markup": "<b></b>&nbsp;",
         "inline: zero width": "\u200b\u200d\ufeff",

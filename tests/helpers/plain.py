@@ -20,10 +20,11 @@ FIXED = (
 )
 RATE_HZ = 22_050
 GENRES = ("Jazz", "Rock")
-WORDS = (
-    "brushed cymbals warm trumpet ballad standards walking bass smoky late club quartet swing".split(),
-    "loud guitars riff stadium drums chorus amplifier band heavy distortion shout power".split(),
-)
+WORDS = {
+    "Jazz": "brushed cymbals warm trumpet ballad standards walking bass smoky late club quartet",
+    "Rock": "loud guitars riff stadium drums chorus amplifier band heavy distortion shout power",
+}
+ARTISTS = ("Aces", "Bees", "Cats", "Dogs", "Elks", "Foes")
 SPLITS: tuple[Split, ...] = ("train", "train", "train", "val", "test", "test")
 FORMATS = ("wav", "mp3", "ogg", "flac")
 
@@ -45,11 +46,14 @@ def plain_items(folder: Path, n: int = 12, seconds: float = 3.0) -> list[Item]:
         image = folder / f"{k:02d}.{'png' if k // 2 % 2 else 'jpg'}"
         Image.fromarray(pixels).save(image)
         text = folder / f"{k:02d}.txt"
-        text.write_text(f"Record {k}: {' '.join(rng.choice(WORDS[genre], 20))}.", encoding="utf-8")
+        text.write_text(
+            f"Record {k}: {' '.join(rng.choice(WORDS[GENRES[genre]].split(), 20))}.",
+            encoding="utf-8",
+        )
         items.append(
             Item(
                 f"item-{k:02d}",
-                artist=f"The {('Aces', 'Bees', 'Cats', 'Dogs', 'Elks', 'Foes')[k // 2 % 6]} {k // 12}",
+                artist=f"The {ARTISTS[k // 2 % 6]} {k // 12}",
                 split=SPLITS[k // 2 % 6],
                 labels=(GENRES[genre],),
                 media={"audio": (audio,), "image": (image,), "text": (text,)},
