@@ -22,7 +22,7 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import Block, FeatureStore, content_hash, write_store
 from mmgenre.errors import StoreError
 from mmgenre.fusion.table import gather
-from mmgenre.items.manifest import Item, Manifest, Split
+from mmgenre.items.manifest import Manifest, Split
 from mmgenre.pipeline.commands import fuse
 from mmgenre.pipeline.scores import read_scores
 from mmgenre.reading.extraction import extract_inputs
