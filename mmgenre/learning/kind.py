@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -82,8 +83,13 @@ def _entry_points() -> dict[str, str]:
 
 
 def resolve(name: str) -> Any:
-    """`package.module:NAME` -> the object; RecipeError if it cannot be imported."""
+    """`package.module:NAME` -> the object; RecipeError if it cannot be imported.
+
+    Modules of Python's own are not: some act when they are imported, and none has an encoder.
+    """
     module, _, attribute = name.partition(":")
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        raise RecipeError(f"{name}: is of Python's own library, where no encoder is")
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:

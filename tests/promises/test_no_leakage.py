@@ -31,6 +31,11 @@ TRAINED = (
     "text.encoders=['vsm', 'linear']",
     "image.encoders=['network', 'descriptors']",
     "target.dim=2",
+    *(
+        f"{section}.training.{setting}"
+        for section in ("audio", "text", "image")
+        for setting in ("min_steps=8", "min_patience_steps=4")
+    ),
 )
 COSINE = (*TRAINED, "target.name=cosine", "fusion.solver=sgd", "fusion.combine=concatenation")
 CROSS_FITTED = (*TRAINED, "fusion.solver=lbfgs", "fusion.combine=auto", "fusion.cross_fit=2")
