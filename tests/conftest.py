@@ -40,14 +40,15 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def guarded(name: str) -> Callable[..., Any]:
         original = getattr(socket.socket, name)
 
-        def call(self: socket.socket, address: Any) -> Any:
+        def call(self: socket.socket, *args: Any) -> Any:
+            address = args[-1]
             if self.family != socket.AF_UNIX and not _is_local(address[0]):
                 raise NetworkUseError(f"a test tried {name}({address!r}); tests run offline")
-            return original(self, address)
+            return original(self, *args)
 
         return call
 
-    for name in ("connect", "connect_ex"):
+    for name in ("connect", "connect_ex", "sendto"):
         monkeypatch.setattr(socket.socket, name, guarded(name))
     look_up = socket.getaddrinfo
 
