@@ -92,7 +92,7 @@ def test_a_process_that_asks_is_seen(tmp_path: Path) -> None:
         "--set image.encoders=['descriptors'] --set audio.encoders=['statistics'] "
         "--set text.encoders=['linear']",
         "fuse --run {run} --head cosine",
-        "report --run {run}",
+        "report {run}",
         "predict {run} --manifest {manifest}",
         "store info {run}/embeddings.h5",
         "store verify {run}/embeddings.h5",
