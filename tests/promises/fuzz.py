@@ -79,8 +79,8 @@ def fuzz(name: str, seconds: int) -> tuple[int, int]:
             executions += int(found[-1]) if found else 0
             if done.returncode:
                 crashes += 1
-                said = done.stderr.splitlines()
-                shown = [i for i, line in enumerate(said) if "ERROR" in line or "Uncaught" in line]
+                said = [*done.stdout.splitlines(), *done.stderr.splitlines()]
+                shown = [k for k, line in enumerate(said) if "Uncaught" in line or "ERROR" in line]
                 print("\n".join(said[shown[0] if shown else -15 :][:25]), flush=True)
     if not any((CASES / name).iterdir()):
         (CASES / name).rmdir()
