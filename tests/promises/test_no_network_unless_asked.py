@@ -103,7 +103,7 @@ def test_a_process_that_asks_is_seen(tmp_path: Path) -> None:
 def test_no_command_asks_for_an_address(words: str, twice: Any, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(twice.here, run)
-    manifest = run / "manifest.csv"
+    manifest = twice.here.parent / "m.csv"
     given = words.format(run=run, manifest=manifest, folder=tmp_path).split(" ")
     asked, _ = asked_by([sys.executable, "-m", "mmgenre", *given], tmp_path)
     assert asked == []
