@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from command_line import Call, make_call
+from elsewhere import Twice, make_twice
 from small import Small, make_small
 
 # Tests run on all cores already; threads of OpenMP that wait for each other make them many times
@@ -83,6 +84,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """A trained run that nobody may change; `small.copy` gives one that may."""
     return make_small(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="session")
+def twice(tmp_path_factory: pytest.TempPathFactory) -> Twice:
+    """Two equal runs, of which the second was made in a process without network."""
+    return make_twice(tmp_path_factory.mktemp("twice"))
 
 
 @pytest.fixture

@@ -7,7 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from plain import FIXED, plain_items
+
+from mmgenre.items.manifest import Manifest
+from mmgenre.pipeline.commands import extract_features, fuse
 
 # A file `sitecustomize.py` on the path: every process of Python notes which address it asked for,
 # and ends. Its own machine and other processes on it may be talked to.
@@ -90,3 +96,24 @@ def plain_json(path: Path) -> object:
 
 # Paths, and hashes of them: a run is continued where it lies.
 NOT_COMPARED = ("dataset", "made_from", "run")
+
+
+@dataclass(frozen=True)
+class Twice:
+    """A run made here, one of the same manifest and seed made elsewhere; what the second asked."""
+
+    manifest: Path
+    here: Path
+    elsewhere: Path
+    asked: list[str]
+
+
+def make_twice(folder: Path) -> Twice:
+    """Encoders that are made and heads that are solved; the other process has no network."""
+    manifest = Manifest(plain_items(folder / "media")).write(folder / "m.csv")
+    settings = (*FIXED, "fusion.solver=lbfgs", "fusion.combine=auto")
+    here, there = folder / "run", folder / "a b" / "other run"
+    extract_features(manifest, run=here, recipe="quick", settings=settings, workers=1)
+    fuse(run=here, seeds=1)
+    there.parent.mkdir()
+    return Twice(manifest, here, there, make_run(manifest, there, settings, hash_seed=12345))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from elsewhere import asked_by
+from elsewhere import Twice, asked_by
 
 import mmgenre
 
@@ -65,7 +65,7 @@ def test_few_modules_can_use_the_network() -> None:
     assert found <= MAY_USE.keys(), "a further module can use the network: list it, and say why"
 
 
-def test_making_a_run_asks_for_no_address(twice: Any) -> None:
+def test_making_a_run_asks_for_no_address(twice: Twice) -> None:
     assert twice.asked == []
 
 
@@ -100,10 +100,9 @@ def test_a_process_that_asks_is_seen(tmp_path: Path) -> None:
         "--version",
     ],
 )
-def test_no_command_asks_for_an_address(words: str, twice: Any, tmp_path: Path) -> None:
+def test_no_command_asks_for_an_address(words: str, twice: Twice, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(twice.here, run)
-    manifest = twice.here.parent / "m.csv"
-    given = words.format(run=run, manifest=manifest, folder=tmp_path).split(" ")
+    given = words.format(run=run, manifest=twice.manifest, folder=tmp_path).split(" ")
     asked, _ = asked_by([sys.executable, "-m", "mmgenre", *given], tmp_path)
     assert asked == []

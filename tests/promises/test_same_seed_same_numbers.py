@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from elsewhere import make_run, plain_json
+from elsewhere import Twice, make_run, plain_json
 from plain import plain_items
 from small import SIZES
 
@@ -39,7 +39,7 @@ def made_in(run: Path) -> list[Path]:
     return sorted(path.relative_to(run) for path in files)
 
 
-def test_a_run_made_elsewhere_is_the_same(twice: Any, record_property: Any) -> None:
+def test_a_run_made_elsewhere_is_the_same(twice: Twice, record_property: Any) -> None:
     assert twice.asked == []
     record_property("cases", check_equal(twice.here, twice.elsewhere))
 
