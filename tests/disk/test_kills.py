@@ -169,7 +169,8 @@ def test_a_reader_that_a_writer_overtakes_after_the_hashes_reads_one_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write(tmp_path / "a", "old")
-    read, overtaken = files_module.read_json, []
+    read = files_module.read_json
+    overtaken: list[Path] = []
 
     def meets_a_writer(path: Path) -> Any:
         content = read(path)
