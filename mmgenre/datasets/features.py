@@ -254,9 +254,11 @@ def _from_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> Features:
         raise StoreError(f"{path}: ids must be a one-dimensional array of text, got {got}")
     try:
         texts = names.astype(np.str_) if names.dtype.kind != "S" else np.char.decode(names, "utf-8")
-    except UnicodeDecodeError as error:
+        ids = tuple(texts.tolist())
+        "".join(ids).encode()  # a NumPy text may hold what no text of Python's can
+    except (UnicodeError, SystemError) as error:
         raise StoreError(f"{path}: ids are not UTF-8: {error}") from None
-    return Features(path, tuple(texts.tolist()), x)
+    return Features(path, ids, x)
 
 
 def _read_id_file(path: Path, ids: Path | None) -> tuple[str, ...]:

@@ -29,7 +29,9 @@ from mmgenre.text.decoding import load_text
 
 LIBRARIES = tuple(
     os.path.realpath(path)
-    for path in (*sysconfig.get_paths().values(), Path(mmgenre.__file__).parent, sys.base_prefix)
+    for path in map(
+        str, (*sysconfig.get_paths().values(), Path(mmgenre.__file__).parent, sys.base_prefix)
+    )
 )
 OWN_CACHE = str(cache_folder())  # where it stands what the user has allowed
 OPENING = ("open", "os.listdir", "os.scandir")

@@ -227,12 +227,13 @@ def test_with_two_writers_and_a_reader(kind: Kind, folder: Path, record_property
     for value in (2, 1):
         kind.write(path, value)
     writers = [_writer(kind, path, value) for value in (1, 2)]
-    deadline, seen, reads = time.monotonic() + 20, set(), 0
+    deadline, reads = time.monotonic() + 20, 0
+    seen: set[int] = set()
     try:
         while (reads < 60 or seen != {1, 2}) and time.monotonic() < deadline:
-            value = kind.found(path)
-            assert value in ({1}, {2})
-            seen |= value
+            found = kind.found(path)
+            assert found in ({1}, {2})
+            seen |= found
             reads += 1
     finally:
         for writer in writers:

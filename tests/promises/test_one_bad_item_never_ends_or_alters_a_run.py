@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def as_items(damaged: Sequence[Damaged], modality: str, label: str) -> list[Item
     ]
 
 
-def check(good: Sequence[Item], files: dict[str, Sequence[Path]], folder: Path) -> int:
+def check(good: Sequence[Item], files: Mapping[str, Sequence[Path]], folder: Path) -> int:
     """Every promise about damaged files made from `files`, beside `good` items; how many."""
     damaged = {m: list(damaged_media(folder / "bad" / m, m, files[m])) for m in files}
     bad = {m: as_items(damaged[m], m, good[0].labels[0]) for m in files}

@@ -83,6 +83,10 @@ class Strangers:
             layout[:] = h5py.VirtualSource(secret, "v/data", (4, 8))
             group.create_virtual_dataset("data", layout)
 
+        def external_ids(group: h5py.Group) -> None:
+            del group["ids"]
+            group["ids"] = h5py.ExternalLink(secret, "/v/ids")
+
         def linked(group: h5py.Group) -> None:
             group.file["w"] = h5py.ExternalLink(secret, "/v")
             group.file["s"] = h5py.SoftLink("/v")
@@ -101,13 +105,7 @@ class Strangers:
             "external-data",
             replaced(lambda g: g.__setitem__("data", h5py.ExternalLink(secret, "/v/data"))),
         )
-        self.store(
-            "external-ids",
-            lambda g: (
-                g.__delitem__("ids"),
-                g.__setitem__("ids", h5py.ExternalLink(secret, "/v/ids")),
-            ),  # type: ignore[func-returns-value]
-        )
+        self.store("external-ids", external_ids)
         self.store(
             "reference",
             replaced(lambda g: g.create_dataset("data", (4,), h5py.ref_dtype)),
@@ -157,7 +155,7 @@ class Strangers:
     def runs(self) -> None:
         manifest = Manifest(self.items).write(self.folder / "m.csv")
         prepare_run(self.sound / "run.a", manifest=manifest, recipe="quick")
-        changes = {
+        changes: dict[str, dict[str, Any]] = {
             "dataset": {"dataset": str(self.secret)},
             "encoder": {"text": {"encoders": ["evil:make"]}},
             "builtin": {"text": {"encoders": ["os:system"]}},
