@@ -5,12 +5,14 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import Call, make_call
+from elsewhere import Twice, make_twice
 from small import Small, make_small
 
 # Tests run on all cores already; threads of OpenMP that wait for each other make them many times
@@ -39,14 +41,15 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def guarded(name: str) -> Callable[..., Any]:
         original = getattr(socket.socket, name)
 
-        def call(self: socket.socket, address: Any) -> Any:
+        def call(self: socket.socket, *args: Any) -> Any:
+            address = args[-1]
             if self.family != socket.AF_UNIX and not _is_local(address[0]):
                 raise NetworkUseError(f"a test tried {name}({address!r}); tests run offline")
-            return original(self, address)
+            return original(self, *args)
 
         return call
 
-    for name in ("connect", "connect_ex"):
+    for name in ("connect", "connect_ex", "sendto"):
         monkeypatch.setattr(socket.socket, name, guarded(name))
     look_up = socket.getaddrinfo
 
@@ -64,6 +67,19 @@ def _no_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmgenre.image.weights.can_be_had", lambda *args: False)
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How many cases of each promise held; a test of several says so (`record_property`)."""
+    cases: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        if report.when == "call" and "promises/" in report.nodeid:
+            name = Path(report.nodeid.partition("::")[0]).stem
+            cases[name.removeprefix("test_")] += dict(report.user_properties).get("cases", 1)
+    if cases:
+        terminalreporter.section("promises: cases that held")
+    for name, count in sorted(cases.items()):
+        terminalreporter.write_line(f"{count:6,}  {name.replace('_', ' ')}")
+
+
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """A trained run that nobody may change; `small.copy` gives one that may."""
@@ -77,6 +93,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     folder = tmp_path_factory.mktemp("models")
     return {name: make(folder / name) for name, make in tiny_models.MODELS.items()}
+
+
+@pytest.fixture(scope="session")
+def twice(tmp_path_factory: pytest.TempPathFactory) -> Twice:
+    """Two equal runs, of which the second was made in a process without network."""
+    return make_twice(tmp_path_factory.mktemp("twice"))
 
 
 @pytest.fixture

@@ -153,7 +153,8 @@ class ConstantQ:
                 octaves.halve(samples, 1, below)
                 samples = below
             octaves.cut_frames(samples, head, tail, HOP_SAMPLES >> octave, frames)
-            np.matmul(frames, basis(), out=responses)
+            with np.errstate(invalid="ignore"):  # infinite samples are refused by their peak
+                np.matmul(frames, basis(), out=responses)
             stop = N_BINS - octave * BINS_PER_OCTAVE
             bins = magnitude[:, stop - BINS_PER_OCTAVE : stop]
             octaves.magnitudes(responses, 2 ** (octave / 2), bins)

@@ -43,6 +43,9 @@ class Audio:
 
 def open_audio(path: Path) -> Audio:
     """Opens a file. InputError: truncated, or unreadable (a header that cannot be true)."""
+    if path.suffix.lower() == ".raw":  # for libsndfile samples without a header
+        what = "samples without a header, by its name; if it has one, rename it"
+        raise InputError("unreadable", str(path), what)
     file = soundfile.SoundFile(path)
     sources = _instead(path, file)
     parts = tuple(soundfile.SoundFile(source) for source in sources) or (file,)

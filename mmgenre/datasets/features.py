@@ -3,12 +3,15 @@
 They lie in NumPy files, dense or sparse, which are read without ever unpickling.
 """
 
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -28,8 +31,12 @@ SPARSE = frozenset({"data", "indices", "indptr", "shape"})
 NUMBERS = "fiub"  # dtype kinds: float, int, unsigned, bool
 BLOCK_ROWS = 1024
 NPY_MAGIC = b"\x93NUMPY"
-# What NumPy raises for damaged files and for pickled objects.
-BAD_FILE = (OSError, ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error)
+# What NumPy raises for damaged files and for pickled objects; it has zipfile, the decompressors,
+# and Python's own parser read them.
+BAD_FILE = (
+    OSError, ValueError, EOFError, LookupError, MemoryError, RuntimeError, TypeError, SyntaxError,
+    OverflowError, TokenError, struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+)  # fmt: skip
 
 Array = NDArray[Any] | sparse.csr_array[Any]
 IdRows = tuple[Sequence[str], NDArray[np.float32]]  # n ids, (n, width)
@@ -247,9 +254,11 @@ def _from_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> Features:
         raise StoreError(f"{path}: ids must be a one-dimensional array of text, got {got}")
     try:
         texts = names.astype(np.str_) if names.dtype.kind != "S" else np.char.decode(names, "utf-8")
-    except UnicodeDecodeError as error:
+        ids = tuple(texts.tolist())
+        "".join(ids).encode()  # a NumPy text may hold what no text of Python's can
+    except (UnicodeError, SystemError) as error:
         raise StoreError(f"{path}: ids are not UTF-8: {error}") from None
-    return Features(path, tuple(texts.tolist()), x)
+    return Features(path, ids, x)
 
 
 def _read_id_file(path: Path, ids: Path | None) -> tuple[str, ...]:

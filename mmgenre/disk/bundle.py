@@ -111,10 +111,13 @@ def read_bundle(folder: Path, kind: str) -> Bundle:
     while True:
         before = _state(folder)
         try:
-            return _read(folder, kind)
+            bundle = _read(folder, kind)
         except BundleError:
             if _state(folder) == before:
                 raise
+        else:
+            if _state(folder) == before:  # else some of its files may be of another model
+                return bundle
 
 
 def _state(folder: Path) -> tuple[int, int] | None:

@@ -27,6 +27,7 @@ OF_THE_FILE = frozenset(
         errno.EINVAL, errno.EFBIG, errno.EOVERFLOW, errno.EILSEQ,
     }
 )  # fmt: skip
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # causes of a write that fails halfway
 NO_FILES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -77,6 +78,10 @@ def replacing(path: Path) -> Iterator[Path]:
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
+    except OSError as error:
+        if error.filename is None and error.errno in FULL:
+            error.filename = str(path)  # else nobody would know which file had no room
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -39,6 +39,13 @@ TURNED = {
 }
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_PICTURE = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}  # chunks without which there is none
+PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+# Passes of an interlaced PNG: first column and row, steps between columns and rows.
+ADAM7 = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)  # fmt: skip
+INFLATED_BYTES = 1 << 20  # at once
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
 
 
@@ -85,6 +92,9 @@ def _decode(path: Path, data: bytes, size_px: int) -> NDArray[np.uint8]:
             is_jpeg = opened.format in jpeg.FORMATS
             watched = jpeg.watched(data, opened) if is_jpeg else None
             opened.load()
+            if opened.format == "PNG" and _lacks_rows(data, opened):
+                what = "damaged: its data do not give as many rows as it declares"
+                raise InputError("truncated", where, what)
             is_whole = watched is not None and watched.is_whole
             if is_jpeg and not is_whole and not jpeg.is_whole(data, opened.size):
                 what = "damaged: its data do not give as many rows as it declares"
@@ -199,3 +209,25 @@ def _has_true_checksums(data: bytes) -> bool:
     chunks = [chunk for chunk in _chunks(data) if chunk[4:8] in PNG_PICTURE]
     sums = [int.from_bytes(chunk[-4:], "big") for chunk in chunks]
     return sums == [zlib.crc32(chunk[4:-4]) for chunk in chunks]
+
+
+def _lacks_rows(data: bytes, image: Image.Image) -> bool:
+    """Whether the data of a PNG end before its last row, which Pillow then leaves as zeros."""
+    width, height = image.size
+    # Two: of an interlaced picture one of them is of the last pass.
+    last = np.asarray(image.crop((0, height - 2, width, height))).reshape(2, -1)
+    if last.any(axis=1).all():
+        return False
+    _, _, depth, kind, _, _, interlaced = struct.unpack(">IIBBBBB", data[16:29])
+    bits = PNG_CHANNELS[kind] * depth
+    expected = 0
+    for x, y, dx, dy in ADAM7 if interlaced else ((0, 0, 1, 1),):
+        columns, rows = len(range(x, width, dx)), len(range(y, height, dy))
+        expected += rows * (1 + -(-columns * bits // 8)) if columns else 0
+    inflate, found = zlib.decompressobj(), 0
+    for chunk in _chunks(data):
+        left = chunk[8:-4] if chunk[4:8] == b"IDAT" else b""
+        while left:
+            found += len(inflate.decompress(left, INFLATED_BYTES))
+            left = inflate.unconsumed_tail
+    return found + len(inflate.flush()) < expected

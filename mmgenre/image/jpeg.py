@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 MARKER_IN_SCAN = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
 SCAN_HEADER = re.compile(rb"\xff\xda\0.[\x01-\x04]", re.DOTALL)
 RESTART = re.compile(rb"\xff([\xd0-\xd7])")
-FORMATS = ("JPEG", "MPO")  # as Pillow names them
+FORMATS = ("JPEG", "MPO")  # as Pillow names them; it opens both as the first
 # Of four pixels of the last row; no picture has these.
 PAINT = ((201, 7, 94, 33), (18, 240, 133, 5), (77, 60, 251, 190), (150, 122, 3, 88))
 START, END, SCAN, INTERVAL = 0xD8, 0xD9, 0xDA, 0xDD
@@ -33,13 +33,13 @@ def is_whole(data: bytes, size: tuple[int, int]) -> bool:
     `size`: width and height at which it is decoded, as for `draft`.
     """
     scan = _only_scan(data)
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with Image.open(io.BytesIO(data), formats=FORMATS[:1]) as image:
         image.draft(image.mode, size)
         if scan is not None:
             watched = Watched(data, scan, image)
             image.load()
             return watched.is_whole
-        with Image.open(io.BytesIO(_with_longer_scans(data)), formats=FORMATS) as longer:
+        with Image.open(io.BytesIO(_with_longer_scans(data)), formats=FORMATS[:1]) as longer:
             longer.draft(image.mode, size)
             return longer.tobytes() == image.tobytes()
 

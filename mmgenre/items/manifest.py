@@ -298,7 +298,7 @@ def _read(path: Path) -> Columns:
     header = next(rows, [])
     if not faults:
         faults += [(1, fault) for fault in _header_faults(header)]
-    if faults:
+    if faults and ("id" not in header or len(set(header)) < len(header)):  # cells mean nothing
         raise ManifestError(str(path), [f"line {line}: {fault}" for line, fault in faults])
     cells: dict[str, list[str]] = {name: [] for name in header}
     # Artists, splits, labels and the like repeat: equal cells share one string.
@@ -343,21 +343,27 @@ def _rows(path: Path, lines: array[int], faults: Faults) -> Iterator[list[str]]:
     # With newline="" the line ends inside quoted reviews stay as they are.
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
+        header: list[str] | None = None
         line = 1
-        try:
-            yield (header := next(reader, []))
+        while True:
+            try:
+                row = next(reader, None)
+            except csv.Error as error:  # the reader goes on with the next line
+                faults.append((line, str(error)))
+                row = []
+            if row is None or (header is None and faults):
+                return
+            if header is None:
+                header = row
+                yield header
+            elif row:
+                lines.append(line)
+                if len(row) != len(header):
+                    found = f"{len(row)} fields, but the header has {len(header)}"
+                    faults.append((line, f"{found}; is a comma unquoted?"))
+                    row = [""] * len(header)
+                yield row
             line = reader.line_num + 1
-            for row in reader:
-                if row:
-                    lines.append(line)
-                    if len(row) != len(header):
-                        found = f"{len(row)} fields, but the header has {len(header)}"
-                        faults.append((line, f"{found}; is a comma unquoted?"))
-                        row = [""] * len(header)
-                    yield row
-                line = reader.line_num + 1
-        except csv.Error as error:
-            faults.append((line, str(error)))
 
 
 def _parse(ids: list[str], cells: dict[str, list[str]], folder: Path) -> tuple[Columns, Faults]:

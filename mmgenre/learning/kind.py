@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -101,11 +102,14 @@ def _entry_points() -> dict[str, str]:
 def resolve(name: str | Callable[..., Any]) -> Any:
     """`package.module:NAME` -> the object; RecipeError if it cannot be imported.
 
-    A function is returned as it is.
+    Modules of Python's own are not: some act when they are imported, and none has an encoder. A
+    function is returned as it is.
     """
     if not isinstance(name, str):
         return name
     module, _, attribute = name.partition(":")
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        raise RecipeError(f"{name}: is of Python's own library, where no encoder is")
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:

@@ -249,3 +249,9 @@ def test_only_files_are_read(tmp_path: Path) -> None:
         refused(tmp_path / "s.wav", "unreadable", "a socket and no file")
         refused(Path("/dev/zero"), "unreadable", "a device and no file")
         refused(tmp_path / "pipe.wav" / "x.wav", "missing", "no such file")
+
+
+def test_samples_without_a_header_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.RAW"
+    soundfile.write(path, tone(500, 2), RATE_HZ, format="WAV")
+    refused(path, "unreadable", "samples without a header, by its name")

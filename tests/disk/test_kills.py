@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -162,3 +163,24 @@ def test_finished_folders(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert [path.name for path in finished_folders(tmp_path)] == ["a", "a.damaged.x", "b"]
     assert finished_folders(tmp_path / "none") == []
+
+
+def test_a_reader_that_a_writer_overtakes_after_the_hashes_reads_one_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "a", "old")
+    read = files_module.read_json
+    overtaken: list[Path] = []
+
+    def meets_a_writer(path: Path) -> Any:
+        content = read(path)
+        if path.name == "config.json" and not overtaken:
+            overtaken.append(path)
+            write(folder, "new", version=2)
+        return content
+
+    monkeypatch.setattr("mmgenre.disk.bundle.read_json", meets_a_writer)
+    bundle = read_bundle(folder, "k")
+    assert overtaken
+    assert bundle.config == {"is": "new"}
+    assert bundle.fingerprint == Provenance("stage", 2, {}).fingerprint

@@ -11,14 +11,18 @@ STEPS = ("mkdir", "replace", "rename", "unlink", "rmdir")
 
 
 def killed_at_each_step(
-    write: Callable[[], object], *further: Any, steps: Sequence[str] = STEPS
+    write: Callable[[], object],
+    *further: Any,
+    steps: Sequence[str] = STEPS,
+    first: int = 0,
+    stride: int = 1,
 ) -> Iterator[int]:
     """Calls `write` in forked processes, the n-th of which is killed before its n-th step.
 
-    Yields n after each kill; ends when a process has lived to the end. Steps are functions of `os`;
-    `further` are pairs (module, name) of others.
+    Yields n after each kill, of every `stride`-th step from `first` on; ends when a process has
+    lived to the end. Steps are functions of `os`; `further` are pairs (module, name) of others.
     """
-    for n in range(1000):
+    for n in range(first, 10_000, stride):
         child = os.fork()
         if child == 0:
             _write_until(n, write, (*((os, name) for name in steps), *further))
@@ -44,9 +48,9 @@ def _write_until(n: int, write: Callable[[], object], steps: Any) -> NoReturn:
         return call
 
     try:
+        os.fsync = lambda fd: None  # no power is cut here, and it takes long
         for module, name in steps:
             setattr(module, name, counted(getattr(module, name)))
-        os.fsync = lambda fd: None  # no power is cut here, and it takes long
         write()
     except BaseException:
         import traceback

@@ -215,6 +215,50 @@ def test_a_cut_image_is_truncated(tmp_path: Path, suffix: str) -> None:
     assert code_of(path) == "truncated"
 
 
+def as_png(pixels: NDArray[Any], kind: int, depth: int, interlaced: bool, n_bytes: int) -> bytes:
+    """A PNG whose data end after so many bytes, as a whole stream; Pillow writes no such file."""
+    height, width = pixels.shape[:2]
+    scans = [pixels[y::dy, x::dx] for x, y, dx, dy in decoding.ADAM7] if interlaced else [pixels]
+    rows = [row for scan in scans for row in scan if scan.size]
+    packed = [np.packbits(row) if depth == 1 else row.astype(f">u{depth // 8}") for row in rows]
+    raw = b"".join(b"\0" + row.tobytes() for row in packed)
+    assert len(raw) > n_bytes
+    header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, interlaced)
+    palette = [(b"PLTE", bytes(range(9)))] if kind == 3 else []
+    data = zlib.compress(raw[: len(raw) - n_bytes])
+    parts = [
+        (b"IHDR", header),
+        *palette,
+        (b"IDAT", data[:50]),
+        (b"IDAT", data[50:]),
+        (b"IEND", b""),
+    ]
+    return decoding.PNG_SIGNATURE + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in parts
+    )
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(40, 31), (33, 64)])
+@pytest.mark.parametrize(
+    ("kind", "depth"), [(0, 1), (0, 8), (0, 16), (2, 8), (3, 8), (4, 8), (6, 8), (6, 16)]
+)
+def test_a_png_that_lacks_rows_is_refused(
+    tmp_path: Path, kind: int, depth: int, height: int, width: int, interlaced: bool
+) -> None:
+    path = tmp_path / "x.png"
+    channels = decoding.PNG_CHANNELS[kind]
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    dark, light = np.zeros(shape, np.uint16), np.ones(shape, np.uint16)
+    for pixels in (dark, light):
+        path.write_bytes(as_png(pixels, kind, depth, interlaced, 0))
+        load_image(path)
+        for n_bytes in (1 + -(-width * channels * depth // 8) if not interlaced else 9, 99):
+            path.write_bytes(as_png(pixels, kind, depth, interlaced, n_bytes))
+            assert code_of(path) == "truncated"
+
+
 def smooth(side: int = 400) -> Image.Image:
     noise = np.random.default_rng(2).integers(0, 255, (30, 30, 3)).astype(np.uint8)
     return Image.fromarray(noise).resize((side, side))

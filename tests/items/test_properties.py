@@ -6,11 +6,9 @@ import random
 import tempfile
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmgenre.errors import ManifestError
 from mmgenre.items.labels import LabelSpace, ancestors, closure
 from mmgenre.items.manifest import SPLITS, Item, Manifest, Media
 
@@ -114,37 +112,6 @@ def test_rows_of_a_file_in_any_order_are_the_same_manifest(order: list[int], tex
     assert [dict(one.rows(m)) for m in ("audio", "text")] == [
         dict(two.rows(m)) for m in ("audio", "text")
     ]
-
-
-FAULTS = {
-    ",train,Rock,,x": "empty id",
-    "x#1,train,Rock,,x": "id 'x#1': '#', spaces around it",
-    "x,Train,Rock,,x": "split 'Train': must be train, val, test or empty",
-    "x,train,Rock;Rock,,x": "labels: an entry appears twice in 'Rock;Rock'",
-    "x,train,/Rock,,x": "labels: '/Rock' has an empty part",
-    "x,train,Rock,a;;b,x": "audio: empty entry in 'a;;b'",
-    "x,train,Rock,x": "4 fields, but the header has 5",
-    'x,train,Rock,,"x" y': "',' expected after '\"'",
-}
-
-
-@QUICK
-@given(st.lists(st.integers(1, 4), max_size=700), st.sampled_from(sorted(FAULTS)), st.data())
-def test_a_fault_is_reported_with_its_line(
-    heights: list[int], row: str, data: st.DataObject
-) -> None:
-    """Among rows whose texts have several lines, in no order of ids, and more than one chunk."""
-    place = data.draw(st.integers(0, len(heights)))
-    rows = [f'{len(heights) - k},,Rock,,"{"x" + chr(10) * n}"' for k, n in enumerate(heights)]
-    rows.insert(place, row)
-    line = 2 + sum(n + 1 for n in heights[:place])
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "m.csv")
-        path.write_text("\n".join(["id,split,labels,audio,text", *rows]), encoding="utf-8")
-        with pytest.raises(ManifestError) as caught:
-            Manifest.read(path)
-    assert len(caught.value.faults) == 1
-    assert caught.value.faults[0].startswith(f"line {line}: {FAULTS[row]}")
 
 
 @QUICK

@@ -95,7 +95,14 @@ def guarded_group(file: h5py.File, name: str) -> h5py.Group:
     # Fixed width: a damaged heap of variable strings sends HDF5 into an endless loop.
     fixed = "format" in found and found.get_id("format").dtype.kind == "S"
     if not fixed or found["format"] != FORMAT.encode():
-        raise StoreError(f"{file.filename}: group {name!r} is not a {FORMAT!r}")
+        what = ""
+        if fixed and (other := bytes(found["format"])).startswith(FORMAT[:-1].encode()):
+            what = (
+                f" but a {other.decode(errors='replace')!r}, of a newer version: install that one"
+            )
+        elif "format" in found and not fixed:
+            what = ", but perhaps of a very early version: make it again"
+        raise StoreError(f"{file.filename}: group {name!r} is not a {FORMAT!r}{what}")
     for key in group:
         _guard(group, key)
     return group
