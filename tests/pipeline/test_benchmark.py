@@ -107,7 +107,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     write_peers(many)
     write_manifests(one, [replace(i, labels=ancestors(i.labels[0])[:1]) for i in with_text])
     write_peers(one, main="f1")
-    return Tiny(folder, run_benchmark([many, one], runs=folder / "runs", **HOW))
+    roots = [folder / "catalogue"]
+    return Tiny(folder, run_benchmark([many, one], media_roots=roots, runs=folder / "runs", **HOW))
 
 
 def truth(manifest: Manifest, ids: tuple[str, ...]) -> tuple[list[str], NDArray[np.bool_]]:
@@ -342,7 +343,7 @@ def test_two_folders_of_one_name_are_refused(tmp_path: Path) -> None:
 def words(tiny: Tiny, *folders: Path) -> list[object]:
     sets = [word for setting in SETTINGS for word in ("--set", setting)]
     how = ["--on", ON, "--recipe", "quick", "--seeds", 2, "--runs", tiny.runs]
-    return ["benchmark", *folders, *how, *sets]
+    return ["benchmark", *folders, "--media-root", tiny.folder / "catalogue", *how, *sets]
 
 
 def test_the_command_prints_one_table(tiny: Tiny, call: Call) -> None:
