@@ -28,8 +28,8 @@ def _of_source(run: Run) -> Iterator[str]:
     named = {SYNTHETIC, *run.names}
     if run.dataset not in named and Path(run.dataset).exists():
         yield (
-            f"{run.dataset}, which the run names and you did not, was not looked at: if it is yours "
-            "and has changed, add --manifest"
+            f"{run.dataset}, which the run names and you did not, was not looked at: if it is "
+            "yours and has changed, add --manifest"
         )
 
 

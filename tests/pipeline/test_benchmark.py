@@ -91,7 +91,7 @@ class Tiny:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     folder = tmp_path_factory.mktemp("benchmark")
-    catalogue = Manifest.read(make_catalogue(folder / "catalogue", seed=1, n_albums=32))
+    catalogue = Manifest.read(make_catalogue(folder / "media", seed=1, n_albums=32))
     with_text = [
         replace(item, media={"text": item.media["text"]})
         for item in catalogue
@@ -107,8 +107,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     write_peers(many)
     write_manifests(one, [replace(i, labels=ancestors(i.labels[0])[:1]) for i in with_text])
     write_peers(one, main="f1")
-    roots = [folder / "catalogue"]
-    return Tiny(folder, run_benchmark([many, one], media_roots=roots, runs=folder / "runs", **HOW))
+    return Tiny(folder, run_benchmark([many, one], runs=folder / "runs", **HOW))
 
 
 def truth(manifest: Manifest, ids: tuple[str, ...]) -> tuple[list[str], NDArray[np.bool_]]:
@@ -259,7 +258,7 @@ def one(tiny: Tiny, tmp_path: Path) -> Path:
     shutil.copytree(tiny.folder / "one", tmp_path / "one")
     shutil.copytree(tiny.runs, tmp_path / "runs")
     # Media lie where the manifests say, relative to their own folder.
-    (tmp_path / "catalogue").symlink_to(tiny.folder / "catalogue")
+    (tmp_path / "media").symlink_to(tiny.folder / "media")
     return tmp_path / "one"
 
 
@@ -343,7 +342,7 @@ def test_two_folders_of_one_name_are_refused(tmp_path: Path) -> None:
 def words(tiny: Tiny, *folders: Path) -> list[object]:
     sets = [word for setting in SETTINGS for word in ("--set", setting)]
     how = ["--on", ON, "--recipe", "quick", "--seeds", 2, "--runs", tiny.runs]
-    return ["benchmark", *folders, "--media-root", tiny.folder / "catalogue", *how, *sets]
+    return ["benchmark", *folders, *how, *sets]
 
 
 def test_the_command_prints_one_table(tiny: Tiny, call: Call) -> None:
