@@ -13,10 +13,10 @@ from __future__ import annotations
 import io
 import re
 from bisect import bisect_left
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, _imaging
 
 RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 FORMATS = ("JPEG", "MPO")  # as Pillow names them
@@ -112,7 +112,8 @@ class Fed:
         self._data, self._left = data, b""
         self._is_given = self._has_faults = False
         self._end: tuple[int, int] | None = None  # of the picture: what Pillow's decoder answers
-        image.tile = [t._replace(codec_name=DECODER, args=(self, *t.args)) for t in image.tile]
+        tiles: list[Any] = image.tile
+        image.tile = [t._replace(codec_name=DECODER, args=(self, *t.args)) for t in tiles]
 
     @property
     def is_whole(self) -> bool:
@@ -121,7 +122,7 @@ class Fed:
 
     def begin(self, mode: str, *args: Any) -> Fed:
         """Itself, in the place of the decoder that Pillow would make."""
-        self._decoder = Image.core.jpeg_decoder(mode, *args)
+        self._decoder = _imaging.jpeg_decoder(mode, *args)
         self.setimage, self.cleanup = self._decoder.setimage, self._decoder.cleanup
         return self
 
@@ -157,7 +158,11 @@ class Fed:
         return at + (self._data[at - 1] == 0xFF)
 
 
-Image.register_decoder(DECODER, lambda mode, fed, *args: fed.begin(mode, *args))
+def _begin(mode: str, fed: Fed, *args: Any) -> Fed:
+    return fed.begin(mode, *args)
+
+
+Image.register_decoder(DECODER, cast(Any, _begin))
 
 
 def _scans(data: bytes) -> list[tuple[int, int]]:

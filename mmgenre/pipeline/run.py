@@ -242,6 +242,8 @@ def prepare_run(
     kept = {**made_from, "source": made_from["source"] or (then or {}).get("source")}
     is_own = made_from["own"] is not None and then == kept
     is_moved = not is_own and made_from["source"] is None and _is_moved(then, kept)
+    # Format 2 did not note what a run was made from; its own copy has the splits that it learned.
+    is_own |= is_older and file is None and not given and then is None and own.is_file()
     roots = [*media_roots, *([file.parent] if file else [])]
     roots += allowed_media(manifest) if manifest else ()
     if is_own or is_moved:

@@ -264,7 +264,7 @@ def test_whole_progressive_jpegs_of_all_kinds_are_read(tmp_path: Path) -> None:
         height, width = rng.integers(8, 200, 2)
         noise = rng.integers(0, 255, (height, width, 3)).astype(np.uint8)
         picture = [Image.fromarray(noise), smooth(200), Image.new("RGB", (90, 70), "white")][k % 3]
-        how = {"quality": int(rng.integers(5, 100)), "subsampling": k % 3}
+        how: dict[str, Any] = {"quality": int(rng.integers(5, 100)), "subsampling": k % 3}
         how["restart_marker_blocks"] = int(rng.integers(0, 2) * rng.integers(1, 30))
         picture.convert(["RGB", "L", "CMYK"][k % 7 % 3]).save(path, progressive=True, **how)
         load_image(path, SMALL)
