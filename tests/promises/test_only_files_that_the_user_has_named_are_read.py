@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import Call
@@ -22,10 +23,10 @@ from mmgenre.errors import BundleError, ManifestError, MmgenreError, RecipeError
 from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.media import Roots
-from mmgenre.pipeline.commands import Extraction, Shard, extract_features, fuse, read_shard
+from mmgenre.pipeline.commands import Extraction, extract_features, fuse, read_shard
 from mmgenre.pipeline.grid import prepare_experiment
 from mmgenre.pipeline.run import open_run, prepare_run
-from mmgenre.reading.extraction import extract_inputs
+from mmgenre.reading.extraction import Shard, extract_inputs
 from mmgenre.text.settings import TextInput
 
 N = 24
@@ -76,7 +77,7 @@ def rows(name: str, n: int = N) -> str:
 def extract(
     manifest: Path | None, run: Path, *roots: Path, settings: Sequence[str] = FAST
 ) -> Extraction:
-    how = {"recipe": "quick", "settings": settings} if manifest else {}
+    how: dict[str, Any] = {"recipe": "quick", "settings": settings} if manifest else {}
     return extract_features(
         manifest, run=run, media_roots=roots, modalities=("text",), workers=1, **how
     )
