@@ -31,6 +31,7 @@ SeedsOption = Annotated[
 def run(
     recipe: RecipeArgument,
     dataset: DatasetOption = None,
+    media_root: shared.MediaRootOption = None,
     overlay: OverlayOption = None,
     runs: RunsOption = Path("runs"),
     seeds: SeedsOption = None,
@@ -45,6 +46,7 @@ def run(
     from mmgenre.report.terminal import rich_published
 
     how: dict[str, Any] = {"dataset": dataset, "overlay": overlay, "runs": runs, "seeds": seeds}
+    how |= {"media_roots": media_root or []}
     with shared.progress_bars() as progress:
         prepared = prepare_experiment(recipe, **how, settings=settings or [], progress=progress)
         tell = partial(typer.echo, file=sys.stderr)  # which by now writes above the bars
@@ -66,6 +68,7 @@ def run(
 def plan(
     recipe: RecipeArgument,
     dataset: DatasetOption = None,
+    media_root: shared.MediaRootOption = None,
     overlay: OverlayOption = None,
     runs: RunsOption = Path("runs"),
     seeds: SeedsOption = None,
@@ -78,6 +81,7 @@ def plan(
     from mmgenre.report.terminal import rich_plan
 
     how: dict[str, Any] = {"dataset": dataset, "overlay": overlay, "runs": runs, "seeds": seeds}
+    how |= {"media_roots": media_root or []}
     with shared.progress_bars() as progress:
         prepared = prepare_experiment(recipe, **how, settings=settings or [], progress=progress)
         described = describe_plan(prepared)
@@ -96,6 +100,7 @@ def benchmark(
         Option(help="The items that figures are of: choose by val, open test once."),
     ] = "val",
     recipe: Annotated[str, Option(help="default, quick, or a TOML file.")] = "default",
+    media_root: shared.MediaRootOption = None,
     modalities: shared.ModalitiesOption = "a,t,i",
     runs: Annotated[Path, Option("--runs", help="Folder of the runs.")] = Path("runs/benchmark"),
     peer_scores: Annotated[
@@ -111,7 +116,12 @@ def benchmark(
     from mmgenre.report.terminal import rich_benchmark
 
     how: dict[str, Any] = {"on": on, "recipe": recipe, "modalities": wanted, "runs": runs}
-    how |= {"peer_scores": peer_scores, "seeds": seeds, "settings": settings or []}
+    how |= {
+        "media_roots": media_root or [],
+        "peer_scores": peer_scores,
+        "seeds": seeds,
+        "settings": settings or [],
+    }
     with shared.progress_bars() as progress:
         result = run_benchmark(folders, **how, progress=progress)
     if as_json:

@@ -62,13 +62,16 @@ def build(
     show(built.as_dict(), lines, as_json=as_json)
 
 
-def check(manifest: Path, as_json: JsonOption = False) -> None:
+def check(
+    manifest: Path, media_root: shared.MediaRootOption = None, as_json: JsonOption = False
+) -> None:
     """Finds artists, albums, files and covers in two splits, and covers with two genres."""
     from mmgenre.datasets.audit import audit
     from mmgenre.items.manifest import Manifest
 
     with progress_bars() as progress:
-        found = audit(Manifest.read(manifest), progress=progress)
+        items = Manifest.read(manifest, media_roots=media_root or ())
+        found = audit(items, progress=progress)
     lines = [f"note: {note}" for note in found.notes]
     lines += [f"leak: {leak}" for leak in found.leaks]
     lines += [f"repeat: {repeat}" for repeat in found.repeats]
@@ -89,6 +92,7 @@ def dedupe(
     near: Annotated[
         bool, Option("--near", help="Also scaled, recompressed or slightly cropped copies.")
     ] = False,
+    media_root: shared.MediaRootOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Keeps the first item of each cover, and no item where their genres differ."""
@@ -96,7 +100,8 @@ def dedupe(
     from mmgenre.items.manifest import Manifest
 
     with progress_bars() as progress:
-        done = dedupe_covers(Manifest.read(manifest), near=near, progress=progress)
+        items = Manifest.read(manifest, media_roots=media_root or ())
+        done = dedupe_covers(items, near=near, progress=progress)
     done.manifest.write(out)
     lines = [*done.summary(), f"next: mmgenre manifest check {out}"]
     show({"manifest": str(out), **done.as_dict()}, lines, as_json=as_json)

@@ -19,6 +19,7 @@ def extract_features(
     manifest: Annotated[
         Path | None, Option(help="CSV of items; without it the built-in catalogue.")
     ] = None,
+    media_root: shared.MediaRootOption = None,
     modalities: shared.ModalitiesOption = "a,t,i",
     run: shared.RunOption = shared.DEFAULT_RUN,
     recipe: Annotated[str | None, Option(help="default, quick, or a TOML file.")] = None,
@@ -46,7 +47,7 @@ def extract_features(
     """Media -> inputs -> encoders trained on the genre task -> embeddings in HDF5."""
     how: dict[str, Any] = {"modalities": shared.modalities_of(modalities), "recipe": recipe}
     how |= {"run": run, "settings": settings or [], "workers": workers}
-    how |= {"accept_missing": accept_missing}
+    how |= {"accept_missing": accept_missing, "media_roots": media_root or []}
     encoders = shared.encoders_of(encoder or [])
     if shard is not None and (encoder or dask):
         raise typer.BadParameter("with --shard media are only read: no --encoder, no --dask")
@@ -82,6 +83,7 @@ def fuse(
     manifest: Annotated[
         Path | None, Option(help="CSV of items, to begin a run with --features.")
     ] = None,
+    media_root: shared.MediaRootOption = None,
     features: Annotated[
         list[str] | None,
         Option(help="Vectors made elsewhere: NAME=FILE (.npy, .npz, .h5), or a store FILE.h5."),
@@ -111,6 +113,7 @@ def fuse(
     from mmgenre.report.terminal import rich_table
 
     how: dict[str, Any] = {"run": run, "manifest": manifest, "seeds": seeds}
+    how |= {"media_roots": media_root or []}
     own = [*(settings or []), *(["fusion.refit=true"] if refit else [])]
     how |= {"head": head, "joint": joint, "task": task, "settings": own}
     how |= {"features": shared.features_of(features or [])}
@@ -174,9 +177,14 @@ def predict(
     text: Annotated[Path | None, Option(help="A text file.")] = None,
     image: Annotated[Path | None, Option(help="A cover.")] = None,
     manifest: Annotated[Path | None, Option(help="CSV of many items instead.")] = None,
+    media_root: shared.MediaRootOption = None,
     fusion: Annotated[str | None, Option(help="Name of a folder under RUN/fusion.")] = None,
     entities_url: Annotated[
         str | None, Option(help="Address of the entity service that the model's texts go to.")
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        Option(help="A file to open, or an encoder module:NAME to import, that the model names."),
     ] = None,
     top: Annotated[int, Option(min=1, help="Genres shown for each item.")] = 5,
     as_json: shared.JsonOption = False,
@@ -187,12 +195,14 @@ def predict(
     from mmgenre.fusion.tagger import GenreTagger
     from mmgenre.items.manifest import Manifest
 
-    tagger = GenreTagger.from_pretrained(model, fusion, entities_url=entities_url)
+    tagger = GenreTagger.from_pretrained(
+        model, fusion, entities_url=entities_url, allow=allow or ()
+    )
     typer.echo(f"fusion: {tagger.name}", err=True)
     refused: Sequence[Refusal] = ()
     if manifest is not None:
         with shared.progress_bars() as progress:
-            items = Manifest.read(manifest)
+            items = Manifest.read(manifest, media_roots=media_root or ())
             predictions, refused = tagger.predict_manifest(items, progress=progress)
     else:
         with shared.usage():  # a modality that this model does not know

@@ -35,6 +35,15 @@ JsonOption = Annotated[bool, Option("--json", help="The result alone, as JSON, o
 WorkersOption = Annotated[
     int | None, Option(min=1, help="Processes that read media; default: one a core.")
 ]
+MediaRootOption = Annotated[
+    list[Path] | None,
+    Option(
+        "--media-root",
+        exists=True,
+        file_okay=False,
+        help="A folder that media may lie in, beside the manifest's own; repeatable.",
+    ),
+]
 OutOption = Annotated[Path, Option("--out", help="The CSV to write.")]
 RowSeedsOption = Annotated[
     int | None, Option(min=1, help="Heads trained for each row; solved heads need one.")

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from mmgenre.errors import InputError, ManifestError, Refusal
 from mmgenre.image.decoding import load_image
 from mmgenre.image.settings import ImageInput
 from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.media import check_files, check_folders
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.items.names import text_key
 from mmgenre.items.notes import manifest_notes, unlearned_notes
@@ -123,6 +124,10 @@ class _Media:
         self.files: dict[tuple[str, str], list[Item]] = {}
         self.covers: dict[str, Fingerprint | None] = {}
         self.missing: list[Refusal] = []
+        for modality in kinds:
+            check_folders(manifest, modality)
+        named = (f for item in manifest for m in kinds for f in item.media.get(m, ()))
+        check_files(manifest, (as_on_disk(file) for file in named if isinstance(file, Path)))
         for number, item in enumerate(manifest):
             progress("checking media", number, len(manifest))
             for modality, path in ((m, p) for m in kinds for p in item.media.get(m, ())):
@@ -229,7 +234,8 @@ def dedupe(manifest: Manifest, *, near: bool = False, progress: Progress = silen
     gone = {i for group in groups for i in group.dropped}
     if len(gone) == len(manifest):
         raise ManifestError(manifest.where, ["every cover has several genres: no item is left"])
-    kept = Manifest((item for item in manifest if item.id not in gone), where=manifest.where)
+    left = Manifest(item for item in manifest if item.id not in gone).columns
+    kept = Manifest(replace(left, roots=manifest.columns.roots), where=manifest.where)
     return Deduped(kept, groups, tuple(media.missing))
 
 

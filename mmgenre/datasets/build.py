@@ -72,8 +72,9 @@ def build_manifest(
     `folder` has the published files; for cls and csv it can be the file itself. Published vectors
     go into `features.h5` beside the CSV `out`. Audio files are named by track id, images by item
     id; for csv, as the table names them. `dataset` (tartarus only) says which of several in the
-    folder, `columns` (csv only) the column of each field. Items that lack a modality of `only_with`
-    are left out, then genres that a smaller share than `min_share` of the other items has.
+    folder, `columns` (csv only) the column of each field. Items that
+    lack a modality of `only_with` are left out, then genres that a smaller share than `min_share`
+    of the other items has. That media may lie in these folders is remembered on this machine.
 
     A ManifestError if the layout is none of `LAYOUTS` or does not have an option that is given; or
     lists every fault of the files and, for missing files, where to get them and where to put them.
@@ -98,7 +99,10 @@ def build_manifest(
         published = keep_having(published, only_with)
     if min_share is not None:
         published = keep_frequent(published, min_share)
-    manifest = Manifest(published.items, where=str(out))
+    named = (folder if folder.is_dir() else folder.parent, audio, images)
+    items, where = Manifest(published.items, where=str(out)).columns, str(out)
+    roots = tuple(place for place in named if place is not None)
+    manifest = Manifest(replace(items, roots=roots), where=where)
     store = out.parent / FEATURES if published.features else None
     if store is not None:
         others = sorted(set(group_names(store)) - published.features.keys())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.config import Settings
-from mmgenre.disk.allowed import allowed_address
+from mmgenre.disk.allowed import allowed, as_named
 from mmgenre.disk.bundle import (
     bundle_fingerprint,
     bundle_kind,
@@ -40,6 +40,7 @@ from mmgenre.learning.encoder import (
     load_encoder,
     mean_by_item,
 )
+from mmgenre.learning.kind import address_in
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.extraction import extract_inputs
 
@@ -91,17 +92,25 @@ class GenreTagger:
 
     @classmethod
     def from_pretrained(
-        cls, run: Path | str, fusion: str | None = None, *, entities_url: str | None = None
+        cls,
+        run: Path | str,
+        fusion: str | None = None,
+        *,
+        entities_url: str | None = None,
+        allow: Collection[str] = (),
     ) -> GenreTagger:
         """Loads the models of the folder of a run.
 
         `fusion` is the name of one of its fusions; default: the only one, or the one whose task and
         head are the run's own. `entities_url` is the address of the service that finds entities in
-        texts, for a model that needs one: it is not contacted on the word of the model.
+        texts, for a model that needs one: it is not contacted on the word of the model. Neither are
+        files opened nor encoders of one's own imported that it names: `allow` lists those. What was
+        named when a run was made here is allowed in its folder.
 
         Raises:
             BundleError: the run has no such fusion, or several of which none is its own, or the
-                encoders or the joint space were made anew since it was trained.
+                encoders or the joint space were made anew since it was trained, or it needs what
+                is not allowed.
         """
         folder = Path(run)
         names = [p.name for p in finished_folders(folder / "fusion") if (p / "model").is_dir()]
@@ -140,6 +149,7 @@ class GenreTagger:
             space = trained_on(f"{JOINT}space", spaces, folder / "joint")
             with odd_as_error(space):
                 joint = load_joint(space)
+        named = allowed(folder) | as_named([*allow, *([entities_url] if entities_url else [])])
         encoders, reads = {}, {}
         for view in plain:
             modality, path = modality_of(view), folder / "encoders" / view
@@ -147,13 +157,10 @@ class GenreTagger:
                 kind = kind_of(modality)
             trained_on(f"encoder.{view}", [path], path)
             with odd_as_error(path):
-                encoders[view], bundle = load_encoder(path, modality, kind)
+                encoders[view], bundle = load_encoder(path, modality, kind, named)
                 reads[view] = kind.inputs.model_validate(bundle.config["reads"])
-        addresses = {view: url for view, own in reads.items() if (url := _address(own))}
-        unasked = {}
-        for view, url in addresses.items():
-            if url not in (entities_url, allowed_address(folder)):
-                unasked[view] = url
+        addresses = {view: url for view, own in reads.items() if (url := address_in(own))}
+        unasked = {view: url for view, url in addresses.items() if url not in named}
         return cls(encoders, reads, joint, model, chosen, unasked)
 
     def predict(
@@ -272,12 +279,6 @@ class GenreTagger:
                 Prediction(table.ids[i], kind, genres, tuple(g.name for g in named), used)
             )
         return predictions
-
-
-def _address(reads: Settings) -> str | None:
-    """The address of the service that finds entities in texts, if one is used."""
-    found: str | None = getattr(getattr(reads, "entities", None), "url", None)
-    return found
 
 
 def _own_fusion(folder: Path, names: Sequence[str]) -> str:

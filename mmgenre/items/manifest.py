@@ -27,6 +27,7 @@ from typing import Any, Literal, TypeVar, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from mmgenre.disk.allowed import allow_media, allowed_media
 from mmgenre.disk.files import replacing, without_links
 from mmgenre.errors import ManifestError
 from mmgenre.items.headers import near_misses
@@ -78,6 +79,8 @@ class Columns:
     texts: Mapping[Modality, Sequence[str]]  # the inline texts of a CSV
     extra: Mapping[str, Sequence[str | None]]  # None: the item has no such name
     folder: Path = Path()
+    # Where media may lie, at any depth; None: anywhere, as the items were made in Python.
+    roots: tuple[Path, ...] | None = None
 
     def having(self, modality: Modality) -> NDArray[np.bool_]:
         """Which items have a modality, (n,)."""
@@ -214,15 +217,19 @@ class Manifest:
         }
 
     @classmethod
-    def read(cls, path: Path | str) -> Manifest:
+    def read(cls, path: Path | str, *, media_roots: Iterable[Path | str] = ()) -> Manifest:
         """Reads a CSV file; only the column `id` is required, further columns are kept.
+
+        Its media are read if they lie in the folder of the file, in one of `media_roots`, or in
+        those with which mmgenre wrote the file on this machine; `items.media` checks that.
 
         The ManifestError of a faulty file lists every fault with its line.
         """
         path = Path(path)
         try:
             try:
-                return cls(_read(path), where=str(path))
+                roots = (path.parent, *map(Path, media_roots), *allowed_media(path))
+                return cls(replace(_read(path), roots=roots), where=str(path))
             except (ManifestError, UnicodeDecodeError):
                 path.read_bytes().decode("utf-8-sig")  # its error counts from the file's beginning
                 raise
@@ -237,7 +244,8 @@ class Manifest:
         """Writes the CSV, whole or not at all; media paths become relative to its folder.
 
         Several inline texts of an item become one, an empty line between them. A file that already
-        has this content stays as it is. ManifestError if an item holds what a CSV cell cannot, such
+        has this content stays as it is. Where media may lie is remembered on this machine.
+        ManifestError if an item holds what a CSV cell cannot, such
         as a `;` in a file name.
         """
         path = Path(path)
@@ -245,6 +253,8 @@ class Manifest:
         if not (path.is_file() and path.read_bytes() == content):
             with replacing(path) as temporary:  # cut short, it would read as a smaller manifest
                 temporary.write_bytes(content)
+        if self.columns.roots is not None:
+            allow_media(path, self.columns.roots)
         return path
 
 

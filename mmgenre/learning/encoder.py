@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -21,7 +22,7 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import BundleError, Refusal
 from mmgenre.items.manifest import TRACK_SEPARATOR
-from mmgenre.learning.kind import Kind, resolve
+from mmgenre.learning.kind import Kind, is_foreign, resolve
 from mmgenre.learning.selection import Metric
 from mmgenre.learning.settings import EmbeddingDim, TrainingConfig
 from mmgenre.learning.targets import Target, load_target
@@ -269,12 +270,17 @@ def save_network(
     return write_bundle(folder, KIND.format(modality), config, weights, provenance, files=files)
 
 
-def load_encoder(folder: Path, modality: str, kind: Kind) -> tuple[Encoder, Bundle]:
+def load_encoder(
+    folder: Path, modality: str, kind: Kind, names: Collection[str] = ()
+) -> tuple[Encoder, Bundle]:
     """Reads an encoder's folder.
 
+    `names`: what the user has named of code that it consists of and of files that it opens.
+
     Raises:
-        BundleError: the folder is missing, damaged, another modality's or another version's, or
-            what the encoder depends on is not what it was in training.
+        BundleError: the folder is missing, damaged, another modality's or another version's, what
+            the encoder depends on is not what it was in training, or it names code or files that
+            the user did not.
         WeightsError: it needs a model that is not there, or is another one now.
     """
     bundle = read_bundle(folder, KIND.format(modality))
@@ -284,8 +290,21 @@ def load_encoder(folder: Path, modality: str, kind: Kind) -> tuple[Encoder, Bund
             "train it again: mmgenre extract-features"
         )
     own = {name: t for name, t in bundle.weights.items() if not name.startswith(OUTPUT)}
+    name = str(bundle.config["encoder"])
+    if is_foreign(name) and name not in names:
+        raise BundleError(_unnamed(folder, "import", name))
+    encoder_type = kind.encoder(name)
     try:
-        encoder: Encoder = resolve(kind.encoder(bundle.config["encoder"]).load)(bundle)
+        reads = kind.inputs.model_validate(bundle.config["reads"])
+        opened = list(kind.files_of_inputs(reads).values())
+        if name in kind.encoders:
+            files = kind.files(kind.settings.model_validate(bundle.config["config"]))
+            also = encoder_type.opens
+            opened += [f for s, f in files.items() if s.startswith("input.") or s in also]
+        for file in opened:
+            if file not in names:
+                raise BundleError(_unnamed(folder, "open", file))
+        encoder: Encoder = resolve(encoder_type.load)(bundle)
         encoder.load_state_dict(own)
     except (RuntimeError, ValidationError) as error:
         why = textwrap.shorten(str(error), 300, placeholder=" ...")  # may name every weight
@@ -294,6 +313,13 @@ def load_encoder(folder: Path, modality: str, kind: Kind) -> tuple[Encoder, Bund
             "mmgenre extract-features"
         ) from None
     return encoder.eval(), bundle
+
+
+def _unnamed(folder: Path, act: str, name: str) -> str:
+    return (
+        f"{folder}: would {act} {name}, which the model names and you did not. If you trust it, "
+        f"predict with --allow {shlex.quote(name)}"
+    )
 
 
 @dataclass(frozen=True)

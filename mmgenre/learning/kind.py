@@ -39,6 +39,8 @@ class EncoderType:
         None  # (section): raises, before any work, if what it needs is missing
     )
     label: Callable[[Any], str] | None = None  # section -> name of the network in reports
+    # Settings that name files or folders which `load` opens; those of inputs count anyway.
+    opens: tuple[str, ...] = ()
     # Made from the training rows without their labels: not trained, no scores of its own. A
     # function of the section where settings decide.
     fixed: bool | Callable[[Any], bool] = False
@@ -72,6 +74,15 @@ class Kind:
     # input settings -> what these files hold, which counts instead of their names
     input_content: Callable[[Any], Mapping[str, object]] = lambda _: {}
 
+    def files(self, section: Any) -> dict[str, str]:
+        """What a section names of files and folders, by dotted setting."""
+        return {setting: str(path) for setting, path in self.content(section).items()}
+
+    def files_of_inputs(self, reads: Settings) -> dict[str, str]:
+        """As `files`, of the settings of an input store alone."""
+        section: Any = self.settings
+        return self.files(section.model_construct(input=reads))
+
     def encoder(self, name: str) -> EncoderType:
         """That of a name: built in, a frozen model, entry point, or `package.module:NAME`.
 
@@ -92,6 +103,21 @@ class Kind:
             "frozen model (hf:OWNER/NAME, timm:NAME, dir:PATH; see mmgenre encoders), or one of "
             "your own as package.module:NAME"
         )
+
+
+def is_foreign(encoder: str) -> bool:
+    """Whether a name is that of code to import, which nobody has installed as an encoder of ours.
+
+    >>> is_foreign("network"), is_foreign("my.encoders:RHYTHM")
+    (False, True)
+    """
+    return ":" in encoder
+
+
+def address_in(reads: Settings) -> str | None:
+    """The address of the service that finds entities in texts, if one is used."""
+    found: str | None = getattr(getattr(reads, "entities", None), "url", None)
+    return found
 
 
 @cache

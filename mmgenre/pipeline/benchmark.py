@@ -1,7 +1,8 @@
 """A recipe on folders of several splits each, beside what peers reached on the same splits.
 
 A folder has `manifest-0.csv`, `manifest-1.csv` and `manifest-2.csv`: the same items in other
-splits. `vectors.npz`, if there, gives inputs made elsewhere: `ids`, and `X_audio` in the place of
+splits. Their media lie in the folder itself, in a folder `media` beside it, or below one that is
+named. `vectors.npz`, if there, gives inputs made elsewhere: `ids`, and `X_audio` in the place of
 audio, other `X_NAME` as inputs called NAME. `peers.json`, if there, has the figures of other
 systems:
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,12 +46,13 @@ from mmgenre.measuring.results import (
 from mmgenre.pipeline.artefact import FAILURES
 from mmgenre.pipeline.commands import extract_features, fuse, give_features
 from mmgenre.pipeline.measure import measured
-from mmgenre.pipeline.run import Run, open_run, prepare_run
+from mmgenre.pipeline.run import Run, prepare_run
 from mmgenre.pipeline.scores import Scores, read_scores
 from mmgenre.progress import Progress, silent
 
 DEFAULT_RUNS = Path("runs/benchmark")
 SPLIT_NUMBERS = (0, 1, 2)  # of manifest-0.csv, ...
+MEDIA = "media"  # beside the folders, or in them
 VECTORS, PEERS = "vectors.npz", "peers.json"
 VECTORS_OF = "X_"
 On = Literal["val", "test"]
@@ -119,6 +121,7 @@ def run_benchmark(
     recipe: str = "default",
     settings: Sequence[str] = (),
     modalities: Sequence[Modality] = tuple(MODALITIES),
+    media_roots: Sequence[Path] = (),
     runs: Path | str = DEFAULT_RUNS,
     peer_scores: Path | None = None,
     seeds: int | None = None,
@@ -134,6 +137,7 @@ def run_benchmark(
         recipe: name or TOML file.
         settings: `section.key=value` changes to the recipe.
         modalities: those that are used, of those that any item has.
+        media_roots: further folders that media may lie in, at any depth.
         runs: each split has a run in RUNS/FOLDER'S NAME-NUMBER.
         peer_scores: folder with FOLDER'S NAME.npz, see `PeerScores`, which every folder with a
             peers.json needs then; None: in `runs`, where there are any.
@@ -157,7 +161,7 @@ def run_benchmark(
         "failed": [],
     }
     how: dict[str, Any] = {"recipe": recipe, "settings": settings, "modalities": modalities}
-    how |= {"on": on, "seeds": seeds, "progress": progress}
+    how |= {"media_roots": media_roots, "on": on, "seeds": seeds, "progress": progress}
     for name, folder in zip(names, map(Path, folders), strict=True):
         scores = (Path(runs) if peer_scores is None else peer_scores) / f"{name}.npz"
         try:
@@ -257,6 +261,7 @@ def _run_split(
     recipe: str,
     settings: Sequence[str],
     modalities: Sequence[Modality],
+    media_roots: Sequence[Path],
     seeds: int | None,
     progress: Progress,
 ) -> _Split:
@@ -265,15 +270,16 @@ def _run_split(
     def told(task: str, done: int, total: int) -> None:
         progress(f"{run_folder.name} {task}", done, total)
 
-    how: dict[str, Any] = {"recipe": recipe, "settings": settings, "progress": told}
-    run = prepare_run(run_folder, manifest=manifest, **how)
+    own: dict[str, Any] = {"manifest": manifest, "progress": told}
+    own["media_roots"] = [*media_roots, without_links(folder).parent / MEDIA]
+    run = prepare_run(run_folder, recipe=recipe, settings=settings, **own)
     if (folder / VECTORS).is_file():
         _give_vectors(run, folder / VECTORS, modalities)
-    run = open_run(run_folder)
+    run = replace(run)  # what was given is read anew
     learned = [m for m in modalities if m not in run.given and run.manifest.count(having=[m])]
     if learned:
-        extract_features(run=run_folder, modalities=learned, progress=told)
-    result = fuse(modalities, run=run_folder, seeds=seeds, progress=told)
+        extract_features(run=run_folder, modalities=learned, **own)
+    result = fuse(modalities, run=run_folder, seeds=seeds, **own)
     fusion = run.fusions / result["name"]
     return _Split(run, measured(run, fusion, on), read_scores(fusion, on))
 

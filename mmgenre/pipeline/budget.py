@@ -53,7 +53,8 @@ def within_budget(run: Run, modalities: Sequence[Modality], budget: str) -> None
     if kept.is_file():
         before = json.loads(kept.read_text(encoding="utf-8"))
         if before["budget"] == budget and now in (before["recipe"], before["hash"]):
-            keep_recipe(replace(run, recipe=validate(before["settled"], where=str(kept))))
+            again = validate(before["settled"], where=str(kept), names=run.names)
+            keep_recipe(replace(run, recipe=again))
             return
     views = [view for modality in modalities for view in run.views(modality) if not view.fixed]
     fusion = run.recipe.fusion

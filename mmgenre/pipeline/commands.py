@@ -31,7 +31,15 @@ from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.read import inputs_of
 from mmgenre.pipeline.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.pipeline.rows import fusion_name, joined_names, table_rows
-from mmgenre.pipeline.run import DEFAULT_RUN, STATE, Run, check_address, open_run, prepare_run
+from mmgenre.pipeline.run import (
+    DEFAULT_RUN,
+    STATE,
+    Run,
+    check_address,
+    check_files,
+    open_run,
+    prepare_run,
+)
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.extraction import Shard, check_sources, extract_shard
 
@@ -111,6 +119,7 @@ class Extraction:
 def extract_features(
     manifest: Path | str | None = None,
     *,
+    media_roots: Sequence[Path] = (),
     run: Path | str = DEFAULT_RUN,
     modalities: Sequence[Modality] = tuple(MODALITIES),
     recipe: str | None = None,
@@ -126,6 +135,7 @@ def extract_features(
 
     Args:
         manifest: CSV; None: the run's own, or the built-in catalogue for a new run.
+        media_roots: folders beside the manifest's own that its media may lie in, at any depth.
         run: the folder for everything made.
         modalities: a modality that no item has is left out.
         recipe: name or TOML file; None: the run's own, else `quick` for the built-in catalogue and
@@ -145,7 +155,8 @@ def extract_features(
     folder = Path(run)
     if budget is not None:
         seconds_of(budget)  # a mistake shows before media are read
-    state = _prepared(folder, manifest, recipe=recipe, settings=settings, progress=progress)
+    given: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe, "settings": settings}
+    state = _prepared(folder, manifest, **given, progress=progress)
     present = present_modalities(state, modalities)
     encoders = encoders or {}
     if unused := [m for m in encoders if m not in present]:
@@ -165,7 +176,7 @@ def extract_features(
     if budget is not None:
         carry_out(reads, folder / LOCKS, progress=progress)
         from_main(partial(within_budget, state, present, budget))
-        state = open_run(folder)
+        state = replace(state, recipe=open_run(folder, is_checked=True).recipe)
         plan = planned()
     carry_out([*reads, *plan], folder / LOCKS, progress=progress)
 
@@ -202,7 +213,7 @@ def _prepared(folder: Path, manifest: Path | str | None, **how: Any) -> Run:
     made: list[Run] = []
     source = None if manifest is None else Path(manifest)
     from_main(lambda: made.append(prepare_run(folder, manifest=source, **how)))
-    return made[0] if made else open_run(folder)
+    return made[0] if made else open_run(folder, is_checked=True)
 
 
 def vectors_of(
@@ -282,6 +293,7 @@ def read_shard(
     shard: Shard,
     manifest: Path | str | None = None,
     *,
+    media_roots: Sequence[Path] = (),
     run: Path | str = DEFAULT_RUN,
     modalities: Sequence[Modality] = tuple(MODALITIES),
     recipe: str | None = None,
@@ -298,14 +310,15 @@ def read_shard(
     Raises:
         MmgenreError: something that concerns the whole run, or the shard is being read elsewhere.
     """
-    state = _prepared(Path(run), manifest, recipe=recipe, settings=settings, progress=progress)
+    given: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe, "settings": settings}
+    state = _prepared(Path(run), manifest, **given, progress=progress)
     parts: dict[str, tuple[int, int]] = {}
     for modality in present_modalities(state, [m for m in modalities if m not in state.given]):
         stores = {view.input_name: view for view in state.recipe.views(modality)}
         for view in stores.values():
             store = state.inputs(view.input_name)
-            if modality == "text":
-                check_address(state)
+            check_files(state, modality)
+            check_address(state, modality)
             if not accept_missing:
                 check_sources(state.manifest, modality, store)
             how: dict[str, Any] = {"workers": workers, "progress": progress}
@@ -342,6 +355,7 @@ def fuse(
     *,
     run: Path | str = DEFAULT_RUN,
     manifest: Path | str | None = None,
+    media_roots: Sequence[Path] = (),
     features: Mapping[str, Path] | None = None,
     inputs: Sequence[str] | None = None,
     head: str | None = None,
@@ -362,6 +376,7 @@ def fuse(
             encoder of a modality that has several.
         run: its folder.
         manifest: CSV; to begin a run with vectors made elsewhere.
+        media_roots: as in `extract_features`.
         features: vectors made elsewhere, name -> file: further inputs, or, under a modality's
             name, instead of its encoder; the run keeps them. See `give_features`.
         inputs: instead of all subsets this one row, as ["joint.audio"] for MM_AUDIO: its joint
@@ -381,7 +396,7 @@ def fuse(
     # not start hours of work.
     if manifest is None and folder != DEFAULT_RUN and not (folder / STATE).is_file():
         open_run(folder)
-    state = _prepared(folder, manifest, progress=progress)
+    state = _prepared(folder, manifest, media_roots=media_roots, progress=progress)
     if features:
         from_main(lambda: give_features(state, features))
         state = replace(state)  # what was given is read anew

@@ -51,7 +51,7 @@ def crossfit_of(run: Run, view: View, inputs: Artefact, n: int) -> Artefact:
                 rows = [row for row in store.ids if item_of(row) in wanted]
                 if not rows:
                     continue
-                network, _ = load_encoder(encoder.path, view.modality, kind)
+                network, _ = load_encoder(encoder.path, view.modality, kind, run.names)
                 task, source = f"cross-fitting {view.name}", network.source(store)
                 rows, _ = known_rows(source, rows, view.modality, view.name)
                 if not rows:

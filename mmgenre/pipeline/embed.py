@@ -29,7 +29,8 @@ def embeddings_of(run: Run, view: View, inputs: Artefact, encoder: Artefact) -> 
         # Here, since torch takes seconds to import, which a no-op saves.
         from mmgenre.learning.encoder import embed, known_rows, load_encoder, mean_by_item
 
-        network, _ = load_encoder(encoder.path, view.modality, kind_of(view.modality))
+        kind = kind_of(view.modality)
+        network, _ = load_encoder(encoder.path, view.modality, kind, run.names)
         with FeatureStore(inputs.path, view.modality) as store:
             source = network.source(store)
             ids, unknown = known_rows(source, store.ids, view.modality, view.name)

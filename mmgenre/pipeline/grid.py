@@ -22,9 +22,10 @@ from mmgenre.pipeline.cells import Plan, PlannedCell, note_time, tabulate
 from mmgenre.pipeline.commands import LOCKS, crossfits_of, vectors_of
 from mmgenre.pipeline.experiment import Cell, Experiment, load_experiment, small_overlay
 from mmgenre.pipeline.fuse import plan_fusion
+from mmgenre.pipeline.named import all_in
 from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.rows import stores_of
-from mmgenre.pipeline.run import SYNTHETIC, Run, address_of, dataset_file, with_splits
+from mmgenre.pipeline.run import SYNTHETIC, Run, dataset_file, with_splits
 from mmgenre.pipeline.scores import RowInputs
 from mmgenre.progress import Progress, silent
 
@@ -36,6 +37,7 @@ def prepare_experiment(
     name: str,
     *,
     dataset: str | None = None,
+    media_roots: Sequence[Path] = (),
     overlay: str | None = None,
     runs: Path | str = DEFAULT_RUNS,
     seeds: int | None = None,
@@ -45,7 +47,8 @@ def prepare_experiment(
     """Reads an experiment and plans its artefacts; only a built-in catalogue is made.
 
     `name`, `overlay` and `settings` are those of `load_experiment`; for the built-in catalogue
-    `synthetic` is the default overlay. `dataset`: "synthetic", or a manifest. All experiments share
+    `synthetic` is the default overlay. `dataset`: "synthetic", or a manifest, of which media may
+    lie in its own folder and in `media_roots`. All experiments share
     the folder `steps` in `runs`. `seeds`: how many of the experiment's seeds; default: all.
 
     RecipeError if the experiment cannot be followed, no dataset is given, or no item has a modality
@@ -70,7 +73,7 @@ def prepare_experiment(
         table = table.model_copy(update={"seeds": table.seeds[:seeds]})
         experiment = replace(experiment, table=table)
     pool = Path(runs) / POOL
-    planner = _Planner(experiment, dataset, pool, progress)
+    planner = _Planner(experiment, dataset, media_roots, pool, progress)
     cells = [planner.plan(cell, s) for s in experiment.table.seeds for cell in experiment.cells]
     return Plan(experiment, dataset, pool, tuple(cells))
 
@@ -81,6 +84,7 @@ class _Planner:
 
     experiment: Experiment
     dataset: str
+    media_roots: Sequence[Path]
     pool: Path
     progress: Progress
     read: dict[Path, tuple[Manifest, dict[str, str]]] = field(default_factory=dict)
@@ -89,7 +93,8 @@ class _Planner:
     def plan(self, cell: Cell, seed: int) -> PlannedCell:
         """The artefacts of a cell."""
         recipe = self.experiment.recipe(cell, seed)
-        run = replace(self._run(recipe), recipe=recipe)
+        # Experiments have no run that could come from elsewhere: the recipe is the user's.
+        run = replace(self._run(recipe), recipe=recipe, names=all_in(recipe))
         joint = [name for name in cell.inputs if name.startswith(JOINT)]
         joined = (recipe.joint.modalities or cell.modalities) if joint else ()
         outside = [
@@ -126,12 +131,10 @@ class _Planner:
         if key not in self.runs:
             file = from_main(lambda: dataset_file(self.dataset, recipe.seed, self.progress))
             if file not in self.read:
-                self.read[file] = Manifest.read(file), {}
+                self.read[file] = Manifest.read(file, media_roots=self.media_roots), {}
             manifest, digests = self.read[file]  # media do not depend on splits
             manifest = with_splits(manifest, recipe)
-            own = Run(self.pool, self.dataset, manifest, recipe, self.pool, digests)
-            # Experiments have no run that could come from elsewhere: the recipe is the user's.
-            self.runs[key] = replace(own, address=address_of(recipe))
+            self.runs[key] = Run(self.pool, self.dataset, manifest, recipe, self.pool, digests)
         return self.runs[key]
 
 

@@ -167,7 +167,8 @@ def adopted_encoder(run: Run, view: View, source: Path) -> Artefact:
     from mmgenre.learning.encoder import load_encoder
 
     with odd_as_error(source):
-        _, bundle = load_encoder(source, view.modality, kind_of(view.modality))
+        kind = kind_of(view.modality)
+        _, bundle = load_encoder(source, view.modality, kind, run.names)
         was, now = dict(bundle.config["reads"]), view.reads.model_dump(mode="json")
         differing = [key for key in now if was[key] != now[key]]
     if was != now:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from mmgenre.items.modalities import MODALITIES
@@ -20,7 +21,16 @@ FEW = 20  # items of validation, below which thresholds and choices are luck
 def run_notes(run: Run) -> list[str]:
     """What was decided for the run, names that look wrong, what splits lack, how trainings went."""
     names = [] if run.dataset == SYNTHETIC else manifest_notes(run.manifest)
-    return [*run.decided, *names, *_of_splits(run), *_of_encoders(run)]
+    return [*run.decided, *_of_source(run), *names, *_of_splits(run), *_of_encoders(run)]
+
+
+def _of_source(run: Run) -> Iterator[str]:
+    named = {SYNTHETIC, *run.names}
+    if run.dataset not in named and Path(run.dataset).exists():
+        yield (
+            f"{run.dataset}, which the run names and you did not, was not looked at: if it is "
+            "yours and has changed, add --manifest"
+        )
 
 
 def _of_splits(run: Run) -> Iterator[str]:

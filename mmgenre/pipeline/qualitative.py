@@ -288,7 +288,7 @@ def best_guesses(
 def heat_of_covers(run: Run) -> results.HeatResult:
     """Where the covers of the first test items by id speak for the genre that is scored highest."""
     folder = run.encoder("image")
-    encoder = cast(ImageEncoder, load_encoder(folder, "image", kind_of("image"))[0])
+    encoder = cast(ImageEncoder, load_encoder(folder, "image", kind_of("image"), run.names)[0])
     head = load_task_head(folder, "image")
     with FeatureStore(run.inputs("image"), "image") as store:
         rows = _first_covers(store)

@@ -8,7 +8,7 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import provenance_of
 from mmgenre.pipeline.artefact import Artefact, in_store
 from mmgenre.pipeline.recipe import View
-from mmgenre.pipeline.run import Run, check_address
+from mmgenre.pipeline.run import Run, check_address, check_files
 from mmgenre.progress import Progress
 from mmgenre.reading.extraction import check_sources, extract_inputs, inputs_provenance
 
@@ -28,6 +28,7 @@ def inputs_of(
     media, which may have gone since; their settings count all the same. `accept_missing`: rows of
     files that have gone may be replaced by refusals.
     """
+    check_files(run, view.modality)
     path = run.inputs(view.input_name)
     found = None if looking or run.pool else provenance_of(path, view.modality)
     provenance = _provenance(run, view, found["parameters"].get("media") if found else None)
@@ -35,8 +36,7 @@ def inputs_of(
         path = run.place("inputs", view.modality, f"{provenance.fingerprint}.h5")
 
     def make(progress: Progress) -> None:
-        if view.modality == "text":
-            check_address(run)
+        check_address(run, view.modality)
         if not accept_missing:
             check_sources(run.manifest, view.modality, path)
         read = partial(extract_inputs, run.manifest, view.modality, view.reads, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -26,6 +26,7 @@ from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.splits import RATIOS
 from mmgenre.kinds import kind_of
 from mmgenre.learning.settings import TargetConfig
+from mmgenre.pipeline.named import encoders_in, refuse_unnamed
 
 TABLE = "table"  # the section that makes a recipe an experiment
 MOST_NESTED, LONGEST_KEY = 20, 200  # tables in tables; characters
@@ -227,13 +228,18 @@ def is_experiment(name: str) -> bool:
     return TABLE in read_values(name)
 
 
-def validate(values: Mapping[str, Any], *, where: str) -> Recipe:
+def validate(
+    values: Mapping[str, Any], *, where: str, names: Collection[str] | None = None
+) -> Recipe:
     """Values -> recipe with absolute paths, since a run is continued from other folders.
 
     RecipeError if a key, value or encoder is not allowed, two of a modality have one name, or the
-    target does not fit the task.
+    target does not fit the task; and, before it is imported, if an encoder is code that is not
+    among `names` (None: the recipe is the user's own).
     """
     recipe = checked(recipe_type(), values, where)
+    if names is not None:
+        refuse_unnamed(recipe, encoders_in(recipe), names, where, "would import")
     if recipe.target.class_weights == "adjusted" and not recipe.exclusive:
         raise RecipeError(
             f"recipe {where}: target.class_weights adjusted: is for one genre an item "

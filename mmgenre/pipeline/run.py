@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.datasets.synthetic import built_in_catalogue
-from mmgenre.disk.allowed import allow_address, allowed_address
+from mmgenre.disk.allowed import allow, allow_media, allowed, allowed_media, as_named
 from mmgenre.disk.files import read_json, without_links, write_json
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.disk.store import FeatureStore, group_names
-from mmgenre.errors import LabelError, ManifestError, MmgenreError, RecipeError, Refusal, SplitError
+from mmgenre.errors import LabelError, ManifestError, MmgenreError, Refusal, SplitError
 from mmgenre.items.labels import LabelSpace
 from mmgenre.items.manifest import SPLITS, Manifest, Split
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.splits import find_leaks, make_folds, make_splits
+from mmgenre.pipeline.named import addresses_in, all_in, files_in, refuse_unnamed, texts_in
 from mmgenre.pipeline.older import set_aside, translated
 from mmgenre.pipeline.recipe import (
     AUTO,
@@ -78,7 +80,7 @@ class Run:
     recipe: Recipe
     pool: Path | None = None  # of artefacts that an experiment's cells share; None: its own run
     digests: dict[str, str] = field(default_factory=dict)  # modality -> hash over its media
-    address: str | None = None  # of a service that the user, and not a run, lets texts be sent to
+    names: frozenset[str] = frozenset()  # what the user has named; see `pipeline.named`
     decided: tuple[str, ...] = ()  # what its recipe left to the data, in sentences
     spaces: dict[bool, LabelSpace] = field(default_factory=dict)  # by whether an item has one label
     divided: dict[tuple[int, Split], Folds] = field(default_factory=dict)
@@ -173,6 +175,7 @@ def prepare_run(
     folder: Path,
     *,
     manifest: Path | None = None,
+    media_roots: Sequence[Path] = (),
     recipe: str | None = None,
     settings: Sequence[str] = (),
     progress: Progress = silent,
@@ -184,6 +187,9 @@ def prepare_run(
     the recipe `default`. Where neither the manifest's file nor what decides its splits has changed,
     the run's own copy is read and nothing is written. ManifestError, LabelError or SplitError if
     the manifest cannot be used, RecipeError if the recipe cannot be followed.
+
+    What the user names here is remembered on this machine, with the folders of media; of what only
+    the run names, nothing is opened (MmgenreError, RecipeError).
     """
     state = folder / STATE
     before = _read_state(state) if state.is_file() else None
@@ -193,43 +199,69 @@ def prepare_run(
         str(without_links(manifest)) if manifest else before["dataset"] if before else SYNTHETIC
     )
     given = merge({}, *map(parse_setting, settings))
+    names = allowed(folder) | as_named(texts_in(given))
+    if manifest is not None or dataset == SYNTHETIC:
+        names |= {dataset}
+    is_named = dataset in names  # else nothing is read of it, as if it had gone
+
+    def read_source(file: Path | None, roots: Sequence[Path] = media_roots) -> Manifest:
+        if file is None:
+            raise MmgenreError(
+                f"{state}: its manifest {dataset} is needed, which the run names and you did not. "
+                f"If it is yours, add: --manifest {shlex.quote(dataset)}"
+            )
+        return Manifest.read(file, media_roots=roots)
+
     read: Manifest | None = None
     notes: list[str] = []
     if recipe is None and before is not None and dataset == before["dataset"]:
         values = translated(before["recipe"]) if is_older else before["recipe"]
-        source = dataset_file(dataset, merge(values, given)["seed"], progress)
         notes = list(before["decided"])
+        wanted = merge(values, given)
+        file = dataset_file(dataset, wanted["seed"], progress) if is_named else None
         left = given.get("labels", {}).get("task"), given.get("image", {}).get("encoders")
         if AUTO in left or any(models_in(given).values()):
-            read = Manifest.read(source)
-        resolved = validate(decided(merge(values, given), read, notes), where=str(state))
+            read = read_source(file)
+        resolved = validate(decided(wanted, read, notes), where=str(state), names=names)
     else:
         name = recipe or ("quick" if dataset == SYNTHETIC else "default")
         seed = merge(read_values(name), given).get("seed", 0)
-        source = dataset_file(dataset, seed if isinstance(seed, int) else 0, progress)
-        read = Manifest.read(source)
+        seed = seed if isinstance(seed, int) else 0
+        file = dataset_file(dataset, seed, progress) if is_named else None
+        read = read_source(file)
         resolved = load_recipe(name, settings, read, notes)
+        names |= all_in(resolved)
     plain = resolved.model_dump(mode="json")
     own = folder / "manifest.csv"
     made_from = {
         "splits": {"seed": plain["seed"], "task": plain["labels"]["task"], **plain["split"]},
         "folder": str(without_links(folder)),  # to which the paths of its manifest are relative
-        "source": _digest(source),
+        "source": file and _digest(file),
         "own": _digest(own),
     }
     then = before and before["made_from"]
     # A run outlives the file that it was made from: a source that is gone has not changed.
     kept = {**made_from, "source": made_from["source"] or (then or {}).get("source")}
     is_own = made_from["own"] is not None and then == kept
-    ready = (
-        Manifest.read(own)
-        if is_own
-        else with_splits(read or Manifest.read(source), resolved, notes)
-    )
+    is_moved = not is_own and made_from["source"] is None and _is_moved(then, kept)
+    # Format 2 did not note what a run was made from; its own copy has the splits that it learned.
+    is_own |= is_older and file is None and not given and then is None and own.is_file()
+    roots = [*media_roots, *([file.parent] if file else [])]
+    roots += allowed_media(manifest) if manifest else ()
+    if is_own or is_moved:
+        ready = Manifest.read(own, media_roots=roots)
+        made_from = kept
+    else:
+        ready = with_splits(read or read_source(file, roots), resolved, notes)
+    if is_moved:
+        assert then is not None
+        columns = replace(ready.columns, folder=Path(then["folder"]))
+        ready = Manifest(columns, where=ready.where)
     if is_older:
         set_aside(folder)
     if is_own:
-        made_from = kept
+        if manifest is not None or media_roots:
+            allow_media(own, ready.columns.roots or ())
     else:
         folder.mkdir(parents=True, exist_ok=True)
         ready.write(own)
@@ -238,36 +270,29 @@ def prepare_run(
     settled["decided"] = notes
     if settled != before:  # shards of one run begin at the same time
         write_json(state, settled)
-    address = address_of(resolved)
-    is_named = recipe is not None or before is None or address == address_of_values(given)
-    if address is not None and is_named:
-        allow_address(folder, address)
-    allowed = address if is_named else allowed_address(folder)
-    return Run(folder, dataset, ready, resolved, address=allowed, decided=tuple(notes))
+    names &= all_in(resolved) | {dataset}
+    if names != allowed(folder):
+        allow(folder, names)
+    return Run(folder, dataset, ready, resolved, names=names, decided=tuple(notes))
 
 
-def address_of(recipe: Recipe) -> str | None:
-    """The address of the service that a recipe has texts annotated by."""
-    return address_of_values(recipe.model_dump(include={"text"}))
+def _is_moved(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
+    """Whether a run differs from what it was made from in nothing but its place."""
+    if then is None or not isinstance(then.get("folder"), str):
+        return False
+    return {**then, "folder": now["folder"]} == now
 
 
-def address_of_values(values: Mapping[str, Any]) -> str | None:
-    """As `address_of`, of settings that are not checked yet."""
-    found: Any = values
-    for key in ("text", "input", "entities", "url"):
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found if isinstance(found, str) else None
+def check_files(run: Run, modality: str) -> None:
+    """RecipeError if files would be opened that only the run itself names."""
+    named, where = files_in(run.recipe, modality), str(run.folder / STATE)
+    refuse_unnamed(run.recipe, named, run.names, where, "would open")
 
 
-def check_address(run: Run) -> None:
+def check_address(run: Run, modality: str) -> None:
     """RecipeError if texts would be sent to an address that only the run itself names."""
-    address = address_of(run.recipe)
-    if address is not None and address != run.address:
-        raise RecipeError(
-            f"{run.folder / STATE}: would send every text to {address}, which the run names and "
-            "you did not. If you trust it: mmgenre extract-features --run "
-            f"{run.folder} --set text.input.entities.url={address}"
-        )
+    named, where = addresses_in(run.recipe, modality), str(run.folder / STATE)
+    refuse_unnamed(run.recipe, named, run.names, where, "would send every text to")
 
 
 def keep_recipe(run: Run) -> None:
@@ -287,8 +312,11 @@ def dataset_file(dataset: str, seed: int, progress: Progress) -> Path:
     return built_in_catalogue(seed=seed, progress=progress) if own else Path(dataset)
 
 
-def open_run(folder: Path) -> Run:
-    """Opens a run; MmgenreError if there is none, or run.json is damaged or of another version."""
+def open_run(folder: Path, *, is_checked: bool = False) -> Run:
+    """Opens a run; MmgenreError if there is none, or run.json is damaged or of another version.
+
+    `is_checked`: by another process, for the same user; everything that it names is then allowed.
+    """
     state = folder / STATE
     if not state.is_file():
         raise MmgenreError(
@@ -301,10 +329,14 @@ def open_run(folder: Path) -> Run:
             f"{folder}: it uses manifest, recipe and inputs/ again, makes encoders, embeddings and "
             "fusions again, and deletes nothing"
         )
-    recipe = validate(content["recipe"], where=str(state))
+    names = allowed(folder)
+    recipe = validate(content["recipe"], where=str(state), names=None if is_checked else names)
     manifest, decided = Manifest.read(folder / "manifest.csv"), tuple(content["decided"])
+    if is_checked:
+        names = all_in(recipe)
+        manifest = Manifest(replace(manifest.columns, roots=None), where=manifest.where)
     found = folder, content["dataset"], manifest, recipe
-    return Run(*found, address=allowed_address(folder), decided=decided)
+    return Run(*found, names=names, decided=decided)
 
 
 def _read_state(path: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, fingerprint_of, group_names, merge_stores
 from mmgenre.errors import MmgenreError, StoreError
 from mmgenre.items.manifest import Manifest
+from mmgenre.items.media import check_files, check_folders
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.kinds import kind_of
 from mmgenre.progress import Progress, silent
@@ -97,8 +98,10 @@ def inputs_provenance(
     """What a modality's inputs are made from: the media in their present state, and the settings.
 
     Of files that the settings name, the content counts and not the path. `media` is the digest of
-    the media; None: they are looked at.
+    the media; None: they are looked at. ManifestError if they lie where they may not.
     """
+    if media is None:
+        check_folders(manifest, modality)
     kind = kind_of(modality)
     parameters = {
         modality: config.model_dump(exclude=kind.input_paths),
@@ -243,6 +246,7 @@ def parts_of(
         (row_id, tuple(as_on_disk(s.absolute()) if isinstance(s, Path) else s for s in media))
         for row_id, media in manifest.rows(modality)
     ]
+    check_files(manifest, (s for _, media in work for s in media if isinstance(s, Path)))
     shares = [tuple(work[k : k + PART_ROWS]) for k in range(0, len(work), PART_ROWS)]
     return [
         Part(folder / part_name(n, fingerprint, rows), modality, medium, config, rows, provenance)

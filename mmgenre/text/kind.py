@@ -53,6 +53,7 @@ KIND = Kind(
             make="mmgenre.text.sentences:make_sentences",
             load="mmgenre.text.sentences:load_sentences",
             uses=("model", *NETWORK),
+            opens=("model",),
             check="mmgenre.text.sentences:named_model",
         ),
         "linear": EncoderType(

@@ -73,7 +73,8 @@ def save_network(
     )
 
 
-def load_encoder(folder: Path, modality: str) -> tuple[Any, Bundle]:
-    """Reads an encoder's folder."""
-    found: tuple[Encoder, Bundle] = encoders.load_encoder(folder, modality, kind_of(modality))
+def load_encoder(folder: Path, modality: str, names: Sequence[str] = ()) -> tuple[Any, Bundle]:
+    """Reads an encoder's folder; `names`: what the user has named."""
+    kind = kind_of(modality)
+    found: tuple[Encoder, Bundle] = encoders.load_encoder(folder, modality, kind, names)
     return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmgenre.datasets.synthetic import make_catalogue
+from mmgenre.disk.allowed import allow, allow_media
 from mmgenre.measuring.results import FusionResult
 from mmgenre.pipeline.commands import extract_features, fuse
 
@@ -50,8 +51,14 @@ class Small:
     result: FusionResult
 
     def copy(self, folder: Path, *, only: str = ".") -> Path:
-        """Copies the run or a part of it, as links: artefacts are replaced, never altered."""
+        """Copies the run or a part of it, as links: artefacts are replaced, never altered.
+
+        The copy is the user's own: what he named for the run is named for it, too.
+        """
         shutil.copytree(self.run / only, folder, copy_function=os.link)
+        if (own := folder / "manifest.csv").is_file():
+            allow_media(own, [self.manifest.parent])
+            allow(folder, [str(self.manifest)])
         return folder
 
 

@@ -281,10 +281,9 @@ def test_a_jpeg_that_lacks_data_is_refused(tmp_path: Path, mode: str, how: dict[
         "zeros to the end": whole[:half] + bytes(half),
         "cut, with an end": whole[:half] + whole[-2:],
         "lost bytes": whole[:third] + whole[third + 2000 :],
+        "hole": whole[:half] + bytes(4096) + whole[half + 4096 :],
+        "repeated bytes": whole[:half] + whole[half - 4000 :],
     }
-    if not how.get("progressive"):
-        damaged["hole"] = whole[:half] + bytes(4096) + whole[half + 4096 :]
-        damaged["repeated bytes"] = whole[:half] + whole[half - 4000 :]
     for name, data in damaged.items():
         path.write_bytes(data)
         with pytest.raises(InputError) as caught:
@@ -301,6 +300,36 @@ def test_a_jpeg_with_restart_markers_that_lacks_some_is_refused(tmp_path: Path) 
     first, second = (whole.index(bytes([0xFF, 0xD0 + n])) for n in (1, 3))
     path.write_bytes(whole[:first] + whole[second:])
     assert code_of(path) == "truncated"
+
+
+def test_whole_progressive_jpegs_of_all_kinds_are_read(tmp_path: Path) -> None:
+    rng, path = np.random.default_rng(4), tmp_path / "x.jpg"
+    for k in range(60):
+        height, width = rng.integers(8, 200, 2)
+        noise = rng.integers(0, 255, (height, width, 3)).astype(np.uint8)
+        picture = [Image.fromarray(noise), smooth(200), Image.new("RGB", (90, 70), "white")][k % 3]
+        how: dict[str, Any] = {"quality": int(rng.integers(5, 100)), "subsampling": k % 3}
+        how["restart_marker_blocks"] = int(rng.integers(0, 2) * rng.integers(1, 30))
+        picture.convert(["RGB", "L", "CMYK"][k % 7 % 3]).save(path, progressive=True, **how)
+        load_image(path, SMALL)
+
+
+def test_most_holes_in_progressive_jpegs_are_found(tmp_path: Path) -> None:
+    path, buffer = tmp_path / "x.jpg", io.BytesIO()
+    smooth().save(buffer, "JPEG", quality=90, progressive=True)
+    whole, rng = buffer.getvalue(), np.random.default_rng(5)
+    first = whole.index(bytes([0xFF, 0xDA]))
+    n_found = n_made = 0
+    for size in (100, 4096) * 20:
+        at = int(rng.integers(first, len(whole) - size - 2))
+        for filling in (b"", bytes(size)):
+            path.write_bytes(whole[:at] + filling + whole[at + size :])
+            n_made += 1
+            try:
+                load_image(path, SMALL)
+            except InputError:
+                n_found += 1
+    assert n_found >= 0.85 * n_made
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])

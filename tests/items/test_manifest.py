@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -416,3 +417,28 @@ def test_published_manifests_load(
     copy = Manifest.read(manifest.write(tmp_path / "copy.csv"))
     assert copy.sha256 == manifest.sha256
     assert all(f.is_file() for i in copy for f in i.media.get("audio", ()) if isinstance(f, Path))
+
+
+def test_cells_that_spreadsheets_take_for_formulas_come_back_as_they_were(tmp_path: Path) -> None:
+    names = ["-M-", "+/-", "@", "=1+1", "=HYPERLINK(1)", "'=x", "+44", "-1", "@home", "%x", "|y"]
+    items = [
+        Item(
+            id=name,
+            artist=name,
+            album=f"{name} live",
+            labels=(name, f"{name}a"),
+            media={"text": (f"{name} is a text",), "audio": (tmp_path / f"{name.strip('/')}.mp3",)},
+            extra={"note": name},
+        )
+        for name in names
+        if "/" not in name
+    ]
+    items.append(Item("slash", artist="+/-", album="+/-", extra={"note": "+/-"}))
+    path = Manifest(items).write(tmp_path / "m.csv")
+    again = Manifest.read(path)
+    assert list(again) == sorted(items, key=lambda item: item.id)
+    with path.open(newline="") as file:  # as any other program reads it
+        assert {row["artist"] for row in csv.DictReader(file)} == set(names)
+    before = path.read_bytes()
+    again.write(path)
+    assert path.read_bytes() == before

@@ -91,7 +91,7 @@ class Tiny:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     folder = tmp_path_factory.mktemp("benchmark")
-    catalogue = Manifest.read(make_catalogue(folder / "catalogue", seed=1, n_albums=32))
+    catalogue = Manifest.read(make_catalogue(folder / "media", seed=1, n_albums=32))
     with_text = [
         replace(item, media={"text": item.media["text"]})
         for item in catalogue
@@ -258,7 +258,7 @@ def one(tiny: Tiny, tmp_path: Path) -> Path:
     shutil.copytree(tiny.folder / "one", tmp_path / "one")
     shutil.copytree(tiny.runs, tmp_path / "runs")
     # Media lie where the manifests say, relative to their own folder.
-    (tmp_path / "catalogue").symlink_to(tiny.folder / "catalogue")
+    (tmp_path / "media").symlink_to(tiny.folder / "media")
     return tmp_path / "one"
 
 

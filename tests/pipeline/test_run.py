@@ -263,25 +263,26 @@ def test_a_service_is_asked_on_the_word_of_the_user_and_not_of_a_run(
 ) -> None:
     monkeypatch.setenv("MMGENRE_CACHE", str(tmp_path / "cache"))
     own = tmp_path / "own"
-    check_address(prepare_run(own, manifest=csv, recipe="quick", settings=ASKING))
-    check_address(prepare_run(own))  # goes on here
-    check_address(open_run(own))
+    check_address(prepare_run(own, manifest=csv, recipe="quick", settings=ASKING), "text")
+    check_address(prepare_run(own), "text")  # goes on here
+    check_address(open_run(own), "text")
     other = tmp_path / "other"
     shutil.copytree(own, other)  # as if it had come from somebody
-    for opened in (prepare_run(other), open_run(other), prepare_run(other, settings=["seed=3"])):
+    opened = prepare_run(other, manifest=csv)
+    for run in (opened, open_run(other), prepare_run(other, settings=["seed=3"])):
         with pytest.raises(RecipeError, match=rf"would send every text to {ADDRESS}.*--set text"):
-            check_address(opened)
+            check_address(run, "text")
     with pytest.raises(RecipeError, match="would send every text"):
         read_shard(Shard(1, 1), run=other, modalities=("text",))
     with pytest.raises(RecipeError, match="would send every text"):
         extract_features(run=other, modalities=("text",))
-    check_address(prepare_run(other, settings=ASKING[1:]))
-    check_address(prepare_run(other))
+    check_address(prepare_run(other, manifest=csv, settings=ASKING[1:]), "text")
+    check_address(prepare_run(other, manifest=csv), "text")
 
 
 def test_a_recipe_without_a_service_asks_none(tmp_path: Path, csv: Path) -> None:
-    check_address(prepare_run(tmp_path / "run", manifest=csv, recipe="quick"))
-    check_address(open_run(tmp_path / "run"))
+    check_address(prepare_run(tmp_path / "run", manifest=csv, recipe="quick"), "text")
+    check_address(open_run(tmp_path / "run"), "text")
 
 
 def test_copies_of_an_inline_text_are_a_leak() -> None:

@@ -177,7 +177,7 @@ def test_it_learns_and_comes_back_from_disk(
     vectors = embed(encoder, encoder.source(store), IDS)
     out = save_network(tmp_path / "encoder", "text", network, target, ["a", "b"], log, PROVENANCE)
     assert json.loads((out / "config.json").read_text())["config"]["model_sha256"] == before
-    loaded, bundle = load_encoder(out, "text")
+    loaded, bundle = load_encoder(out, "text", [str(home)])
     assert isinstance(loaded, SentenceEncoder)
     assert not any("model" in name for name in bundle.weights)
     some = [IDS[k] for k in (7, 3, 20)]
@@ -187,10 +187,10 @@ def test_it_learns_and_comes_back_from_disk(
     # Another model in the folder would make nonsense of what was learned.
     (home / "README.md").write_text("another")
     with pytest.raises(WeightsError, match="holds another model than the encoder was trained on"):
-        load_encoder(out, "text")
+        load_encoder(out, "text", [str(home)])
     shutil.rmtree(home)
     with pytest.raises(WeightsError, match=f"no such folder.*{DOWNLOAD}"):
-        load_encoder(out, "text")
+        load_encoder(out, "text", [str(home)])
 
 
 def test_vectors_are_computed_once_a_store(folder: Path, store: FeatureStore) -> None:
