@@ -1,0 +1,178 @@
+"""Fingerprints of recordings: what stays in another codec, quieter, shifted, cut or with noise.
+
+Peaks of the constant-Q transform, three at a time, are landmarks (after Wang 2003 and Six and Leman
+2014): their bins and the frames between them, whatever the level and the place in the track. Tracks
+are one recording if many of their landmarks are the same, all with the same shift in time. How well
+this works is measured in tests/datasets/test_near_twins.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmgenre.audio.jit import Floats, jit
+from mmgenre.items.twins import Groups, Pair
+
+Landmarks = NDArray[np.uint64]  # (n,): key << TIME_BITS | frame of the first peak
+
+# Bins of the transform that are used, 52 Hz to 2 kHz: any sampling rate and bit rate keeps them,
+# and their filters are long enough that a shift by half a frame hardly changes them.
+LOWEST, N_USED = 8, 64
+FRAMES_AROUND, BINS_AROUND = 8, 5  # within which a peak is the highest
+RANGE_DB = 60.0  # below the loudest value nothing is a peak
+NEXT = 5  # peaks after the first one of which two make a landmark with it
+LONGEST = 48  # frames from the first to the last peak, 2.2 s
+SPAN_FRAMES = 2  # spans are counted in these, as peaks move by a frame
+BIN_BITS, SPAN_BITS, TIME_BITS, TRACK_BITS = 6, 5, 16, 20
+MOST = 1 << TRACK_BITS  # tracks
+
+# One recording: so many landmarks with one shift, and this share of those of the shorter track.
+LEAST_COUNT, LEAST_SHARE = 14, 0.02
+NEIGHBOURS = 32  # equal landmarks that each one is compared with; there are more in hums and loops
+AT_ONCE = 1 << 21  # landmarks compared at a time
+COUNTER_BITS = 24
+MIXING = np.uint64(0x9E3779B97F4A7C15)  # odd, so that the high bits depend on all
+
+
+def fingerprint(log_cqt: NDArray[np.floating]) -> Landmarks:
+    """Log CQT in dB, (frames, 96) -> its landmarks, (n,); fewer than ten a second, or none."""
+    used = np.ascontiguousarray(log_cqt[: 1 << TIME_BITS, LOWEST : LOWEST + N_USED], np.float32)
+    if len(used) < 3:
+        return np.zeros(0, np.uint64)
+    smooth = used.copy()  # a peak between two frames is seen in both
+    smooth[1:-1] += used[:-2]
+    smooth[1:-1] += used[2:]
+    smooth[1:-1] /= 3
+    peaks = np.empty((smooth.size, 2), np.int64)
+    peaks = peaks[: _peaks(smooth, smooth.max() - np.float32(RANGE_DB), peaks)]
+    made = np.empty(len(peaks) * NEXT * (NEXT - 1) // 2, np.int64)
+    return made[: _landmarks(peaks, made)].astype(np.uint64)
+
+
+@jit
+def _peaks(values: Floats, floor: float, found: NDArray[np.int64]) -> int:
+    """Writes frame and bin of each peak, in this order; returns how many there are.
+
+    Of equal values the first is the peak.
+    """
+    n_frames, n_bins = values.shape
+    n = 0
+    for t in range(n_frames):
+        for b in range(n_bins):
+            value = values[t, b]
+            is_peak = value > floor
+            # From the middle on, as most values are exceeded by a neighbour in time.
+            for away in range(1, BINS_AROUND + 1):
+                if not is_peak:
+                    break
+                if (b >= away and values[t, b - away] >= value) or (
+                    b + away < n_bins and values[t, b + away] > value
+                ):
+                    is_peak = False
+            for away in range(1, FRAMES_AROUND + 1):
+                if not is_peak:
+                    break
+                for c in range(max(0, b - BINS_AROUND), min(n_bins, b + BINS_AROUND + 1)):
+                    if (t >= away and values[t - away, c] >= value) or (
+                        t + away < n_frames and values[t + away, c] > value
+                    ):
+                        is_peak = False
+                        break
+            if is_peak:
+                found[n, 0], found[n, 1] = t, b
+                n += 1
+    return n
+
+
+@jit
+def _landmarks(peaks: NDArray[np.int64], made: NDArray[np.int64]) -> int:
+    """Writes each peak with each two of the next ones that are near enough; returns how many."""
+    n = 0
+    for first in range(len(peaks)):
+        for second in range(first + 1, min(first + NEXT, len(peaks) - 1)):
+            for third in range(second + 1, min(first + NEXT + 1, len(peaks))):
+                key, longest = np.int64(0), np.int64(0)
+                for k in (first, second, third):
+                    key = key << BIN_BITS | peaks[k, 1]
+                for k in (second, third):
+                    longest = peaks[k, 0] - peaks[first, 0]
+                    key = key << SPAN_BITS | longest // SPAN_FRAMES
+                if 0 < longest < LONGEST:
+                    made[n] = key << TIME_BITS | peaks[first, 0]
+                    n += 1
+    return n
+
+
+def similar(prints: Sequence[Landmarks]) -> list[Pair]:
+    """Pairs of the positions of tracks that are one recording: those that hold groups together."""
+    in_order = _in_order(prints)
+    # Twice, as chance pairs are too many to keep: first how often each pair of tracks occurs.
+    often = np.zeros(1 << COUNTER_BITS, np.uint32)
+    for pairs, _ in _equal(in_order):
+        np.add.at(often, _counter(pairs), np.uint32(1))
+    kept = [np.zeros((2, 0), np.int64)]
+    for pairs, shifts in _equal(in_order):
+        likely = often[_counter(pairs)] >= LEAST_COUNT
+        kept.append(np.stack([pairs[likely], shifts[likely]]))
+    (pairs, shifts), counts = np.unique(np.concatenate(kept, axis=1), axis=1, return_counts=True)
+    return _joined(pairs, shifts, counts, np.array([len(own) for own in prints]))
+
+
+def _joined(
+    pairs: NDArray[np.int64],
+    shifts: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    sizes: NDArray[np.intp],
+) -> list[Pair]:
+    """Of pairs of tracks in order of shift, and how many landmarks have it: one recording each."""
+    # A shift that is no whole number of frames is seen as one or the other.
+    next_too = np.append((np.diff(pairs) == 0) & (np.diff(shifts) == 1), False)
+    counts = counts + np.where(next_too, np.roll(counts, -1), 0)
+    ends = np.stack([pairs >> TRACK_BITS, pairs & (MOST - 1)], axis=1)
+    least = np.maximum(LEAST_COUNT, LEAST_SHARE * sizes[ends].min(axis=1))
+    return Groups(len(sizes)).join(np.unique(ends[counts >= least], axis=0))
+
+
+def _in_order(prints: Sequence[Landmarks]) -> Landmarks:
+    """Key, track and frame of all landmarks in one number each, sorted."""
+    if len(prints) > MOST:
+        raise ValueError(f"{len(prints):,} tracks; at most {MOST:,}")
+    low = np.uint64((1 << TIME_BITS) - 1)
+    packed = np.concatenate(
+        [
+            own >> np.uint64(TIME_BITS) << np.uint64(TRACK_BITS + TIME_BITS)
+            | np.uint64(track << TIME_BITS)
+            | own & low
+            for track, own in enumerate(prints)
+        ]
+        or [np.zeros(0, np.uint64)]
+    )
+    packed.sort()
+    return packed
+
+
+def _equal(in_order: Landmarks) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Two tracks, as one number, and the shift of frames between them, for equal landmarks."""
+    place = np.uint64(TRACK_BITS + TIME_BITS)
+    for start in range(0, len(in_order), AT_ONCE):
+        here = in_order[start : start + AT_ONCE + NEIGHBOURS]
+        keys = here >> place
+        first = np.arange(min(AT_ONCE, len(here)))
+        for away in range(1, NEIGHBOURS + 1):
+            first = first[first + away < len(here)]
+            first = first[keys[first] == keys[first + away]]
+            if not len(first):
+                break
+            one, other = (here[k].astype(np.int64) for k in (first, first + away))
+            tracks = [(x >> TIME_BITS) & (MOST - 1) for x in (one, other)]
+            shift = (other & ((1 << TIME_BITS) - 1)) - (one & ((1 << TIME_BITS) - 1))
+            apart = tracks[0] != tracks[1]  # sorted: the first is the smaller number
+            yield (tracks[0] << TRACK_BITS | tracks[1])[apart], shift[apart]
+
+
+def _counter(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number of the counter of a pair of tracks; some pairs share one."""
+    return (pairs.astype(np.uint64) * MIXING >> np.uint64(64 - COUNTER_BITS)).astype(np.int64)
