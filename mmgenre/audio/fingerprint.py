@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.audio.jit import Floats, jit
-from mmgenre.items.twins import Groups, Pair
+from mmgenre.audio.settings import HOP_SAMPLES, SAMPLE_RATE_HZ
+from mmgenre.disk.store import FeatureStore
+from mmgenre.items.twins import Groups, Pair, Twins
+from mmgenre.progress import Progress
 
 Landmarks = NDArray[np.uint64]  # (n,): key << TIME_BITS | frame of the first peak
 
@@ -34,6 +37,10 @@ LEAST_COUNT, LEAST_SHARE = 14, 0.02
 NEIGHBOURS = 32  # equal landmarks that each one is compared with; there are more in hums and loops
 AT_ONCE = 1 << 21  # landmarks compared at a time
 COUNTER_BITS = 24
+# More landmarks than these have are thinned out, down to a sample; some 115 000 clips of 30 s are
+# compared by a fifth of theirs.
+MOST_HOURS, LEAST_SAMPLE = 190, 0.1
+COMPARING = "comparing tracks"
 MIXING = np.uint64(0x9E3779B97F4A7C15)  # odd, so that the high bits depend on all
 
 
@@ -104,6 +111,34 @@ def _landmarks(peaks: NDArray[np.int64], made: NDArray[np.int64]) -> int:
                     made[n] = key << TIME_BITS | peaks[first, 0]
                     n += 1
     return n
+
+
+def twins_in(store: FeatureStore, progress: Progress) -> Twins:
+    """Near twins among stored transforms, by all landmarks or by a sample of a tenth or more."""
+    hours = sum(store.lengths(store.ids)) * HOP_SAMPLES / SAMPLE_RATE_HZ / 3600
+    share = min(1.0, MOST_HOURS / max(hours, 1e-9))
+    if len(store) > MOST or share < LEAST_SAMPLE:
+        most = f"{MOST:,} tracks and {MOST_HOURS / LEAST_SAMPLE:,.0f} hours"
+        what = f"{len(store):,} tracks ({hours:,.0f} hours) are too many to be compared"
+        return Twins(note=f"{what}, which is done up to {most}")
+    prints = []
+    for number, row_id in enumerate(store.ids):
+        progress(COMPARING, number, len(store))
+        prints.append(_sampled(fingerprint(store.read(row_id)), share))
+    found = [(store.ids[a], store.ids[b]) for a, b in similar(prints)]
+    progress(COMPARING, len(store), len(store))
+    what = f"{hours:,.0f} hours of tracks were compared by {share:.0%} of their landmarks"
+    return Twins(
+        found, None if share == 1 else f"{what}: excerpts and shifted copies may be missed"
+    )
+
+
+def _sampled(landmarks: Landmarks, share: float) -> Landmarks:
+    """A share of the landmarks, the same ones in every track."""
+    if share == 1:
+        return landmarks
+    mixed = (landmarks >> np.uint64(TIME_BITS)) * MIXING >> np.uint64(32)
+    return landmarks[mixed < np.uint64(share * (1 << 32))]
 
 
 def similar(prints: Sequence[Landmarks]) -> list[Pair]:

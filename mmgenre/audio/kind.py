@@ -29,6 +29,9 @@ KIND = Kind(
     inputs=AudioInput,
     read=read,
     is_ragged=lambda config: config.features == "cqt",
+    twins=lambda config: (  # timbre is too little to tell tracks apart
+        "mmgenre.audio.fingerprint:twins_in" if config.features == "cqt" else None
+    ),
     encoders={
         "cnn": EncoderType(
             make="mmgenre.audio.encoder:make_cnn",

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmgenre.items.twins import Groups, Pair
+from mmgenre.disk.store import FeatureStore
+from mmgenre.items.twins import Groups, Pair, Twins
+from mmgenre.progress import Progress
 
 Floats = NDArray[np.float32]
 Views = NDArray[np.float16]  # (n_views, SIDE, SIDE)
@@ -25,7 +27,8 @@ AROUND = 2.5  # px of SIDE; standard deviation of the neighbourhood
 FLAT = 4.0  # grey values; the deviation of a plain area is far below
 BORDER_SIDE = 64  # px at which borders are looked for
 BORDER_RANGE = 10  # grey values; a row that varies no more is border
-LEAST_SHARE = 0.3  # of the side that a view without borders keeps
+LEAST_SHARE = 0.1  # of the side that a view without borders keeps
+LEAST_FILLED = 0.3  # of the area: what a cover that is also seen whole has inside its borders
 # A pair is looked at if its views, averaged to 16 x 16, correlate by ROUGHLY; it is one picture if
 # they correlate by CLOSELY when aligned.
 ROUGHLY, CLOSELY = 0.6, 0.8
@@ -34,16 +37,26 @@ MOST_PX = 4.0  # of SIDE, by which a step may have moved or stretched a view
 STIFFNESS = 2.0  # keeps steps small where a view is nearly plain
 LEAST_OVERLAP = 0.6
 BLOCK, CHUNK = 1024, 256  # views compared with all others at a time; pairs aligned at a time
+MOST = 50_000  # covers; the work grows with the square of their number
+READ_AT_ONCE = 64
+COMPARING = "comparing covers"
 
 
 def fingerprint(square: NDArray[np.uint8]) -> Views:
     """An RGB square, (size, size, 3) -> its views, (0 to 2, 32, 32); a plain one has none."""
+    image = Image.fromarray(square)
+    shrink = max(1, len(square) // BORDER_SIDE)
     # The colours first: fewer pixels are left to turn grey.
-    small = Image.fromarray(square).reduce(max(1, len(square) // BORDER_SIDE)).convert("L")
-    boxes = [(0, 0, *small.size)]
-    if (inner := _without_borders(np.asarray(small, dtype=np.int16))) != boxes[0]:
-        boxes.append(inner)
-    fitted = [small.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box) for box in boxes]
+    small = image.reduce(shrink).convert("L")
+    views = [small]
+    left, top, right, bottom = inner = _without_borders(np.asarray(small, dtype=np.int16))
+    if inner != (0, 0, *small.size):
+        if (right - left) * (bottom - top) < LEAST_FILLED * small.width * small.height:
+            views = []  # around a small logo there is nothing to see
+        # With all its pixels; the last column may be of fewer.
+        box = (shrink * left, shrink * top, shrink * right, shrink * bottom)
+        views.append(image.crop(tuple(min(edge, len(square)) for edge in box)).convert("L"))
+    fitted = [view.resize((SIDE, SIDE), Image.Resampling.BILINEAR) for view in views]
     values = np.stack([np.asarray(view, dtype=np.float32) for view in fitted])
     values = values[values.std(axis=(1, 2)) >= FLAT]
     blur = _blur()
@@ -68,6 +81,20 @@ def similar(prints: Sequence[Views]) -> list[Pair]:
             one, other = views[tried.T].astype(np.float32)
             found += groups.join(owner[tried[aligned_correlation(one, other) >= CLOSELY]])
     return found
+
+
+def twins_in(store: FeatureStore, progress: Progress) -> Twins:
+    """Near twins among stored covers, if these are at most `MOST`."""
+    n = len(store)
+    if n > MOST:
+        return Twins(note=f"{n:,} covers are too many to be compared, which is done up to {MOST:,}")
+    prints: list[Views] = []
+    for start in range(0, n, READ_AT_ONCE):
+        progress(COMPARING, start, n)
+        prints += map(fingerprint, store.take(store.ids[start : start + READ_AT_ONCE]))
+    found = [(store.ids[a], store.ids[b]) for a, b in similar(prints)]
+    progress(COMPARING, n, n)
+    return Twins(found)
 
 
 def _without_borders(grey: NDArray[np.int16]) -> tuple[int, int, int, int]:

@@ -13,6 +13,7 @@ KIND = Kind(
     inputs=ImageInput,
     read=lambda media, config, _: load_image(Path(media[0]), config),
     is_ragged=lambda _: False,
+    twins=lambda _: "mmgenre.image.fingerprint:twins_in",
     encoders={
         "network": EncoderType(
             make="mmgenre.image.encoder:make_image_encoder",

@@ -1,11 +1,25 @@
-"""Groups of things that are alike: the pairs that hold them together, and no more."""
+"""Near twins: pairs of things that are alike, as many as hold each group of them together."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Near twins among the rows of a store.
+
+    `pairs`: ids of the pairs that hold groups together. `note`: what was left out, and why.
+    """
+
+    pairs: Sequence[tuple[str, str]] = ()
+    note: str | None = None
 
 
 class Groups:
