@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -23,11 +23,15 @@ from mmgenre.image.settings import ImageInput
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.items.names import text_key
+from mmgenre.items.twins import Pair
 from mmgenre.progress import Progress
 from mmgenre.text.decoding import read_text
 
 COVER = ImageInput(size_px=256)
-SIMILAR = {"audio": recordings.similar, "image": pictures.similar}  # by medium
+SIMILAR: Mapping[str, Callable[[Sequence[NDArray[Any]]], list[Pair]]] = {  # by medium
+    "audio": recordings.similar,
+    "image": pictures.similar,
+}
 Key = tuple[Modality, str]  # with the hash of a file
 
 

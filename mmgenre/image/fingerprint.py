@@ -31,7 +31,7 @@ LEAST_SHARE = 0.1  # of the side that a view without borders keeps
 LEAST_FILLED = 0.3  # of the area: what a cover that is also seen whole has inside its borders
 # A pair is looked at if its views, averaged to 16 x 16, correlate by ROUGHLY; it is one picture if
 # they correlate by CLOSELY when aligned.
-ROUGHLY, CLOSELY = 0.6, 0.8
+ROUGHLY, CLOSELY = 0.6, 0.85
 STEPS = 2  # of alignment
 MOST_PX = 4.0  # of SIDE, by which a step may have moved or stretched a view
 STIFFNESS = 2.0  # keeps steps small where a view is nearly plain
@@ -50,12 +50,12 @@ def fingerprint(square: NDArray[np.uint8]) -> Views:
     small = image.reduce(shrink).convert("L")
     views = [small]
     left, top, right, bottom = inner = _without_borders(np.asarray(small, dtype=np.int16))
-    if inner != (0, 0, *small.size):
-        if (right - left) * (bottom - top) < LEAST_FILLED * small.width * small.height:
-            views = []  # around a small logo there is nothing to see
-        # With all its pixels; the last column may be of fewer.
-        box = (shrink * left, shrink * top, shrink * right, shrink * bottom)
-        views.append(image.crop(tuple(min(edge, len(square)) for edge in box)).convert("L"))
+    if (right - left) * (bottom - top) < LEAST_FILLED * small.width * small.height:
+        # Around a small logo there is nothing to see; within, all pixels are needed.
+        stop = [min(shrink * edge, len(square)) for edge in (right, bottom)]
+        views = [image.crop((shrink * left, shrink * top, *stop)).convert("L")]
+    elif inner != (0, 0, *small.size):
+        views.append(small.crop(inner))
     fitted = [view.resize((SIDE, SIDE), Image.Resampling.BILINEAR) for view in views]
     values = np.stack([np.asarray(view, dtype=np.float32) for view in fitted])
     values = values[values.std(axis=(1, 2)) >= FLAT]

@@ -37,7 +37,8 @@ class Groups:
 
     def are_apart(self, pairs: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Whether the ends of each pair, (n, 2), are in two groups."""
-        return self._of[pairs[:, 0]] != self._of[pairs[:, 1]]
+        ends = self._of[pairs]
+        return np.not_equal(ends[:, 0], ends[:, 1])
 
     def join(self, pairs: NDArray[np.intp]) -> list[Pair]:
         """Joins the ends of each pair, (n, 2); returns the pairs that were needed for that.
