@@ -27,7 +27,7 @@ AROUND = 2.5  # px of SIDE; standard deviation of the neighbourhood
 FLAT = 4.0  # grey values; the deviation of a plain area is far below
 BORDER_SIDE = 64  # px at which borders are looked for
 BORDER_RANGE = 10  # grey values; a row that varies no more is border
-LEAST_SHARE = 0.1  # of the side that a view without borders keeps
+LEAST_SHARE = 0.05  # of the side that a view without borders keeps
 LEAST_FILLED = 0.3  # of the area: what a cover that is also seen whole has inside its borders
 # A pair is looked at if its views, averaged to 16 x 16, correlate by ROUGHLY; it is one picture if
 # they correlate by CLOSELY when aligned.
@@ -49,11 +49,12 @@ def fingerprint(square: NDArray[np.uint8]) -> Views:
     # The colours first: fewer pixels are left to turn grey.
     small = image.reduce(shrink).convert("L")
     views = [small]
-    left, top, right, bottom = inner = _without_borders(np.asarray(small, dtype=np.int16))
+    left, top, right, bottom = inner = _without_borders(np.asarray(small))
     if (right - left) * (bottom - top) < LEAST_FILLED * small.width * small.height:
-        # Around a small logo there is nothing to see; within, all pixels are needed.
-        stop = [min(shrink * edge, len(square)) for edge in (right, bottom)]
-        views = [image.crop((shrink * left, shrink * top, *stop)).convert("L")]
+        # Around a small logo there is nothing to see; within and at its edges, all pixels count.
+        stop = min(shrink * right, len(square)), min(shrink * bottom, len(square))
+        logo = image.crop((shrink * left, shrink * top, *stop)).convert("L")
+        views = [logo.crop(_without_borders(np.asarray(logo)))]
     elif inner != (0, 0, *small.size):
         views.append(small.crop(inner))
     fitted = [view.resize((SIDE, SIDE), Image.Resampling.BILINEAR) for view in views]
@@ -62,7 +63,8 @@ def fingerprint(square: NDArray[np.uint8]) -> Views:
     blur = _blur()
     values -= blur @ values @ blur.T
     deviation = np.sqrt(blur @ values**2 @ blur.T)
-    return (values / (deviation + FLAT)).astype(np.float16)
+    contrast: Floats = values / (deviation + FLAT)
+    return contrast.astype(np.float16)
 
 
 def similar(prints: Sequence[Views]) -> list[Pair]:
@@ -97,27 +99,24 @@ def twins_in(store: FeatureStore, progress: Progress) -> Twins:
     return Twins(found)
 
 
-def _without_borders(grey: NDArray[np.int16]) -> tuple[int, int, int, int]:
+def _without_borders(grey: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """The box (left, top, right, bottom) inside plain borders, also of several colours."""
-    size = len(grey)
-    least = round(LEAST_SHARE * size)
-    top, bottom, left, right = 0, size, 0, size
+    left, top, right, bottom = 0, 0, grey.shape[1], grey.shape[0]
     while True:
-        before = (left, top, right, bottom)
-        if bottom - top > least:
-            top += _is_plain(grey[top, left:right])
-        if bottom - top > least:
-            bottom -= _is_plain(grey[bottom - 1, left:right])
-        if right - left > least:
-            left += _is_plain(grey[top:bottom, left])
-        if right - left > least:
-            right -= _is_plain(grey[top:bottom, right - 1])
-        if (left, top, right, bottom) == before:
-            return before
+        inside = grey[top:bottom, left:right]
+        above, below = _plain_ends(inside, axis=1)
+        before, behind = _plain_ends(inside, axis=0)
+        kept = inside.shape[0] - above - below, inside.shape[1] - before - behind
+        if above + below + before + behind == 0 or min(kept) < LEAST_SHARE * len(grey):
+            return left, top, right, bottom
+        left, top, right, bottom = left + before, top + above, right - behind, bottom - below
 
 
-def _is_plain(line: NDArray[np.int16]) -> bool:
-    return int(line.max()) - int(line.min()) <= BORDER_RANGE
+def _plain_ends(grey: NDArray[np.uint8], axis: int) -> tuple[int, int]:
+    """How many rows (axis 1) or columns (axis 0) at either end are plain."""
+    varied = np.flatnonzero(grey.max(axis) - grey.min(axis) > BORDER_RANGE)
+    n = grey.shape[1 - axis]
+    return (int(varied[0]), int(n - 1 - varied[-1])) if len(varied) else (0, 0)
 
 
 @cache
@@ -125,14 +124,15 @@ def _blur() -> Floats:
     """A matrix that averages over the neighbourhood, (SIDE, SIDE)."""
     place = np.arange(SIDE)
     weights = np.exp(-(((place[:, None] - place) / AROUND) ** 2) / 2)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 def _unit(views: Floats) -> Floats:
     """Views as vectors of mean 0 and length 1, (n, pixels)."""
     flat = views.reshape(len(views), -1)
     flat = flat - flat.mean(axis=1, keepdims=True)
-    return flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-6)  # type: ignore[no-any-return]
+    unit: Floats = flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-6)
+    return unit
 
 
 def aligned_correlation(fixed: Floats, moved: Floats) -> Floats:
@@ -166,7 +166,9 @@ def aligned_correlation(fixed: Floats, moved: Floats) -> Floats:
     return best
 
 
-def _sampled(views: Floats, rows: Floats, columns: Floats) -> tuple[Floats, Floats]:
+def _sampled(
+    views: Floats, rows: NDArray[np.floating], columns: NDArray[np.floating]
+) -> tuple[Floats, Floats]:
     """Views at fractional rows and columns, (n, 32) each, and 1 where these lie inside, else 0."""
     first = np.arange(len(views))[:, None]
     values, masks = views, []

@@ -5,7 +5,8 @@
 
 Thresholds: twins by every edit of tests/helpers/edits.py. One half of covers, tracks and edits is
 for choosing, the other for judging; `wrong` is the share of items that were paired with different
-ones. Cost: CPU time of reading a file and of its fingerprint, and of comparing many, made from those that there are: mirrored and turned covers, transposed tracks.
+ones. Cost: CPU time of reading a file and of its fingerprint, and of comparing many: made from
+those that there are, by mirroring and turning covers and transposing tracks.
 """
 
 from __future__ import annotations
@@ -57,7 +58,10 @@ def thresholds() -> None:
                 for value in values:
                     setattr(module, name, value)
                     found = judged(planted, half, media, media.near(modality))
-                    show = {"modality": modality, "half": "choosing" if first else "judging"}
+                    show: dict[str, Any] = {
+                        "modality": modality,
+                        "half": "choosing" if first else "judging",
+                    }
                     show |= {name: value, "used": value == used, "planted": len(planted)}
                     show |= {"found": round(sum(found.hits) / len(planted), 4)}
                     print(json.dumps(show | {"wrong": round(found.wrong_share, 4)}))
@@ -81,9 +85,10 @@ def cost() -> None:
     print(json.dumps({"a track": "CPU ms", "read": round(read, 2), "fingerprint": round(own, 2)}))
     marks += [recordings.fingerprint(load_log_cqt(path)) for path in tracks[300:]]
     turned = [
-        [turn(np.rot90(v, k, (1, 2))) for v in views]
+        [sign * np.rot90(v, k, (1, 2))[:, :, ::way] for v in views]
         for k in range(4)
-        for turn in (lambda v: v, lambda v: v[:, :, ::-1], lambda v: -v, lambda v: -v[:, :, ::-1])
+        for way in (1, -1)
+        for sign in (np.float16(1), np.float16(-1))
     ]
     moved = [[_transposed(own, by) for own in marks] for by in range(12)]
     for name, made, sizes, module in (

@@ -76,7 +76,7 @@ def plant(
     n_each: int,
 ) -> list[Planted]:
     """Twins of `n_each` sources for each edit."""
-    made = []
+    made: list[Planted] = []
     for kind, edit in edits.items():
         for k in range(n_each):
             source = sources[zlib.crc32(f"{kind} {k}".encode()) % len(sources)]
@@ -114,9 +114,9 @@ def judged(
         for other in others:
             known.merge(origin[first], origin[other])
             joined.merge(first, other)
-    for a, b in TRUE_TWINS:
-        if a in named and b in named:
-            known.merge(named[a], named[b])
+    for one_name, other_name in TRUE_TWINS:
+        if one_name in named and other_name in named:
+            known.merge(named[one_name], named[other_name])
     wrong = []
     for pair in near:
         a, b = (contents[key][0] for key in pair)
