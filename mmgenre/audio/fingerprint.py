@@ -31,12 +31,14 @@ LONGEST = 48  # frames from the first to the last peak, 2.2 s
 SPAN_FRAMES = 2  # spans are counted in these, as peaks move by a frame
 BIN_BITS, SPAN_BITS, TIME_BITS, TRACK_BITS = 6, 5, 16, 20
 MOST = 1 << TRACK_BITS  # tracks
+LATEST = (1 << TIME_BITS) - 1  # frame
+SHIFT_BITS = TIME_BITS + 1
 
 # One recording: so many landmarks with one shift, and this share of those of the shorter track.
 LEAST_COUNT, LEAST_SHARE = 14, 0.02
 NEIGHBOURS = 32  # equal landmarks that each one is compared with; there are more in hums and loops
 AT_ONCE = 1 << 21  # landmarks compared at a time
-COUNTER_BITS = 24
+MOST_COUNTER_BITS = 28
 # More landmarks than these have are thinned out, down to a sample; some 115 000 clips of 30 s are
 # compared by a fifth of theirs.
 MOST_HOURS, LEAST_SAMPLE = 190, 0.1
@@ -144,43 +146,35 @@ def _sampled(landmarks: Landmarks, share: float) -> Landmarks:
 def similar(prints: Sequence[Landmarks]) -> list[Pair]:
     """Pairs of the positions of tracks that are one recording: those that hold groups together."""
     in_order = _in_order(prints)
-    # Twice, as chance pairs are too many to keep: first how often each pair of tracks occurs.
-    often = np.zeros(1 << COUNTER_BITS, np.uint32)
-    for pairs, _ in _equal(in_order):
-        np.add.at(often, _counter(pairs), np.uint32(1))
-    kept = [np.zeros((2, 0), np.int64)]
-    for pairs, shifts in _equal(in_order):
-        likely = often[_counter(pairs)] >= LEAST_COUNT
-        kept.append(np.stack([pairs[likely], shifts[likely]]))
-    (pairs, shifts), counts = np.unique(np.concatenate(kept, axis=1), axis=1, return_counts=True)
-    return _joined(pairs, shifts, counts, np.array([len(own) for own in prints]))
-
-
-def _joined(
-    pairs: NDArray[np.int64],
-    shifts: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    sizes: NDArray[np.intp],
-) -> list[Pair]:
-    """Of pairs of tracks in order of shift, and how many landmarks have it: one recording each."""
+    # Twice, as chance pairs are too many to keep: first how often two tracks have one in common.
+    # Some pairs of tracks share a counter, so that a few too many are kept.
+    bits = min(MOST_COUNTER_BITS, len(in_order).bit_length() + 2)
+    often = np.zeros(1 << bits, np.uint16)
+    for places in _equal(in_order):
+        np.add.at(often, _counter(places, bits), np.uint16(1))
+    kept = [np.zeros(0, np.int64)]
+    for places in _equal(in_order):
+        kept.append(places[often[_counter(places, bits)] >= LEAST_COUNT])
+    places, counts = np.unique(np.concatenate(kept), return_counts=True)
     # A shift that is no whole number of frames is seen as one or the other.
-    next_too = np.append((np.diff(pairs) == 0) & (np.diff(shifts) == 1), False)
+    next_too = np.append(np.diff(places) == 1, False)[: len(places)]
     counts = counts + np.where(next_too, np.roll(counts, -1), 0)
+    pairs = places >> SHIFT_BITS
     ends = np.stack([pairs >> TRACK_BITS, pairs & (MOST - 1)], axis=1)
+    sizes = np.array([len(own) for own in prints], np.int64)
     least = np.maximum(LEAST_COUNT, LEAST_SHARE * sizes[ends].min(axis=1))
-    return Groups(len(sizes)).join(np.unique(ends[counts >= least], axis=0))
+    return Groups(len(prints)).join(np.unique(ends[counts >= least], axis=0))
 
 
 def _in_order(prints: Sequence[Landmarks]) -> Landmarks:
     """Key, track and frame of all landmarks in one number each, sorted."""
     if len(prints) > MOST:
         raise ValueError(f"{len(prints):,} tracks; at most {MOST:,}")
-    low = np.uint64((1 << TIME_BITS) - 1)
     packed = np.concatenate(
         [
             own >> np.uint64(TIME_BITS) << np.uint64(TRACK_BITS + TIME_BITS)
             | np.uint64(track << TIME_BITS)
-            | own & low
+            | own & np.uint64(LATEST)
             for track, own in enumerate(prints)
         ]
         or [np.zeros(0, np.uint64)]
@@ -189,8 +183,8 @@ def _in_order(prints: Sequence[Landmarks]) -> Landmarks:
     return packed
 
 
-def _equal(in_order: Landmarks) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Two tracks, as one number, and the shift of frames between them, for equal landmarks."""
+def _equal(in_order: Landmarks) -> Iterator[NDArray[np.int64]]:
+    """For equal landmarks their two tracks and the shift between them, as one number each."""
     place = np.uint64(TRACK_BITS + TIME_BITS)
     for start in range(0, len(in_order), AT_ONCE):
         here = in_order[start : start + AT_ONCE + NEIGHBOURS]
@@ -202,12 +196,13 @@ def _equal(in_order: Landmarks) -> Iterator[tuple[NDArray[np.int64], NDArray[np.
             if not len(first):
                 break
             one, other = (here[k].astype(np.int64) for k in (first, first + away))
-            tracks = [(x >> TIME_BITS) & (MOST - 1) for x in (one, other)]
-            shift = (other & ((1 << TIME_BITS) - 1)) - (one & ((1 << TIME_BITS) - 1))
-            apart = tracks[0] != tracks[1]  # sorted: the first is the smaller number
-            yield (tracks[0] << TRACK_BITS | tracks[1])[apart], shift[apart]
+            # Sorted by track: the first is the smaller number.
+            a, b = ((x >> TIME_BITS) & (MOST - 1) for x in (one, other))
+            shift = (other & LATEST) - (one & LATEST) + LATEST
+            yield ((a << TRACK_BITS | b) << SHIFT_BITS | shift)[a != b]
 
 
-def _counter(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The number of the counter of a pair of tracks; some pairs share one."""
-    return (pairs.astype(np.uint64) * MIXING >> np.uint64(64 - COUNTER_BITS)).astype(np.int64)
+def _counter(places: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+    """The number of the counter of two tracks, below 2 ** bits."""
+    pairs = (places >> SHIFT_BITS).astype(np.uint64)
+    return (pairs * MIXING >> np.uint64(64 - bits)).astype(np.int64)

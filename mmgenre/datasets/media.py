@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -12,8 +12,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mmgenre.audio import fingerprint as recordings
-from mmgenre.audio.cqt import load_log_cqt
 from mmgenre.disk.files import as_on_disk, check_file
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.errors import InputError, Refusal
@@ -23,15 +21,10 @@ from mmgenre.image.settings import ImageInput
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.items.names import text_key
-from mmgenre.items.twins import Pair
 from mmgenre.progress import Progress
 from mmgenre.text.decoding import read_text
 
 COVER = ImageInput(size_px=256)
-SIMILAR: Mapping[str, Callable[[Sequence[NDArray[Any]]], list[Pair]]] = {  # by medium
-    "audio": recordings.similar,
-    "image": pictures.similar,
-}
 Key = tuple[Modality, str]  # with the hash of a file
 
 
@@ -118,15 +111,26 @@ class Media:
     def near(self, medium: str) -> list[tuple[Key, Key]]:
         """Pairs of contents of a medium that are near twins: those that hold groups together."""
         keys = sorted(key for key in self.prints if MODALITIES[key[0]].medium == medium)
-        if medium == "audio" and len(keys) > recordings.MOST:
-            most = f"more than {recordings.MOST:,}"
-            self.notes += (f"{len(keys):,} tracks are {most}: they were not compared by sound",)
+        prints = [self.prints[key] for key in keys]
+        if medium == "image":
+            found = pictures.similar(prints)
+        elif not keys:
             return []
-        found = SIMILAR[medium]([self.prints[key] for key in keys])
+        else:
+            from mmgenre.audio import fingerprint as recordings
+
+            if len(keys) > recordings.MOST:
+                most = f"more than {recordings.MOST:,}"
+                self.notes += (f"{len(keys):,} tracks are {most}: they were not compared by sound",)
+                return []
+            found = recordings.similar(prints)
         return sorted((keys[a], keys[b]) for a, b in found)
 
 
 def _listen(path: Path) -> NDArray[Any]:
+    from mmgenre.audio import fingerprint as recordings  # numba takes its time to import
+    from mmgenre.audio.cqt import load_log_cqt
+
     return recordings.fingerprint(load_log_cqt(path))
 
 
