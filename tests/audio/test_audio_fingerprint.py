@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tunes import RATE_HZ, tune
 
 from mmgenre.audio import fingerprint as module
 from mmgenre.audio.cqt import cqt_magnitude, to_decibels
@@ -25,19 +26,7 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
 from mmgenre.progress import silent
 
-RATE_HZ = 22_050
 Floats = NDArray[np.float32]
-
-
-def tune(seed: int, seconds: float = 20) -> Floats:
-    """Plucked notes at random, like no other seed's."""
-    rng = np.random.default_rng(seed)
-    t = np.arange(RATE_HZ) / RATE_HZ
-    sound = np.zeros(round(seconds * RATE_HZ) + RATE_HZ)
-    for start in rng.integers(0, round(seconds * RATE_HZ), round(6 * seconds)):
-        frequency = 110 * 2 ** (rng.integers(0, 36) / 12)
-        sound[start : start + RATE_HZ] += np.sin(2 * np.pi * frequency * t) * np.exp(-t / 0.2)
-    return (0.1 * sound[:-RATE_HZ]).astype(np.float32)
 
 
 def landmarks(samples: Floats) -> NDArray[np.uint64]:

@@ -17,6 +17,7 @@ import soundfile
 import typer
 from command_line import Call
 from PIL import Image, ImageDraw
+from tunes import RATE_HZ, tune
 from typer.testing import CliRunner
 
 from mmgenre.cli import manifests
@@ -312,6 +313,21 @@ def test_audio_that_cannot_be_read_and_pipes_are_listed(tmp_path: Path) -> None:
         ("e", "audio", "unreadable"),
         ("e", "image", "unreadable"),
     ]
+
+
+def test_similar_tracks_of_albums(tmp_path: Path) -> None:
+    """Two albums share two tracks; a third one has one track twice, which is no leak."""
+    for name, seed, level in (
+        *(("a1", 1, 1.0), ("a2", 2, 1.0), ("b1", 1, 0.3), ("b2", 2, 0.3)),
+        *(("c1", 3, 1.0), ("c2", 3, 0.3)),
+    ):
+        soundfile.write(tmp_path / f"{name}.wav", level * tune(seed), RATE_HZ)
+    albums = {i: tuple(tmp_path / f"{i}{k}.wav" for k in (1, 2)) for i in "abc"}
+    splits: dict[str, Split] = {"a": "train", "b": "test", "c": "train"}
+    found = audit(Manifest(Item(i, split=splits[i], media={"audio": albums[i]}) for i in "abc"))
+    assert kinds(found) == [("similar audio", ("a", "b"))]
+    assert found.leaks[0].value == "a ~ b"
+    assert found.repeats == ()
 
 
 def test_a_text_in_a_file_and_inline_are_one(tmp_path: Path) -> None:

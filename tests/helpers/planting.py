@@ -17,6 +17,7 @@ from mmgenre.progress import silent
 # Looked at and listened to: the same picture or recording under two names.
 TRUE_TWINS = {
     *(("n736cca5d27", "pdd1c8c619b"), ("MT0002161109", "MT0033415296")),
+    ("n45cf1299dc", "pd6f69d5892"),
     *(("n2ada7886d9", "p0478e4c67d"), ("n395e923862", "p38c3fac84d")),
     *(("n3c6f4c9cc9", "pb154b5cae6"), ("n3cda855878", "pe32551f6a7")),
     *(("n454e3f4a57", "p390977739f"), ("n4a97108538", "p4fcd67651a")),

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 from command_line import Call
 from PIL import Image
+from tunes import RATE_HZ, tune
 
 from mmgenre.audio import fingerprint as recordings
 from mmgenre.image import fingerprint as pictures
@@ -36,11 +37,8 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rng = np.random.default_rng({8: 1}.get(k, k))
         grey = Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).resize((200, 200))
         (grey.crop((5, 5, 195, 195)) if k == 8 else grey).save(folder / f"{k}.png")
-        rng = np.random.default_rng({9: 0}.get(k, k))
-        t = np.arange(11_025) / 22_050
-        notes = [np.sin(2 * np.pi * 110 * 2 ** (n / 12) * t) for n in rng.integers(0, 36, 24)]
-        sound = np.concatenate(notes) * np.tile(np.exp(-t / 0.1), 24)
-        soundfile.write(folder / f"{k}.flac", (0.1 if k == 9 else 0.5) * sound, 22_050)
+        sound = tune({9: 0}.get(k, k), 12)
+        soundfile.write(folder / f"{k}.flac", sound * (0.2 if k == 9 else 1), RATE_HZ)
         split = ("train", "val", "test")[k // 4]
         rows.append(f"{k},A{k},{split},{('Rock', 'Jazz')[k % 2]},{k}.png,{k}.flac")
     (folder / "items.csv").write_text("\n".join(rows))
