@@ -34,6 +34,11 @@ KIND = Kind(
     inputs=AudioInput,
     read=read,
     is_ragged=lambda config: config.features == "cqt" and config.frozen is None,
+    twins=lambda config: (  # timbre, or a vector, is too little to tell tracks apart
+        "mmgenre.audio.fingerprint:twins_in"
+        if config.features == "cqt" and config.frozen is None
+        else None
+    ),
     encoders={
         "cnn": EncoderType(
             make="mmgenre.audio.encoder:make_cnn",

@@ -65,7 +65,7 @@ def build(
 def check(
     manifest: Path, media_root: shared.MediaRootOption = None, as_json: JsonOption = False
 ) -> None:
-    """Finds artists, albums, files and covers in two splits, and covers with two genres."""
+    """Finds artists, albums, texts, tracks and covers in two splits, and covers of two genres."""
     from mmgenre.datasets.audit import audit
     from mmgenre.items.manifest import Manifest
 
@@ -90,7 +90,7 @@ def dedupe(
     manifest: Path,
     out: OutOption,
     near: Annotated[
-        bool, Option("--near", help="Also scaled, recompressed or slightly cropped copies.")
+        bool, Option("--near", help="Also copies that were cropped, framed, scaled, ...")
     ] = False,
     media_root: shared.MediaRootOption = None,
     as_json: JsonOption = False,

@@ -32,6 +32,7 @@ KIND = Kind(
     inputs=ImageInput,
     read=read,
     is_ragged=lambda _: False,
+    twins=lambda _: "mmgenre.image.fingerprint:twins_in",
     encoders={
         "network": EncoderType(
             make="mmgenre.image.encoder:make_image_encoder",

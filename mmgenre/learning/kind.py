@@ -73,6 +73,8 @@ class Kind:
     input_paths: Mapping[str, set[str]] | None = None  # that name files; for pydantic's `exclude`
     # input settings -> what these files hold, which counts instead of their names
     input_content: Callable[[Any], Mapping[str, object]] = lambda _: {}
+    # input settings -> "module:name" of (input store, progress) -> `Twins`; None: no such search
+    twins: Callable[[Any], str | None] = lambda _: None
 
     def files(self, section: Any) -> dict[str, str]:
         """What a section names of files and folders, by dotted setting."""

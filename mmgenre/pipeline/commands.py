@@ -40,6 +40,7 @@ from mmgenre.pipeline.run import (
     open_run,
     prepare_run,
 )
+from mmgenre.pipeline.twins import look_for_twins
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.extraction import Shard, check_sources, extract_shard
 
@@ -188,6 +189,7 @@ def extract_features(
                 counts[modality] = len(store)
         return counts
 
+    from_main(partial(look_for_twins, state, progress))
     notes = tuple(from_main(lambda: run_notes(state)))
     return Extraction(folder, folder / "embeddings.h5", from_main(count), state.refused, notes)
 
@@ -433,6 +435,7 @@ def fuse(
     carry_out([fusion], folder / LOCKS, progress=progress)
 
     def measure() -> FusionResult:
+        look_for_twins(state, progress)
         evaluate(state)
         return measured(state, fusion.path)
 

@@ -12,6 +12,7 @@ from mmgenre.items.notes import manifest_notes
 from mmgenre.learning.verdict import verdicts
 from mmgenre.measuring.results import Choice, Curve, FusionResult
 from mmgenre.pipeline.run import SYNTHETIC, Run
+from mmgenre.pipeline.twins import twin_notes
 
 OTHERS = 3  # ways of joining inputs that are named beside the best
 MANY = 10_000  # items that tell of all
@@ -19,9 +20,16 @@ FEW = 20  # items of validation, below which thresholds and choices are luck
 
 
 def run_notes(run: Run) -> list[str]:
-    """What was decided for the run, names that look wrong, what splits lack, how trainings went."""
+    """What was decided for the run, odd names, twins, what splits lack, how trainings went."""
     names = [] if run.dataset == SYNTHETIC else manifest_notes(run.manifest)
-    return [*run.decided, *_of_source(run), *names, *_of_splits(run), *_of_encoders(run)]
+    return [
+        *run.decided,
+        *_of_source(run),
+        *names,
+        *twin_notes(run),
+        *_of_splits(run),
+        *_of_encoders(run),
+    ]
 
 
 def _of_source(run: Run) -> Iterator[str]:

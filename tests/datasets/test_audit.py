@@ -9,7 +9,6 @@ import shutil
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +16,14 @@ import pytest
 import soundfile
 import typer
 from command_line import Call
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+from tunes import RATE_HZ, tune
 from typer.testing import CliRunner
 
 from mmgenre.cli import manifests
-from mmgenre.datasets.audit import (
-    NEAR_BITS,
-    NEAR_CORRELATION,
-    Audit,
-    Fingerprint,
-    audit,
-    dedupe,
-    fingerprint,
-    near_pairs,
-)
+from mmgenre.datasets.audit import Audit, audit, dedupe
 from mmgenre.disk.provenance import sha256_file
-from mmgenre.errors import InputError, ManifestError
+from mmgenre.errors import ManifestError
 from mmgenre.items.manifest import Item, Manifest, Split
 from mmgenre.items.modalities import Modality
 
@@ -134,7 +125,6 @@ def test_within_a_split_or_without_splits_it_is_a_repeat(
 def test_plain_covers_are_no_pictures(tmp_path: Path) -> None:
     for name, colour in (("a", "white"), ("b", (250, 250, 250)), ("c", "black")):
         Image.new("RGB", (200, 200), colour).save(tmp_path / f"{name}.png")
-        assert fingerprint(tmp_path / f"{name}.png") is None
     files: dict[str, tuple[Split | None, Path]] = {
         "a": ("train", tmp_path / "a.png"),
         "b": ("test", tmp_path / "b.png"),
@@ -142,45 +132,6 @@ def test_plain_covers_are_no_pictures(tmp_path: Path) -> None:
     }
     found = audit(manifest(files))
     assert (found.leaks, found.repeats) == ((), ())
-
-
-def logo(words: str, colour: str = "navy") -> Image.Image:
-    image = Image.new("RGB", (300, 300), "white")
-    ImageDraw.Draw(image).text((90, 130), words, fill=colour, font=ImageFont.load_default(size=30))
-    return image
-
-
-def fingerprints(folder: Path, images: list[Image.Image]) -> dict[str, Fingerprint | None]:
-    prints = {}
-    for k, image in enumerate(images):
-        image.save(folder / f"{k:03}.png")
-        prints[f"{k:03}"] = fingerprint(folder / f"{k:03}.png")
-    return prints
-
-
-def test_different_covers_are_kept_apart(tmp_path: Path) -> None:
-    assert near_pairs(fingerprints(tmp_path, [cover(seed) for seed in range(40)])) == []
-    assert near_pairs({}) == []
-    assert near_pairs({"a": None, "b": None}) == []
-
-
-def test_small_logos_on_white_are_told_apart_by_their_thumbnails(tmp_path: Path) -> None:
-    words = ("Echo", "Moon Club", "No. 7", "Ghost Radio", "Ox", "WINTER", "silver fir", "Q")
-    prints = fingerprints(tmp_path, [logo(text) for text in words])
-    distances = [
-        (a.bits ^ b.bits).bit_count() for a, b in combinations(prints.values(), 2) if a and b
-    ]
-    assert sum(d <= 3 for d in distances) > len(distances) / 4  # their hashes say the same
-    assert near_pairs(prints) == []
-    logo(words[0]).resize((150, 150)).save(tmp_path / "copy.jpg", quality=40)
-    prints["copy"] = fingerprint(tmp_path / "copy.jpg")
-    assert near_pairs(prints) == [("000", "copy")]
-
-
-def test_a_pattern_too_fine_for_a_thumbnail_is_like_no_other(tmp_path: Path) -> None:
-    fine = np.indices((64, 64)).sum(axis=0) % 2 * np.uint8(255)
-    images = [Image.fromarray(fine.astype(np.uint8)), Image.fromarray(255 - fine.astype(np.uint8))]
-    assert near_pairs(fingerprints(tmp_path, images)) == []
 
 
 def test_identical_music_does_not_hide_a_similar_cover(tmp_path: Path) -> None:
@@ -224,37 +175,6 @@ def test_files_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
     ]
     assert "absent.jpg" in found.missing[0].detail
     assert told == [0, 1, 2, 3]
-    with pytest.raises(InputError):
-        fingerprint(tmp_path / "broken.jpg")
-
-
-def test_near_pairs_are_those_of_a_slow_loop() -> None:
-    rng = np.random.default_rng(0)
-    prints: dict[str, Fingerprint] = {}
-    for k in range(120):  # more than a block
-        bits = int.from_bytes(rng.bytes(8), "big")
-        thumbnail = rng.integers(30, 220, (32, 32, 3))
-        for j in range(3):
-            flips = rng.choice(64, int(rng.integers(0, 9)), replace=False)
-            noise = rng.normal(0, rng.choice([5, 30]), thumbnail.shape)
-            prints[f"{k}-{j}"] = Fingerprint(
-                bits ^ sum(1 << int(f) for f in flips),
-                (thumbnail + noise).clip(0, 255).astype(np.uint8),
-            )
-    close = [
-        (a, b)
-        for a, b in combinations(sorted(prints), 2)
-        if (prints[a].bits ^ prints[b].bits).bit_count() <= NEAR_BITS
-    ]
-
-    def correlation(a: str, b: str) -> float:
-        x, y = prints[a].thumbnail, prints[b].thumbnail
-        x, y = x - x.mean(axis=(0, 1)), y - y.mean(axis=(0, 1))
-        return float(np.corrcoef(x.ravel(), y.ravel())[0, 1])
-
-    expected = [pair for pair in close if correlation(*pair) >= NEAR_CORRELATION]
-    assert 20 < len(expected) < len(close) - 20
-    assert sorted(near_pairs(prints)) == expected
 
 
 def by_genre(folder: Path) -> Manifest:
@@ -369,45 +289,6 @@ def test_dedupe_command(tmp_path: Path) -> None:
     assert result["groups"][0]["kept"] is None
 
 
-@pytest.mark.realdata
-def test_real_covers_match_only_their_own_copies(real_data: Path) -> None:
-    paths = {p.stem: p for p in sorted((real_data / "real" / "covers").iterdir())}
-    pairs = set(near_pairs({name: fingerprint(path) for name, path in paths.items()}))
-    identical = {
-        (a, b)
-        for a, b in combinations(sorted(paths), 2)
-        if sha256_file(paths[a]) == sha256_file(paths[b])
-    }
-    assert len(identical) > 10  # singles share the cover of their album
-    # Looked at: the same two pictures in other files; no other pair is near.
-    shearer = ("69", "can-t-stop-it", "consequence-of-dawn", "man-song")
-    assert pairs - identical == {
-        ("jonathan-coulton-furry-old-lobster", "jonathan-coulton-shop-vac"),
-        *((f"shearer-{song}", "shearer-stay-with-me") for song in shearer),
-    }
-
-
-@pytest.mark.realdata
-def test_a_copy_of_a_real_cover_is_found(real_data: Path, tmp_path: Path) -> None:
-    """Scaled to half and saved at quality 30; 1 % cropped from each side."""
-    found = dict.fromkeys(("small", "cropped"), 0)
-    sources = {sha256_file(p): p for p in sorted((real_data / "real" / "covers").iterdir())}
-    for path in sources.values():
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-        w, h = image.size
-        image.resize((w // 2, h // 2)).save(tmp_path / "small.jpg", quality=30)
-        edges = (w // 100, h // 100, w - w // 100, h - h // 100)
-        image.crop(edges).save(tmp_path / "cropped.jpg", quality=90)
-        image.save(tmp_path / "whole.png")
-        prints = {p.stem: fingerprint(p) for p in tmp_path.iterdir()}
-        pairs = near_pairs(prints)
-        found["small"] += ("small", "whole") in pairs
-        found["cropped"] += ("cropped", "whole") in pairs
-    assert found["small"] == len(sources)
-    assert found["cropped"] > 0.8 * len(sources)
-
-
 def test_audio_that_cannot_be_read_and_pipes_are_listed(tmp_path: Path) -> None:
     (tmp_path / "fake.mp3").write_bytes(b"the same song")
     os.mkfifo(tmp_path / "pipe.wav")
@@ -432,6 +313,21 @@ def test_audio_that_cannot_be_read_and_pipes_are_listed(tmp_path: Path) -> None:
         ("e", "audio", "unreadable"),
         ("e", "image", "unreadable"),
     ]
+
+
+def test_similar_tracks_of_albums(tmp_path: Path) -> None:
+    """Two albums share two tracks; a third one has one track twice, which is no leak."""
+    for name, seed, level in (
+        *(("a1", 1, 1.0), ("a2", 2, 1.0), ("b1", 1, 0.3), ("b2", 2, 0.3)),
+        *(("c1", 3, 1.0), ("c2", 3, 0.3)),
+    ):
+        soundfile.write(tmp_path / f"{name}.wav", level * tune(seed), RATE_HZ)
+    albums = {i: tuple(tmp_path / f"{i}{k}.wav" for k in (1, 2)) for i in "abc"}
+    splits: dict[str, Split] = {"a": "train", "b": "test", "c": "train"}
+    found = audit(Manifest(Item(i, split=splits[i], media={"audio": albums[i]}) for i in "abc"))
+    assert kinds(found) == [("similar audio", ("a", "b"))]
+    assert found.leaks[0].value == "a ~ b"
+    assert found.repeats == ()
 
 
 def test_a_text_in_a_file_and_inline_are_one(tmp_path: Path) -> None:
