@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from mmgenre.datasets.features import import_features
 from mmgenre.disk.locks import locked
 from mmgenre.disk.provenance import Provenance
-from mmgenre.disk.store import FeatureStore, content_hash, provenance_of
+from mmgenre.disk.store import FeatureStore, check_store, content_hash, provenance_of
 from mmgenre.errors import MmgenreError, RecipeError, Refusal, WaitingWarning
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.kinds import kind_of
@@ -436,7 +436,12 @@ def given_to(run: Run, name: str) -> Artefact:
         del progress
         raise MmgenreError(f"{run.features}: {name} is not there any more; give it again")
 
-    return Artefact("embed", name, run.features, provenance, (), lambda: fingerprint, make)
+    def verify(progress: Progress) -> None:
+        remedy = "give the vectors again: mmgenre fuse --features"
+        check_store(run.features, name, remedy=remedy, progress=progress)
+
+    path, stored = run.features, lambda: fingerprint
+    return Artefact("embed", name, path, provenance, (), stored, make, verify=verify)
 
 
 def fusion_recipe(

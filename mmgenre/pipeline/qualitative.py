@@ -19,7 +19,7 @@ from scipy.sparse import csr_array
 from mmgenre.disk.bundle import bundle_fingerprint
 from mmgenre.disk.files import write_json
 from mmgenre.disk.provenance import Provenance, sha256_file
-from mmgenre.disk.store import FeatureStore, fingerprint_of
+from mmgenre.disk.store import FeatureStore, check_store, fingerprint_of
 from mmgenre.errors import MmgenreError
 from mmgenre.explain import results
 from mmgenre.explain.agreement import compare, read_human
@@ -179,7 +179,7 @@ def _provenance(run: Run, human: Path | None, seed: int) -> Provenance:
 def words_of(run: Run, *, seed: int) -> results.WordsResult:
     """Which words tell a genre, on the training texts, in the vocabulary of the recipe's VSM."""
     config = run.recipe.of("text")
-    with FeatureStore(run.inputs("text"), "text") as store:
+    with _opened(run.inputs("text"), "text") as store:
         ids = [i for i in run.manifest.ids("train", having=["text"]) if i in store]
         vocabulary = fit_vocabulary(config, store, ids)
         texts = vectorizer(config, vocabulary).transform([store.read_text(i) for i in ids])
@@ -247,7 +247,7 @@ def _guess_table(run: Run, one: FusionResult, other: FusionResult, row: Row) -> 
     modalities = {name.rpartition(".")[2] for name in row["inputs"]}
     complete = set(run.manifest.ids("test"))
     for m in modalities:
-        with FeatureStore(run.embeddings(m), m) as store:
+        with _opened(run.embeddings(m), m) as store:
             complete &= set(store.ids)
     if not complete:
         raise MmgenreError(f"No test item has all of {', '.join(sorted(modalities))}.")
@@ -290,7 +290,7 @@ def heat_of_covers(run: Run) -> results.HeatResult:
     folder = run.encoder("image")
     encoder = cast(ImageEncoder, load_encoder(folder, "image", kind_of("image"))[0])
     head = load_task_head(folder, "image")
-    with FeatureStore(run.inputs("image"), "image") as store:
+    with _opened(run.inputs("image"), "image") as store:
         rows = _first_covers(store)
         having = [i for i in run.manifest.ids("test") if i in rows]
         ids = sorted(having)[:N_ITEMS]
@@ -338,7 +338,7 @@ def neighbours_of_covers(run: Run) -> results.NeighbourResult:
 
     The share of neighbours with their query's broadest genre is computed over all test items.
     """
-    with FeatureStore(run.embeddings("image"), "image") as store:
+    with _opened(run.embeddings("image"), "image") as store:
         ids = [i for i in run.manifest.ids() if i in store]
         vectors = store.take(ids)
     items = [run.manifest[i] for i in ids]
@@ -355,7 +355,7 @@ def neighbours_of_covers(run: Run) -> results.NeighbourResult:
     same_artist = (artists[near] == artists[queries, None]) & (artists[near] != "")
     shown = range(min(N_QUERIES, len(queries)))
     pictured = sorted({ids[j] for k in shown for j in (queries[k], *near[k])})
-    with FeatureStore(run.inputs("image"), "image") as store:
+    with _opened(run.inputs("image"), "image") as store:
         first = _first_covers(store)
         covers = store.take([first.get(i, i) for i in pictured])  # names an id that is missing
     pictures = {i: jpeg_base64(c, SMALL_PX) for i, c in zip(pictured, covers, strict=True)}
@@ -393,12 +393,18 @@ def neighbours_of_covers(run: Run) -> results.NeighbourResult:
 
 def map_of_covers(run: Run, *, seed: int) -> results.PointMap:
     """Image embeddings of the items that the image encoder was not trained on."""
-    with FeatureStore(run.embeddings("image"), "image") as store:
+    with _opened(run.embeddings("image"), "image") as store:
         ids = [i for s in ("val", "test") for i in run.manifest.ids(s) if i in store]
         unit = unit_length(store.take(ids))  # as fusion takes them
     detail = "image embeddings of length 1, validation and test split: unseen in training"
     labels = [run.manifest[i].labels for i in ids]
     return point_map("Albums by their covers", detail, unit, labels, seed=seed)
+
+
+def _opened(path: Path, group: str) -> FeatureStore:
+    """A store whose rows are those that were written, or StoreError."""
+    check_store(path, group)
+    return FeatureStore(path, group)
 
 
 def _first_covers(store: FeatureStore) -> dict[str, str]:

@@ -126,8 +126,10 @@ def read_scores(folder: Path, on: On = "test") -> Scores:
     with FeatureStore(folder / SCORES, SCORES_OF[on]) as store:
         if store.fingerprint != about["provenance"]["fingerprint"]:
             raise StoreError(f"{folder}: is just being made anew; wait, then run this again")
+        store.verify()
         ids, values = store.ids, store.take(store.ids)
     with FeatureStore(folder / SCORES, INPUTS_OF[on]) as store:
+        store.verify()
         given = store.take(ids)
     shape = len(about["rows"]), len(about["seeds"]), values.shape[-1]
     return Scores(about, ids, values.reshape(len(ids), *shape), given)
