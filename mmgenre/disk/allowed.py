@@ -10,19 +10,20 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 
-from mmgenre.disk.files import cache_folder, read_json, without_links, write_json
+from mmgenre.disk.files import cache_folder, without_links
+from mmgenre.disk.records import read_record, write_record
 
 
 def allow_address(folder: Path, url: str) -> None:
     """Remembers that texts of the run in `folder` may be sent to `url`; if it can be kept."""
     with suppress(OSError):
-        write_json(_place(folder), {"folder": _identity(folder), "url": url})
+        write_record(_place(folder), {"folder": _identity(folder), "url": url})
 
 
 def allowed_address(folder: Path) -> str | None:
     """The address that was allowed for this folder; another one at the same path has none."""
     with suppress(OSError, ValueError, LookupError, TypeError):
-        kept = read_json(_place(folder))
+        kept = read_record(_place(folder))
         if kept["folder"] == _identity(folder):
             return str(kept["url"])
     return None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from mmgenre.disk.bundle import bundle_file
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.notes import manifest_notes
 from mmgenre.learning.verdict import verdicts
@@ -45,9 +45,9 @@ def _of_splits(run: Run) -> Iterator[str]:
 def _of_encoders(run: Run) -> Iterator[str]:
     for modality in MODALITIES:
         for view in run.views(modality):
-            curve = run.encoder(view.name) / "curve.json"
-            if curve.is_file():
-                held = cast(Curve, json.loads(curve.read_text(encoding="utf-8")))
+            folder = run.encoder(view.name)
+            if (folder / "curve.json").is_file():
+                held = cast(Curve, bundle_file(folder, "curve.json"))
                 for sentence in verdicts(held) if held["epochs"] else ():  # none: not trained
                     yield f"{view.name} ({view.encoder}): {sentence}"
 

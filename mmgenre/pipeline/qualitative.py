@@ -5,9 +5,7 @@ Oramas 2018, sec. 6. A part whose artefacts are missing is left out, and `missin
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
@@ -17,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from mmgenre.disk.bundle import bundle_fingerprint
-from mmgenre.disk.files import write_json
 from mmgenre.disk.provenance import Provenance, sha256_file
+from mmgenre.disk.records import read_or_set_aside, write_record
 from mmgenre.disk.store import FeatureStore, check_store, fingerprint_of
 from mmgenre.errors import MmgenreError
 from mmgenre.explain import results
@@ -98,9 +96,9 @@ def write_qualitative(
         )
     measured = evaluate(run)  # anew, if the code that measures has changed
     target, provenance = run.folder / results.QUALITATIVE, _provenance(run, human, seed)
-    with suppress(OSError, ValueError, LookupError, TypeError):  # missing or damaged: made anew
-        if json.loads(target.read_text(encoding="utf-8"))["fingerprint"] == provenance.fingerprint:
-            return target
+    kept = read_or_set_aside(target, "made anew")
+    if kept is not None and kept.get("fingerprint") == provenance.fingerprint:
+        return target
     # The annotator's file first: its faults are the caller's, and must be reported at once.
     found: dict[str, Any] = {"fingerprint": provenance.fingerprint}
     found |= {"metrics_sha256": provenance.parents["metrics"]}
@@ -122,7 +120,7 @@ def write_qualitative(
         except MmgenreError as error:  # the report is written without this part
             found[name], missing[name] = None, str(error)
     progress("explaining", len(parts), len(parts))
-    return write_json(target, {**found, "missing": missing})
+    return write_record(target, {**found, "missing": missing})
 
 
 def agreements(fusions: Sequence[FusionResult], human: Path) -> list[results.Agreement]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,10 +15,20 @@ from numpy.typing import NDArray
 
 from mmgenre.datasets.synthetic import built_in_catalogue
 from mmgenre.disk.allowed import allow_address, allowed_address
-from mmgenre.disk.files import read_json, without_links, write_json
+from mmgenre.disk.files import set_damaged_aside, without_links
+from mmgenre.disk.locks import tidy
 from mmgenre.disk.provenance import sha256_file
+from mmgenre.disk.records import EditedError, read_record, write_record
 from mmgenre.disk.store import FeatureStore, group_names
-from mmgenre.errors import LabelError, ManifestError, MmgenreError, RecipeError, Refusal, SplitError
+from mmgenre.errors import (
+    DamageWarning,
+    LabelError,
+    ManifestError,
+    MmgenreError,
+    RecipeError,
+    Refusal,
+    SplitError,
+)
 from mmgenre.items.labels import LabelSpace
 from mmgenre.items.manifest import SPLITS, Manifest, Split
 from mmgenre.items.modalities import MODALITIES
@@ -38,8 +49,10 @@ from mmgenre.progress import Progress, silent
 
 DEFAULT_RUN = Path("runs/default")
 SYNTHETIC = "synthetic"
+MANIFEST = "manifest.csv"
 FORMAT = 3  # of run.json and of everything beside it
 STATE = "run.json"
+EDITED = "edited or damaged since the run wrote it (its sha256 is not that in run.json)"
 
 
 @dataclass(frozen=True)
@@ -208,7 +221,8 @@ def prepare_run(
         read = Manifest.read(source)
         resolved = load_recipe(name, settings, read, notes)
     plain = resolved.model_dump(mode="json")
-    own = folder / "manifest.csv"
+    own = folder / MANIFEST
+    tidy(own)
     made_from = {
         "splits": {"seed": plain["seed"], "task": plain["labels"]["task"], **plain["split"]},
         "folder": str(without_links(folder)),  # to which the paths of its manifest are relative
@@ -218,6 +232,12 @@ def prepare_run(
     then = before and before["made_from"]
     # A run outlives the file that it was made from: a source that is gone has not changed.
     kept = {**made_from, "source": made_from["source"] or (then or {}).get("source")}
+    is_edited = made_from["own"] not in (None, (then or {}).get("own")) and not is_older
+    if is_edited and made_from["source"] is None:
+        raise MmgenreError(
+            f"{own}: {EDITED}, and {source}, from which it would be written again, is not there; "
+            "put one of them back"
+        )
     is_own = made_from["own"] is not None and then == kept
     ready = (
         Manifest.read(own)
@@ -230,12 +250,20 @@ def prepare_run(
         made_from = kept
     else:
         folder.mkdir(parents=True, exist_ok=True)
+        # After a kill it may be new, and run.json not yet.
+        if is_edited and own.read_bytes() != ready.as_csv(own):
+            aside = set_damaged_aside(own)
+            text = (
+                f"{own}: {EDITED}; kept as {aside.name}, and written again from {source}: make "
+                "changes there"
+            )
+            warnings.warn(text, DamageWarning, stacklevel=2)
         ready.write(own)
         made_from["own"] = _digest(own)
     settled = {"format": FORMAT, "dataset": dataset, "recipe": plain, "made_from": made_from}
     settled["decided"] = notes
     if settled != before:  # shards of one run begin at the same time
-        write_json(state, settled)
+        write_record(state, settled)
     address = address_of(resolved)
     is_named = recipe is not None or before is None or address == address_of_values(given)
     if address is not None and is_named:
@@ -271,8 +299,8 @@ def check_address(run: Run) -> None:
 def keep_recipe(run: Run) -> None:
     """Makes a run's recipe the one that its folder states."""
     state = run.folder / STATE
-    content = read_json(state)
-    write_json(state, content | {"recipe": run.recipe.model_dump(mode="json")})
+    content = read_record(state)
+    write_record(state, content | {"recipe": run.recipe.model_dump(mode="json")})
 
 
 def _digest(path: Path) -> str | None:
@@ -299,19 +327,31 @@ def open_run(folder: Path) -> Run:
             f"{folder}: it uses manifest, recipe and inputs/ again, makes encoders, embeddings and "
             "fusions again, and deletes nothing"
         )
-    recipe = validate(content["recipe"], where=str(state))
-    manifest, decided = Manifest.read(folder / "manifest.csv"), tuple(content["decided"])
+    recipe, own = validate(content["recipe"], where=str(state)), folder / MANIFEST
+    made_from = content["made_from"] or {}
+    if _digest(own) != made_from.get("own", _digest(own)):
+        raise MmgenreError(
+            f"{own}: {EDITED}; to set it aside and have it written again: mmgenre extract-features "
+            f"--run {folder}. Make changes in {content['dataset']}"
+        )
+    manifest, decided = Manifest.read(own), tuple(content["decided"])
     found = folder, content["dataset"], manifest, recipe
     return Run(*found, address=allowed_address(folder), decided=decided)
 
 
 def _read_state(path: Path) -> dict[str, Any]:
     try:
-        content = read_json(path)
+        content = read_record(path)
         found = {"dataset": str(content["dataset"]), "recipe": dict(content["recipe"])}
         version = int(content.get("format", 1))
         notes = [str(note) for note in content.get("decided", [])]
         made_from = dict(content["made_from"]) if content.get("made_from") else None
+    except EditedError as error:
+        raise MmgenreError(
+            f"{path}: {error}; if you have edited it on purpose, remove its member "
+            f'"sha256" (settings are better changed with --set); else delete it and give '
+            "manifest, recipe and settings again: artefacts that fit are kept"
+        ) from None
     except (ValueError, LookupError, TypeError) as error:
         raise MmgenreError(
             f"{path}: damaged ({type(error).__name__}: {error}); delete it and give manifest, "

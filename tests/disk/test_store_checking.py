@@ -108,7 +108,7 @@ def test_the_error_says_what_to_do_and_nothing_is_changed(tmp_path: Path) -> Non
         "again: it is made anew"
     )
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["a.h5"]
+    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
     with pytest.raises(StoreError, match="nothing was changed; give it again"):
         check_store(path, "v", remedy="give it again")
 
@@ -180,7 +180,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_not_noted(
 
     monkeypatch.setattr(FeatureStore, "verify", overtaken)
     check_store(path, "v")
-    assert os.listdir(tmp_path) == ["a.h5"]
+    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
 
 
 def test_where_nothing_can_be_written_it_is_read_each_time(
@@ -191,7 +191,7 @@ def test_where_nothing_can_be_written_it_is_read_each_time(
     def no_right(*_: object) -> None:
         raise PermissionError(13, "no right")
 
-    monkeypatch.setattr("mmgenre.disk.store.checking.write_json", no_right)
+    monkeypatch.setattr("mmgenre.disk.store.checking.write_record", no_right)
     check_store(path, "v")
     check_store(path, "v")
     assert read == ["v", "v"]

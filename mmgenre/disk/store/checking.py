@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from mmgenre.disk.files import read_json, write_json
+from mmgenre.disk.records import read_record, write_record
 from mmgenre.disk.store.reading import FeatureStore
 from mmgenre.errors import StoreError
 from mmgenre.progress import Progress, silent
@@ -37,7 +37,7 @@ def check_store(path: Path, *names: str, remedy: str = AGAIN, progress: Progress
             whole[name] = store.sha256
             if _state(path) == state:  # else it was replaced while it was read
                 with suppress(OSError):  # where nothing can be written it is read each time
-                    write_json(_note(path), {"state": state, "whole": whole})
+                    write_record(_note(path), {"state": state, "whole": whole})
 
 
 def _note(path: Path) -> Path:
@@ -47,7 +47,7 @@ def _note(path: Path) -> Path:
 def _noted(path: Path, state: list[int]) -> Mapping[str, str]:
     """Group -> sha256 of its content, of the groups that were found whole in this state."""
     with suppress(OSError, ValueError, LookupError, TypeError):
-        note = read_json(_note(path))
+        note = read_record(_note(path))
         if note["state"] == state:
             return {str(name): str(sha256) for name, sha256 in note["whole"].items()}
     return {}
