@@ -30,14 +30,15 @@ seeded = settings(derandomize=True, database=None, deadline=None, max_examples=8
 
 def changed_once(content: Any) -> list[Any]:
     """The content with one value changed, for each of its values, or left out."""
+    found: list[Any]
     if isinstance(content, dict):
         found = [{k: v for k, v in content.items() if k != key} for key in content]
         parts = [(key, other) for key, value in content.items() for other in changed_once(value)]
         return [*found, *({**content, key: other} for key, other in parts)]
     if isinstance(content, list):
         found = [content[:k] + content[k + 1 :] for k in range(len(content))]
-        parts = [(k, other) for k, value in enumerate(content) for other in changed_once(value)]
-        return [*found, *([*content[:k], other, *content[k + 1 :]] for k, other in parts)]
+        places = [(k, other) for k, value in enumerate(content) for other in changed_once(value)]
+        return [*found, *([*content[:k], other, *content[k + 1 :]] for k, other in places)]
     return [[content], "another" if content != "another" else None]
 
 
