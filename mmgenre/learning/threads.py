@@ -7,7 +7,7 @@ thread does, and float32 rounds them otherwise: 1e-7 of the length of a ResNet-5
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -17,10 +17,13 @@ import torch
 
 MOST = 8  # threads, as each holds the layers of a batch of its own
 
-In, Out = TypeVar("In"), TypeVar("Out")
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 
-def map_by_threads(function: Callable[[In], Out], batches: Iterable[In]) -> Iterator[Out]:
+def map_by_threads(
+    function: Callable[[In], Out], batches: Iterable[In]
+) -> Generator[Out, None, None]:
     """Results in the order of the batches, each by one of torch's threads alone.
 
     Batches are taken by the calling thread, a few ahead of the results.

@@ -137,14 +137,15 @@ def tabulate(plan: Plan, failed: Mapping[str, str], seconds: Mapping[str, float]
         rows = [read_scores(cell.scores.path) for cell in done]
         ids = _measured_items(rows, table.items)
         n_items.append(len(ids))
-        missing: set[str] = set()
+        run = planned[0].run
+        missing = set(run.outside(exclusive=run.recipe.exclusive))
         for cell, row in zip(done, rows, strict=True):
             found = _measure(cell, row, ids, table)
             measured[cell.cell.name].append((seed, found))
             kind = "f1" if cell.run.recipe.exclusive else "auc"
             missing |= set(found.get(f"left_out_of_{kind}", ()))
         left_out.append(sorted(missing))
-        n_labels.append(len(planned[0].run.labels()))
+        n_labels.append(len(run.labels()))
     read = {
         (artefact.path, modality_of(artefact.name))
         for artefact in plan.artefacts

@@ -104,7 +104,7 @@ def _kept(path: Path) -> dict[str, Any] | None:
 def _measure(run: Run, name: str, scores: Scores) -> FusionResult:
     about, complete = scores.about, scores.complete
     labels = LabelSpace(tuple(about["labels"]), about["exclusive"])
-    y = labels.encode([run.manifest[i].labels for i in scores.ids])
+    y = run.truth(scores.ids, space=labels)
     # Where evaluation hides inputs, no item is known to have all.
     compares = complete.any() and not about["hidden"]
 

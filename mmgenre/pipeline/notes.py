@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from mmgenre.disk.bundle import bundle_file
+from mmgenre.items.labels import ancestors, closure
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.notes import manifest_notes
 from mmgenre.learning.verdict import verdicts
@@ -33,13 +34,36 @@ def _of_splits(run: Run) -> Iterator[str]:
             f"all training items are by one artist, {artists.pop()}: choices that cross-validation "
             "makes on them may not hold for others"
         )
-    y = {split: run.truth(run.manifest.ids(split)) for split in ("train", "val")}
-    names = run.labels().names
-    for split, why in (("train", "is never learned"), ("val", "takes no part in what is chosen")):
-        lacking = [name for name, n in zip(names, y[split].sum(axis=0), strict=True) if not n]
-        if lacking:
-            shown = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
-            yield f"{split} has no item of {len(lacking)} genre(s), which {why} there: {shown}"
+    yield from _of_genres_outside(run)
+    y = run.truth(run.manifest.ids("val"))
+    lacking = [n for n, some in zip(run.labels().names, y.any(axis=0), strict=True) if not some]
+    if lacking:
+        yield (
+            f"val has no item of {len(lacking)} genre(s), which take no part in what is chosen "
+            f"there: {_shown(lacking)}"
+        )
+
+
+def _of_genres_outside(run: Run) -> Iterator[str]:
+    exclusive = run.recipe.exclusive
+    outside = run.outside(exclusive=exclusive)
+    if not outside:
+        return
+    ids = [*run.manifest.ids("val"), *run.manifest.ids("test")]
+    labels = [run.manifest[i].labels for i in ids]
+    own = [closure(names) if not exclusive else {ancestors(names[0])[0]} for names in labels]
+    having = sum(bool(names & outside) for names in own)
+    alone = sum(names <= outside for names in own)
+    counted = ", and count as wrong in accuracy" if exclusive else ""
+    yield (
+        f"train has no item of {len(outside)} genre(s) of validation or test, which are neither "
+        f"learned nor part of any average: {_shown(sorted(outside))}; {having} item(s) have one of "
+        f"them, {alone} no other genre{counted}"
+    )
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _of_encoders(run: Run) -> Iterator[str]:

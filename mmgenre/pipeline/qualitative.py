@@ -209,10 +209,10 @@ def words_of(run: Run, *, seed: int) -> results.WordsResult:
 def map_of_factors(run: Run, *, seed: int) -> results.PointMap:
     """Item factors of all items, from label factors that were fitted on the training items."""
     manifest, labels = run.manifest, run.manifest.labels()
-    space = LabelSpace.of(labels, exclusive=False)
+    space = run.space(exclusive=False)
     target = CosineTarget(len(space), run.recipe.target.dim)
-    target.fit(space.encode([manifest[i].labels for i in manifest.ids("train")]))
-    factors = target.targets(space.encode(labels))  # (n_items, dim)
+    target.fit(run.truth(manifest.ids("train"), space=space))
+    factors = target.targets(run.truth(manifest.ids(), space=space))  # (n_items, dim)
     known = np.asarray(factors.any(axis=1))
     detail = "album factors of COSINE, all splits; label factors fitted on the training split"
     if not known.all():
@@ -250,7 +250,7 @@ def _guess_table(run: Run, one: FusionResult, other: FusionResult, row: Row) -> 
     if not complete:
         raise MmgenreError(f"No test item has all of {', '.join(sorted(modalities))}.")
     ids = sorted(complete)[:N_ITEMS]
-    truth = space.encode([run.manifest[i].labels for i in ids])
+    truth = run.truth(ids, space=space)
     logistic, cosine = (  # first seed, (n, n_labels)
         read_scores(run.fusions / fusion["name"]).of(row["name"], fusion["seeds"][0], ids)
         for fusion in (one, other)

@@ -93,6 +93,7 @@ class Run:
     address: str | None = None  # of a service that the user, and not a run, lets texts be sent to
     decided: tuple[str, ...] = ()  # what its recipe left to the data, in sentences
     spaces: dict[bool, LabelSpace] = field(default_factory=dict)  # by whether an item has one label
+    unlearned: dict[bool, frozenset[str]] = field(default_factory=dict)  # likewise
     divided: dict[tuple[int, Split], Folds] = field(default_factory=dict)
 
     def inputs(self, name: str) -> Path:
@@ -146,15 +147,41 @@ class Run:
         return () if modality in self.given else self.recipe.views(modality)
 
     def labels(self, recipe: Recipe | None = None) -> LabelSpace:
-        """The genres of the task: all that the manifest names."""
-        one = (recipe or self.recipe).exclusive
-        if one not in self.spaces:
-            self.spaces[one] = LabelSpace.of(self.manifest.labels(), exclusive=one)
-        return self.spaces[one]
+        """The genres of the task: all that training items have."""
+        return self.space(exclusive=(recipe or self.recipe).exclusive)
 
-    def truth(self, ids: Sequence[str], recipe: Recipe | None = None) -> NDArray[np.bool_]:
-        """Labels of items in the recipe's task, (n, n_labels)."""
-        return self.labels(recipe).encode([self.manifest[i].labels for i in ids])
+    def space(self, *, exclusive: bool) -> LabelSpace:
+        """The genres of training items: the broadest of each if exclusive, else all."""
+        if exclusive not in self.spaces:
+            labels = self.manifest.labels("train")
+            self.spaces[exclusive] = LabelSpace.of(labels, exclusive=exclusive)
+        return self.spaces[exclusive]
+
+    def outside(self, *, exclusive: bool) -> frozenset[str]:
+        """Genres of validation or test that no training item has: nothing learns or scores them."""
+        if exclusive not in self.unlearned:
+            everything = LabelSpace.of(self.manifest.labels(), exclusive=exclusive)
+            learned = self.space(exclusive=exclusive).names
+            self.unlearned[exclusive] = frozenset(everything.names) - frozenset(learned)
+        return self.unlearned[exclusive]
+
+    def truth(
+        self, ids: Sequence[str], recipe: Recipe | None = None, space: LabelSpace | None = None
+    ) -> NDArray[np.bool_]:
+        """Labels of items in the recipe's task, or in a space, (n, n_labels).
+
+        An item of validation or test may have none, as genres outside are left out.
+        """
+        space = space or self.labels(recipe)
+        outside = self.outside(exclusive=space.exclusive)
+        return space.encode([self.manifest[i].labels for i in ids], outside=outside)
+
+    def genres_of(self, recipe: Recipe) -> dict[str, str]:
+        """What a fingerprint says of the genres beside the labels; {} if all of them are learned.
+
+        Only where there are genres outside do models of earlier versions, which have these, differ.
+        """
+        return {"genres": "of train"} if self.outside(exclusive=recipe.exclusive) else {}
 
     def folds(self, n: int, split: Split = "train") -> Folds:
         """The items of a split divided into n folds, drawn from the recipe's seed."""

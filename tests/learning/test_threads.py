@@ -119,7 +119,13 @@ def test_memory_bounds_the_number_of_threads() -> None:
     torch.set_num_threads(MOST + 5)
     try:
         taken: list[int] = []
-        results = map_by_threads(lambda k: k, (taken.append(k) or k for k in range(50)))
+
+        def batches() -> Iterator[int]:
+            for k in range(50):
+                taken.append(k)
+                yield k
+
+        results = map_by_threads(lambda k: k, batches())
         assert next(results) == 0
         assert len(taken) == MOST + 1
         results.close()
