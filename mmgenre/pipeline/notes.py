@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
+
 from mmgenre.disk.bundle import bundle_file
 from mmgenre.items.labels import ancestors, closure
 from mmgenre.items.modalities import MODALITIES
@@ -35,8 +37,8 @@ def _of_splits(run: Run) -> Iterator[str]:
             "makes on them may not hold for others"
         )
     yield from _of_genres_outside(run)
-    y = run.truth(run.manifest.ids("val"))
-    lacking = [n for n, some in zip(run.labels().names, y.any(axis=0), strict=True) if not some]
+    there = np.asarray(run.truth(run.manifest.ids("val")).any(axis=0))
+    lacking = [n for n, some in zip(run.labels().names, there, strict=True) if not some]
     if lacking:
         yield (
             f"val has no item of {len(lacking)} genre(s), which take no part in what is chosen "

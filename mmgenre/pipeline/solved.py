@@ -96,7 +96,7 @@ def _refit(model: SolvedFusion, fitting: Fitting) -> SolvedFusion:
     """The model whose experts also learned from validation items, at the strengths as chosen."""
     own, val = fitting.task, fitting.val_task
     # Of exclusive genres an item has exactly one, or a softmax cannot learn from it.
-    useful = val.y.any(axis=1) | (not own.exclusive)
+    useful = np.asarray(val.y.any(axis=1) | (not own.exclusive))
     table = FeatureTable.both(fitting.train, fitting.val.select(useful))
     y, folds = np.concatenate([own.y, val.y[useful]]), [own.folds, val.folds[useful]]
     task = Task(own.target, y, np.concatenate(folds), own.quality)
