@@ -48,6 +48,8 @@ class Source(Protocol):
 class Encoder(Protocol):
     """A torch module: a batch of views -> embeddings (batch, embedding_dim).
 
+    In evaluation mode several threads call it at once.
+
     It may also have `files() -> dict` of further JSON files for its folder (`NAME.json` ->
     content), and `rate_of(parameter name) -> float`, a factor on the learning rate (0: frozen).
     """
