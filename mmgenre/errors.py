@@ -80,6 +80,10 @@ class OlderRunWarning(UserWarning):
     """A run was made by an older version: says what is used again and what is made again."""
 
 
+class DamageWarning(UserWarning):
+    """A file of a run was edited or damaged: says where it is kept, and what was made again."""
+
+
 class WaitingWarning(UserWarning):
     """Another process works in the same folder: says which one is waited for."""
 

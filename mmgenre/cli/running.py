@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -107,6 +106,7 @@ def fuse(
 ) -> None:
     """Joint space, late fusion and evaluation of every subset of the modalities."""
     wanted = shared.modalities_of(modalities)
+    from mmgenre.disk.records import read_record
     from mmgenre.measuring.results import RESULT
     from mmgenre.pipeline import commands
     from mmgenre.pipeline.notes import fusion_notes
@@ -121,7 +121,7 @@ def fuse(
     with shared.progress_bars() as progress:
         result = commands.fuse(wanted, **how, progress=progress)
     shared.main_goes_on()
-    measured = json.loads((run / RESULT).read_text(encoding="utf-8"))
+    measured = read_record(run / RESULT)
     target = measured["recipe"]["target"]["name"]
     dataset, notes = measured["dataset"], [*measured["notes"], *fusion_notes(result, target)]
     refused = [r for r in dataset["refused"] if r["modality"] in wanted]

@@ -282,6 +282,7 @@ def _from_store(name: str, path: Path) -> dict[str, Features]:
     read = {}
     for group in groups:
         with FeatureStore(path, group) as store:
+            store.verify()
             key = name or group if len(groups) == 1 or not name else f"{name}-{group}"
             read[key] = Features(path, store.ids, store.take(store.ids))
     return read

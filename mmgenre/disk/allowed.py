@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mmgenre.disk.files import cache_folder, read_json, without_links, write_json
+from mmgenre.disk.files import cache_folder, without_links
 from mmgenre.disk.provenance import sha256_file
+from mmgenre.disk.records import read_record, write_record
 
 
 def allow(folder: Path, names: Iterable[str]) -> None:
@@ -29,7 +30,7 @@ def allow(folder: Path, names: Iterable[str]) -> None:
 def allowed(folder: Path) -> frozenset[str]:
     """What was allowed for this folder; another one that takes its place has nothing."""
     with suppress(OSError, ValueError, LookupError, TypeError):
-        kept = read_json(_place(folder))
+        kept = read_record(_place(folder))
         if kept["folder"] == _identity(folder):
             return frozenset(map(str, kept["names"]))
     return frozenset()
@@ -45,7 +46,7 @@ def allow_media(manifest: Path, folders: Iterable[Path]) -> None:
 def allowed_media(manifest: Path) -> tuple[Path, ...]:
     """The folders that were allowed for this file; with another content it has none."""
     with suppress(OSError, ValueError, LookupError, TypeError):
-        kept = read_json(_place(manifest))
+        kept = read_record(_place(manifest))
         if kept["sha256"] == sha256_file(manifest):
             return tuple(map(Path, kept["folders"]))
     return ()
@@ -60,9 +61,9 @@ def as_named(texts: Iterable[str]) -> frozenset[str]:
 def _keep(path: Path, content: dict[str, Any]) -> None:
     place = _place(path)
     with suppress(OSError, ValueError):
-        if read_json(place) == content:
+        if read_record(place) == content:
             return
-    write_json(place, content)
+    write_record(place, content)
 
 
 def _place(path: Path) -> Path:

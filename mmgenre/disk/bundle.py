@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -158,7 +160,7 @@ def bundle_provenance(folder: Path) -> dict[str, Any] | None:
     if not (folder / SUMS).is_file():
         return None
     with _damage_as_error(folder):
-        provenance: dict[str, Any] = read_json(folder / CONFIG)["provenance"]
+        provenance: dict[str, Any] = bundle_file(folder, CONFIG)["provenance"]
         provenance["fingerprint"]  # every provenance has one
         return provenance
 
@@ -166,7 +168,16 @@ def bundle_provenance(folder: Path) -> dict[str, Any] | None:
 def bundle_kind(folder: Path) -> str:
     """What a model folder holds, as `write_bundle` was told; BundleError as `bundle_provenance`."""
     with _damage_as_error(folder):
-        return str(read_json(folder / CONFIG)["kind"])
+        return str(bundle_file(folder, CONFIG)["kind"])
+
+
+def bundle_file(folder: Path, name: str) -> Any:
+    """One of the JSON files of a model folder; BundleError if it is not what was written."""
+    with _damage_as_error(folder):
+        content = (folder / name).read_bytes()
+        if hashlib.sha256(content).hexdigest() != read_json(folder / SUMS)[name]:
+            raise BundleError(f"{folder / name}: not the file that was written (sha256)")
+        return json.loads(content)
 
 
 def bundle_fingerprint(folder: Path) -> str | None:

@@ -19,7 +19,7 @@ from threading import get_ident
 
 from filelock import FileLock, Timeout
 
-from mmgenre.disk.files import open_marker, sweep, without_links
+from mmgenre.disk.files import open_marker, replacing, sweep, without_links
 from mmgenre.errors import StoreError
 
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # from file systems without locks
@@ -44,8 +44,12 @@ def locked(path: Path, waiting: Callable[[str], object] | None = None) -> Iterat
 
 
 @contextmanager
-def claimed(path: Path, shared: bool = False) -> Iterator[None]:
+def claimed(
+    path: Path, shared: bool = False, waiting: Callable[[str], object] | None = None
+) -> Iterator[None]:
     """Lets this thread alone write `path`; other processes and threads are refused at once.
+
+    With `waiting` they are waited for instead: it is called as that of `locked`.
 
     Shared claims exclude one that is not shared, but not each other; none of their holders writes
     `path` itself. A thread may claim a path again inside its own claim. A claim ends with its
@@ -69,16 +73,30 @@ def claimed(path: Path, shared: bool = False) -> Iterator[None]:
             held.enter_context(lock if lock.is_locked else own)
         elif shared:
             held.callback(_remove_if_empty, sharers, lock, path)
-            with _holding(lock, path, PATIENCE_S):
+            with _holding(lock, path, PATIENCE_S, waiting):
                 held.enter_context(_holding(own, path, MOMENT_S))
         else:
-            held.enter_context(_holding(lock, path, MOMENT_S))
+            held.enter_context(_holding(lock, path, MOMENT_S, waiting))
             if sharers.is_dir():
                 for file in sharers.iterdir():
-                    with _holding(_lock(file), path, MOMENT_S):  # refused unless its process ended
+                    # Refused, or waited for, unless its process ended.
+                    with _holding(_lock(file), path, MOMENT_S, waiting):
                         pass
                 sharers.rmdir()
         yield
+
+
+@contextmanager
+def replacing_alone(path: Path) -> Iterator[Path]:
+    """`replacing` by one process at a time; what a killed one has left beside `path` is removed.
+
+    On a file system without locks several may write: the last one remains, whole.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        with suppress(StoreError):
+            held.enter_context(claimed(path, waiting=lambda _: None))
+        yield held.enter_context(replacing(path))
 
 
 def tidy(path: Path) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Any
+
+THREADS = ", threads: "
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,14 @@ class Provenance:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, fingerprint included."""
+        """Plain data for JSON, fingerprint included.
+
+        `made_by` also names the number of threads, on which the last digits of sums may depend.
+        """
         plain = json.loads(json.dumps(asdict(self), default=_plain))
+        torch = sys.modules.get("torch")  # what is made before it is imported sums in one thread
+        if torch is not None and THREADS not in self.made_by:
+            plain["made_by"] += f"{THREADS}{torch.get_num_threads()}"
         return {**plain, "fingerprint": self.fingerprint}
 
 

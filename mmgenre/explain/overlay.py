@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmgenre.disk.files import replacing
+from mmgenre.disk.locks import replacing_alone
 from mmgenre.errors import MmgenreError
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -59,6 +59,6 @@ def save_heat(path: Path | str, cover: NDArray[np.uint8], heat: NDArray[np.float
             f"{target}: unknown picture format; the name must end in {', '.join(FORMATS)}"
         )
     picture = Image.fromarray(overlay(cover, heat))
-    with replacing(target) as temporary:
+    with replacing_alone(target) as temporary:
         picture.save(temporary, format=FORMATS[target.suffix.lower()], quality=QUALITY)
     return target

@@ -20,8 +20,9 @@ from mmgenre.disk.bundle import (
     bundle_provenance,
     odd_as_error,
 )
-from mmgenre.disk.files import finished_folders, read_json
+from mmgenre.disk.files import finished_folders
 from mmgenre.disk.locks import tidy
+from mmgenre.disk.records import read_record
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import BundleError, InputError, Refusal
 from mmgenre.fusion.ensemble import KIND as SOLVED
@@ -288,7 +289,7 @@ def _own_fusion(folder: Path, names: Sequence[str]) -> str:
     state = folder / "run.json"
     if state.is_file():
         try:
-            recipe = read_json(state)["recipe"]
+            recipe = read_record(state)["recipe"]
             own = f"{recipe['labels']['task']}-{recipe['fusion']['head']}-"
         except (ValueError, LookupError, TypeError) as error:
             raise BundleError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from itertools import accumulate, chain
 
@@ -59,7 +59,9 @@ class LabelSpace:
             raise LabelError(f"{counts[()]} of {counts.total()} items have no label")
         met = {ancestors(row[0])[0] for row in counts} if exclusive else closure(chain(*counts))
         if len(met) < 2:
-            raise LabelError(f"a genre task needs two genres or more, got {sorted(met)}")
+            raise LabelError(
+                f"a genre task needs two genres or more to learn from, got {sorted(met)}"
+            )
         return cls(tuple(sorted(met)), exclusive)
 
     def __len__(self) -> int:
@@ -70,8 +72,13 @@ class LabelSpace:
         """For each genre the next broader one, None at the top."""
         return tuple((None, *ancestors(name))[-2] for name in self.names)
 
-    def encode(self, labels: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
-        """(n, n_labels) bool, closed under the taxonomy; LabelError: one is missing or unknown."""
+    def encode(
+        self, labels: Sequence[Sequence[str]], *, outside: Set[str] = frozenset()
+    ) -> NDArray[np.bool_]:
+        """(n, n_labels) bool, closed under the taxonomy; LabelError: one is missing or unknown.
+
+        Unknown genres that are in `outside` are left out.
+        """
         column = {name: j for j, name in enumerate(self.names)}
         distinct: dict[tuple[str, ...], int] = {}  # in the order of their first items
         index = [distinct.setdefault(tuple(row), len(distinct)) for row in labels]
@@ -80,9 +87,10 @@ class LabelSpace:
             if not row:
                 raise LabelError(f"item {index.index(k)} has no label")
             for name in ancestors(row[0])[:1] if self.exclusive else sorted(closure(row)):
-                if name not in column:
+                if name in column:
+                    y[k, column[name]] = True
+                elif name not in outside:
                     raise LabelError(
                         f"item {index.index(k)}: unknown label {name!r}; known: {len(self)} genres"
                     )
-                y[k, column[name]] = True
         return y[index]

@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.disk.allowed import allow_media, allowed_media
-from mmgenre.disk.files import replacing, without_links
+from mmgenre.disk.files import without_links
+from mmgenre.disk.locks import replacing_alone
 from mmgenre.errors import ManifestError
 from mmgenre.items.headers import near_misses
 from mmgenre.items.labels import levels
@@ -240,6 +241,10 @@ class Manifest:
             fault = known.get(error.errno or 0, f"cannot be read: {error.strerror}")
         raise ManifestError(str(path), [fault])
 
+    def as_csv(self, path: Path) -> bytes:
+        """What `write` writes to a path."""
+        return _to_csv(self.columns, path)
+
     def write(self, path: Path | str) -> Path:
         """Writes the CSV, whole or not at all; media paths become relative to its folder.
 
@@ -249,9 +254,10 @@ class Manifest:
         as a `;` in a file name.
         """
         path = Path(path)
-        content = _to_csv(self.columns, path)
+        content = self.as_csv(path)
         if not (path.is_file() and path.read_bytes() == content):
-            with replacing(path) as temporary:  # cut short, it would read as a smaller manifest
+            # Cut short, it would read as a smaller manifest.
+            with replacing_alone(path) as temporary:
                 temporary.write_bytes(content)
         if self.columns.roots is not None:
             allow_media(path, self.columns.roots)

@@ -37,8 +37,8 @@ def unlearned_notes(manifest: Manifest) -> list[str]:
     if not others:
         return []
     return [
-        f"train has no item of {len(others)} genre(s) of val or test, which are never learned: "
-        f"{_shown(others)}"
+        f"train has no item of {len(others)} genre(s) of val or test, which are neither "
+        f"learned nor measured: {_shown(others)}"
     ]
 
 

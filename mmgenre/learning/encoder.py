@@ -26,6 +26,7 @@ from mmgenre.learning.kind import Kind, is_foreign, resolve
 from mmgenre.learning.selection import Metric
 from mmgenre.learning.settings import EmbeddingDim, TrainingConfig
 from mmgenre.learning.targets import Target, load_target
+from mmgenre.learning.threads import map_by_threads
 from mmgenre.learning.training import Batch, FitLog, fit, seeded
 from mmgenre.progress import Progress, silent
 
@@ -47,6 +48,8 @@ class Source(Protocol):
 
 class Encoder(Protocol):
     """A torch module: a batch of views -> embeddings (batch, embedding_dim).
+
+    In evaluation mode several threads call it at once.
 
     It may also have `files() -> dict` of further JSON files for its folder (`NAME.json` ->
     content), and `rate_of(parameter name) -> float`, a factor on the learning rate (0: frozen).
@@ -165,7 +168,6 @@ def train_encoder(
     return network, log
 
 
-@torch.inference_mode()
 def embed(
     encoder: Encoder,
     source: Source,
@@ -176,18 +178,32 @@ def embed(
     task: str = "embedding",
     progress: Progress = silent,
 ) -> NDArray[np.float32]:
-    """Embeddings of input rows, (n, embedding_dim): the mean over the evaluation views."""
+    """Embeddings of input rows, (n, embedding_dim): the mean over the evaluation views.
+
+    The same numbers with any number of CPU threads.
+    """
     encoder.eval()
     device = next(iter(encoder.state_dict().values())).device  # some have no parameter
     result = np.zeros((len(ids), encoder.embedding_dim), np.float32)
-    for start in range(0, len(ids), batch_size):
-        progress(task, start, len(ids))
-        views = source.views(ids[start : start + batch_size], None)
+
+    def batches() -> Iterator[NDArray[Any]]:
+        for start in range(0, len(ids), batch_size):
+            progress(task, start, len(ids))
+            yield source.views(ids[start : start + batch_size], None)
+
+    @torch.inference_mode()
+    def embedded(views: NDArray[Any]) -> NDArray[np.float32]:
         n, k = views.shape[:2]
         x = torch.from_numpy(views.reshape(n * k, *views.shape[2:])).to(device)
         with torch.autocast(device.type, torch.bfloat16, precision == "bfloat16"):
             vectors = encoder(x).view(n, k, -1).mean(dim=1)
-        result[start : start + n] = vectors.float().cpu().numpy()
+        return cast(NDArray[np.float32], vectors.float().cpu().numpy())
+
+    in_turn = map_by_threads if device.type == "cpu" else map
+    start = 0
+    for vectors in in_turn(embedded, batches()):
+        result[start : start + len(vectors)] = vectors
+        start += len(vectors)
     progress(task, len(ids), len(ids))
     return result
 

@@ -90,7 +90,8 @@ def orthogonal_directions(n_columns: int, n: int) -> NDArray[np.float64]:
     rng = np.random.default_rng(SEED)
     blocks = []
     for _ in range(math.ceil(n / n_columns)):
-        q, _r = np.linalg.qr(rng.standard_normal((n_columns, n_columns)))
+        with threadpool_limits(1, "blas"):  # the same numbers on every number of cores
+            q, _r = np.linalg.qr(rng.standard_normal((n_columns, n_columns)))
         lengths = np.sqrt(rng.chisquare(n_columns, n_columns))
         blocks.append(q * lengths)
     return np.concatenate(blocks, axis=1)[:, :n]

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from mmgenre.disk.bundle import save_tensors
-from mmgenre.disk.files import replacing
+from mmgenre.disk.locks import replacing_alone
 from mmgenre.learning.settings import TrainingConfig
 
 Rates = Callable[[str], float]  # parameter name -> factor on the learning rate; 0: frozen
@@ -87,7 +87,7 @@ def save_checkpoint(
     for i, state in optimizer.state_dict()["state"].items():
         held = {f"step.{i}.{key}": t for key, t in state.items() if t is not None}
         tensors |= {name: t.detach().cpu().contiguous() for name, t in held.items()}
-    with replacing(path) as temporary:
+    with replacing_alone(path) as temporary:
         save_tensors(tensors, temporary, path, {"log": json.dumps(dict(log))})
 
 

@@ -168,7 +168,8 @@ def evaluate(
 
     Overlapping labels are predicted where score >= threshold, which is fitted on validation. For
     exclusive labels, of which an item has one, the prediction is the argmax, and accuracy and
-    confusion matrix are added.
+    confusion matrix are added. The labels of an item may be none of `names`: then all that is
+    predicted for it is wrong; the confusion matrix leaves it out.
     """
     check(y, scores)
     if exclusive == (threshold is not None):
@@ -184,6 +185,7 @@ def evaluate(
     support, hits = y.sum(axis=0), int((y & predicted).sum())
     result: dict[str, object] = {
         "n_items": len(y),
+        "n_without_label": int((~y.any(axis=1)).sum()),
         **{f"macro_{name}": macro(values) for name, values in shares.items()},
         **{f"weighted_{name}": weighted(values, support) for name, values in figures.items()},
         "micro_precision": hits / max(int(predicted.sum()), 1),
@@ -204,7 +206,8 @@ def evaluate(
     }
     if exclusive:
         result["accuracy"] = float((y & predicted).any(axis=1).mean())
-        result["confusion_matrix"] = confusion_matrix(y, predicted).tolist()
+        labelled = y.any(axis=1)
+        result["confusion_matrix"] = confusion_matrix(y[labelled], predicted[labelled]).tolist()
     else:
         result["threshold"] = threshold
     return {k: _number(v) if isinstance(v, float) else v for k, v in result.items()}

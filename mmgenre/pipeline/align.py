@@ -11,7 +11,7 @@ from mmgenre.disk.store import FeatureStore, write_store
 from mmgenre.fusion.table import FeatureTable, gather
 from mmgenre.items.modalities import short_name
 from mmgenre.learning.processes import from_main, is_main
-from mmgenre.pipeline.artefact import Artefact, in_store
+from mmgenre.pipeline.artefact import Artefact, in_store, rows_of
 from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.run import Run
 from mmgenre.progress import Progress
@@ -59,8 +59,9 @@ def joint_of(run: Run, recipe: Recipe, vectors: Mapping[str, Artefact], places: 
         return found if found == in_store(store, *names)() else None
 
     return Artefact(
-        "align", label, folder, provenance, tuple(vectors.values()), stored, make, trains=True
-    )
+        "align", label, folder, provenance, tuple(vectors.values()), stored, make, trains=True,
+        verify=rows_of(store, *names),
+    )  # fmt: skip
 
 
 def joint_store(folder: Path) -> Path:

@@ -13,7 +13,7 @@ from mmgenre.disk.bundle import bundle_fingerprint
 from mmgenre.disk.files import set_damaged_aside
 from mmgenre.disk.locks import locked, tidy
 from mmgenre.disk.provenance import Provenance
-from mmgenre.disk.store import fingerprint_of
+from mmgenre.disk.store import check_store, fingerprint_of
 from mmgenre.errors import BundleError, MmgenreError, StoreError
 from mmgenre.learning.processes import check_all_failed, from_main, is_main
 from mmgenre.progress import Progress, silent
@@ -37,6 +37,7 @@ class Artefact:
     make: Callable[[Progress], object]  # makes it beside `path`, swaps it in when it is whole
     trains: bool = False  # several processes make it together
     check: Callable[[], object] | None = None  # an error if something from outside is missing
+    verify: Callable[[Progress], object] | None = None  # StoreError: not the rows that were written
 
     @property
     def fingerprint(self) -> str:
@@ -62,6 +63,11 @@ def in_store(path: Path, *groups: str) -> Callable[[], str | None]:
         return found.pop() if len(found) == 1 else None
 
     return stored
+
+
+def rows_of(path: Path, *groups: str) -> Callable[[Progress], object]:
+    """`Artefact.verify` of groups of a store."""
+    return lambda progress: check_store(path, *groups, progress=progress)
 
 
 def in_bundle(folder: Path) -> Callable[[], str | None]:
@@ -164,6 +170,9 @@ def _make(
                 artefact.stored()
             except (StoreError, BundleError):
                 set_damaged_aside(artefact.path)
+            for parent in artefact.parents:
+                if parent.verify is not None:
+                    parent.verify(progress)
             if not artefact.trains:
                 artefact.make(progress)
             return True

@@ -243,11 +243,12 @@ class _Split:
     def pairs(self, row: int, theirs: Floats) -> list[Pair]:
         """Scores of a row, one pair a seed, beside a peer's: (n, labels) in their order."""
         ids = self.scores.ids
-        items = [self.run.manifest[i] for i in ids]
         space = LabelSpace(tuple(self.result["labels"]), self.result["exclusive"])
-        columns = [space.names.index(genre) for genre in self.labels.values()]
-        y = space.encode([item.labels for item in items])[:, columns]
-        groups = groups_of(ids, [item.artist for item in items])
+        genres = list(self.labels.values())
+        learned = [k for k, genre in enumerate(genres) if genre in space.names]
+        columns, theirs = [space.names.index(genres[k]) for k in learned], theirs[:, learned]
+        y = self.run.truth(ids, space=space)[:, columns]
+        groups = groups_of(ids, [self.run.manifest[i].artist for i in ids])
         ours = self.scores.values[:, row].astype(np.float64)  # (n, seeds, genres)
         return [Pair(y, ours[:, k][:, columns], theirs, groups) for k in range(ours.shape[1])]
 

@@ -7,7 +7,6 @@ second call with the same budget changes nothing, whatever the machine is doing 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from time import perf_counter
 
 import numpy as np
 
-from mmgenre.disk.files import write_json
+from mmgenre.disk.records import read_or_set_aside, write_record
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import RecipeError
 from mmgenre.items.modalities import Modality
@@ -50,12 +49,15 @@ def within_budget(run: Run, modalities: Sequence[Modality], budget: str) -> None
     must have been read. The same budget for the same recipe is not timed a second time.
     """
     kept, now = run.folder / BUDGET, _hash(run.recipe)
-    if kept.is_file():
-        before = json.loads(kept.read_text(encoding="utf-8"))
-        if before["budget"] == budget and now in (before["recipe"], before["hash"]):
-            again = validate(before["settled"], where=str(kept), names=run.names)
-            keep_recipe(replace(run, recipe=again))
-            return
+    before = read_or_set_aside(kept, "a step is timed again")
+    if (
+        before is not None
+        and before["budget"] == budget
+        and now in (before["recipe"], before["hash"])
+    ):
+        again = validate(before["settled"], where=str(kept), names=run.names)
+        keep_recipe(replace(run, recipe=again))
+        return
     views = [view for modality in modalities for view in run.views(modality) if not view.fixed]
     fusion = run.recipe.fusion
     n_each = 1 + (fusion.cross_fit if fusion.solver == "lbfgs" else 0)
@@ -67,7 +69,7 @@ def within_budget(run: Run, modalities: Sequence[Modality], budget: str) -> None
     recipe = validate(values, where=f"of {run.folder}")
     keep_recipe(replace(run, recipe=recipe))
     settled = {"settled": recipe.model_dump(mode="json"), "hash": _hash(recipe)}
-    write_json(kept, {"budget": budget, "recipe": now, **settled})
+    write_record(kept, {"budget": budget, "recipe": now, **settled})
 
 
 def _hash(recipe: Recipe) -> str:

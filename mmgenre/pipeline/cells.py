@@ -17,7 +17,9 @@ from typing import Any, get_args
 
 import numpy as np
 
-from mmgenre.disk.files import append_line, replacing
+from mmgenre.disk.files import append_line
+from mmgenre.disk.locks import replacing_alone
+from mmgenre.disk.records import read_or_set_aside, sealed
 from mmgenre.fusion.tagger import modality_of
 from mmgenre.measuring import evaluation, metrics, results
 from mmgenre.measuring.results import Metrics, TableResult
@@ -135,14 +137,15 @@ def tabulate(plan: Plan, failed: Mapping[str, str], seconds: Mapping[str, float]
         rows = [read_scores(cell.scores.path) for cell in done]
         ids = _measured_items(rows, table.items)
         n_items.append(len(ids))
-        missing: set[str] = set()
+        run = planned[0].run
+        missing = set(run.outside(exclusive=run.recipe.exclusive))
         for cell, row in zip(done, rows, strict=True):
             found = _measure(cell, row, ids, table)
             measured[cell.cell.name].append((seed, found))
             kind = "f1" if cell.run.recipe.exclusive else "auc"
             missing |= set(found.get(f"left_out_of_{kind}", ()))
         left_out.append(sorted(missing))
-        n_labels.append(len(planned[0].run.labels()))
+        n_labels.append(len(run.labels()))
     read = {
         (artefact.path, modality_of(artefact.name))
         for artefact in plan.artefacts
@@ -239,10 +242,10 @@ def write_table(result: TableResult, runs: Path | str) -> Path:
 
     where = "synthetic" if result["synthetic"] else Path(result["dataset"]).stem
     folder = Path(runs) / f"{Path(result['name']).name}-{where}"
-    there = folder / results.TABLE_RESULT
-    if there.is_file() and how(json.loads(there.read_text(encoding="utf-8"))) != how(result):
+    there = read_or_set_aside(folder / results.TABLE_RESULT, "another one is written")
+    if there is not None and how(there) != how(result):
         mark = hashlib.sha256(json.dumps(how(result)).encode()).hexdigest()[:6]
         folder = folder.with_name(f"{folder.name}-{mark}")
-    with replacing(folder / results.TABLE_RESULT) as temporary:
-        temporary.write_text(results.as_json(result), encoding="utf-8")
+    with replacing_alone(folder / results.TABLE_RESULT) as temporary:
+        temporary.write_text(results.as_json(sealed(result)), encoding="utf-8")
     return folder

@@ -6,16 +6,16 @@ import errno
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 from mmgenre.datasets.features import import_features
-from mmgenre.disk.locks import locked
+from mmgenre.disk.locks import claimed, locked
 from mmgenre.disk.provenance import Provenance
-from mmgenre.disk.store import FeatureStore, content_hash, provenance_of
+from mmgenre.disk.store import FeatureStore, check_store, content_hash, provenance_of
 from mmgenre.errors import MmgenreError, RecipeError, Refusal, WaitingWarning
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.learning.processes import from_main, is_main
@@ -51,11 +51,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def alone_in_run(command: Callable[P, T]) -> Callable[P, T]:
+def alone_in_run(command: Callable[P, T], *, shared: bool = False) -> Callable[P, T]:
     """A command that works in its run's folder, the argument `run`, while no other one does.
 
     Two commands at once would take each other's artefacts for their own, as both find the same
-    names free. The second one waits, and warns which process it waits for.
+    names free. The second one waits, and warns which process it waits for. Commands that are
+    `shared` work beside each other.
     """
 
     @wraps(command)
@@ -72,7 +73,7 @@ def alone_in_run(command: Callable[P, T]) -> Callable[P, T]:
                 while True:
                     with suppress(FileNotFoundError):  # another command has just removed the folder
                         try:
-                            held.enter_context(locked(folder / LOCKS / "run", waiting))
+                            held.enter_context(claimed(folder / LOCKS / "run", shared, waiting))
                         except OSError as error:
                             no_right = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
                             if not no_right or os.access(folder, os.W_OK):
@@ -210,11 +211,21 @@ def present_modalities(run: Run, modalities: Sequence[Modality]) -> list[Modalit
     raise MmgenreError(f"{run.dataset}: no item has {' or '.join(modalities)}")
 
 
-def _prepared(folder: Path, manifest: Path | str | None, **how: Any) -> Run:
-    """The run; rank 0 settles and writes what it is made from, the others read that."""
+def _prepared(
+    folder: Path, manifest: Path | str | None, *, one_by_one: bool = False, **how: Any
+) -> Run:
+    """The run; rank 0 settles and writes what it is made from, the others read that.
+
+    `one_by_one`: for shards, which begin at the same time.
+    """
     made: list[Run] = []
     source = None if manifest is None else Path(manifest)
-    from_main(lambda: made.append(prepare_run(folder, manifest=source, **how)))
+
+    def settle() -> None:
+        with locked(folder / LOCKS / "prepare") if one_by_one else nullcontext():
+            made.append(prepare_run(folder, manifest=source, **how))
+
+    from_main(settle)
     return made[0] if made else open_run(folder, is_checked=True)
 
 
@@ -291,6 +302,7 @@ class ShardResult:
         }
 
 
+@partial(alone_in_run, shared=True)
 def read_shard(
     shard: Shard,
     manifest: Path | str | None = None,
@@ -307,13 +319,14 @@ def read_shard(
     """Reads one of n shares of a run's media; `extract_features` then finds them read.
 
     Each job of an array gets the same arguments and another shard; the run's folder must be one
-    that all of them see. Any of them may be run again. Arguments as in `extract_features`.
+    that all of them see. Any of them may be run again. Other commands in the run wait for all
+    shards that are being read, and shards for these. Arguments as in `extract_features`.
 
     Raises:
         MmgenreError: something that concerns the whole run, or the shard is being read elsewhere.
     """
-    given: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe, "settings": settings}
-    state = _prepared(Path(run), manifest, **given, progress=progress)
+    how: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe, "settings": settings}
+    state = _prepared(Path(run), manifest, one_by_one=True, **how, progress=progress)
     parts: dict[str, tuple[int, int]] = {}
     for modality in present_modalities(state, [m for m in modalities if m not in state.given]):
         stores = {view.input_name: view for view in state.recipe.views(modality)}
@@ -323,7 +336,7 @@ def read_shard(
             check_address(state, modality)
             if not accept_missing:
                 check_sources(state.manifest, modality, store)
-            how: dict[str, Any] = {"workers": workers, "progress": progress}
+            how = {"workers": workers, "progress": progress}
             done, n = extract_shard(state.manifest, modality, view.reads, store, shard, **how)
             before = parts.get(modality, (0, 0))
             parts[modality] = before[0] + done, before[1] + n
@@ -453,7 +466,12 @@ def given_to(run: Run, name: str) -> Artefact:
         del progress
         raise MmgenreError(f"{run.features}: {name} is not there any more; give it again")
 
-    return Artefact("embed", name, run.features, provenance, (), lambda: fingerprint, make)
+    def verify(progress: Progress) -> None:
+        remedy = "give the vectors again: mmgenre fuse --features"
+        check_store(run.features, name, remedy=remedy, progress=progress)
+
+    path, stored = run.features, lambda: fingerprint
+    return Artefact("embed", name, path, provenance, (), stored, make, verify=verify)
 
 
 def fusion_recipe(

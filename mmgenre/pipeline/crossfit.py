@@ -10,7 +10,7 @@ from __future__ import annotations
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
 from mmgenre.kinds import kind_of
-from mmgenre.pipeline.artefact import Artefact, in_store
+from mmgenre.pipeline.artefact import Artefact, in_store, rows_of
 from mmgenre.pipeline.learn import Fold, encoder_of
 from mmgenre.pipeline.recipe import View
 from mmgenre.pipeline.run import Run
@@ -62,6 +62,6 @@ def crossfit_of(run: Run, view: View, inputs: Artefact, n: int) -> Artefact:
                 blocks.append((ids, head.outputs(means)))
         write_store(path, view.name, blocks, provenance)
 
-    stored = in_store(path, view.name)
-    name = f"{view.name} (cross-fitted)"
-    return Artefact("embed", name, path, provenance, (inputs, *encoders), stored, make)
+    stored, verify = in_store(path, view.name), rows_of(path, view.name)
+    name, made_from = f"{view.name} (cross-fitted)", (inputs, *encoders)
+    return Artefact("embed", name, path, provenance, made_from, stored, make, verify=verify)

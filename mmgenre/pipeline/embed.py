@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
 from mmgenre.kinds import kind_of
-from mmgenre.pipeline.artefact import Artefact, in_store
+from mmgenre.pipeline.artefact import Artefact, in_store, rows_of
 from mmgenre.pipeline.recipe import View
 from mmgenre.pipeline.run import Run
 from mmgenre.progress import Progress
@@ -45,5 +45,6 @@ def embeddings_of(run: Run, view: View, inputs: Artefact, encoder: Artefact) -> 
             blocks = [mean_by_item(ids, rows) if ids else (ids, rows)]
         write_store(path, view.name, blocks, provenance, refused=unknown)
 
-    stored = in_store(path, view.name)
-    return Artefact("embed", view.name, path, provenance, (inputs, encoder), stored, make)
+    stored, verify = in_store(path, view.name), rows_of(path, view.name)
+    made_from = (inputs, encoder)
+    return Artefact("embed", view.name, path, provenance, made_from, stored, make, verify=verify)

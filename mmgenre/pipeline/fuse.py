@@ -68,6 +68,7 @@ def plan_fusion(
         "rows": [[*row.inputs, *([row.combine] if row.combine else [])] for row in rows],
         "task": recipe.labels.task,
         "labels": run.manifest.task_digest,
+        **run.genres_of(recipe),
     }
     if by_encoder:
         parameters["scores"] = "encoder"

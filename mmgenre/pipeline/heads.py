@@ -5,7 +5,6 @@ n test items, R rows, K seeds, L labels.
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.disk.files import swap, temporary_name, write_json
+from mmgenre.disk.bundle import bundle_file
+from mmgenre.disk.files import swap, temporary_name
 from mmgenre.disk.locks import claimed
 from mmgenre.disk.provenance import Provenance
+from mmgenre.disk.records import write_record
 from mmgenre.disk.store import write_store
 from mmgenre.errors import MmgenreError
 from mmgenre.fusion.head import FusionModel, predict, train_fusion
@@ -70,7 +71,7 @@ def make_fusion(
         "hidden": bool(recipe.fusion.missing_share),
     }
     if heads.joint is not None:
-        about["joint"] = json.loads((heads.joint / "curve.json").read_text(encoding="utf-8"))
+        about["joint"] = bundle_file(heads.joint, "curve.json")
     for row, choice in zip(about["rows"], made.choices or (), strict=False):
         row["choice"] = choice
     temporary = temporary_name(folder)
@@ -84,7 +85,7 @@ def make_fusion(
                 write_store(path, of.INPUTS_OF[split], [(scored.ids, scored.given)], provenance)
             if made.model is not None:
                 made.model.save(temporary / of.MODEL, provenance)
-            write_json(temporary / of.ABOUT, about)
+            write_record(temporary / of.ABOUT, about)
             swap(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -62,6 +62,7 @@ def encoder_of(
     if not view.fixed:
         target, task = recipe.target.used(), recipe.labels.task
         parameters |= {"target": target, "task": task, "seed": recipe.seed}
+        parameters |= run.genres_of(recipe)
     if fold is not None:
         parameters["without"] = {"fold": fold.number, "folds": fold.folds.digest}
     parents = {"inputs": inputs.fingerprint}

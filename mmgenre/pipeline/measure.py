@@ -14,8 +14,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.disk.bundle import CONFIG
-from mmgenre.disk.files import finished_folders, write_json
+from mmgenre.disk.bundle import CONFIG, bundle_file
+from mmgenre.disk.files import finished_folders
+from mmgenre.disk.records import read_or_set_aside, write_record
 from mmgenre.disk.store import fingerprint_of
 from mmgenre.items.labels import LabelSpace, closure
 from mmgenre.items.manifest import SPLITS
@@ -60,8 +61,8 @@ def evaluate(run: Run) -> RunResult:
         "fusions": [measured(run, folder) for folder in current_fusions(run)],
         "notes": run_notes(run),
     }
-    if not (run.metrics.is_file() and _read(run.metrics) == json.loads(json.dumps(result))):
-        write_json(run.metrics, result)
+    if _kept(run.metrics) != json.loads(json.dumps(result)):
+        write_record(run.metrics, result)
     return result
 
 
@@ -87,17 +88,23 @@ def measured(run: Run, folder: Path, on: On = "test") -> FusionResult:
     """The figures of a fusion: kept beside its scores, computed anew by code that has changed."""
     about = fusion_about(folder)
     made_from = [about and about["provenance"]["fingerprint"], _code()]
-    kept = folder / (results.RESULT if on == "test" else f"{on}-{results.RESULT}")
-    if not (kept.is_file() and _read(kept).get("made_from") == made_from):
+    path = folder / (results.RESULT if on == "test" else f"{on}-{results.RESULT}")
+    kept = _kept(path)
+    if kept is None or kept.get("made_from") != made_from:
         result = _measure(run, folder.name, read_scores(folder, on))
-        write_json(kept, {"made_from": made_from, "result": result})
-    return cast(FusionResult, _read(kept)["result"])
+        kept = {"made_from": made_from, "result": result}
+        write_record(path, kept)
+    return cast(FusionResult, json.loads(json.dumps(kept["result"])))
+
+
+def _kept(path: Path) -> dict[str, Any] | None:
+    return read_or_set_aside(path, "the figures are computed anew from the scores")
 
 
 def _measure(run: Run, name: str, scores: Scores) -> FusionResult:
     about, complete = scores.about, scores.complete
     labels = LabelSpace(tuple(about["labels"]), about["exclusive"])
-    y = labels.encode([run.manifest[i].labels for i in scores.ids])
+    y = run.truth(scores.ids, space=labels)
     # Where evaluation hides inputs, no item is known to have all.
     compares = complete.any() and not about["hidden"]
 
@@ -138,7 +145,7 @@ def _code() -> str:
 
 
 def _encoder_result(modality: str, folder: Path) -> EncoderResult:
-    config = _read(folder / CONFIG)["config"]
+    config = bundle_file(folder, CONFIG)["config"]
     kind = kind_of(modality)
     label = kind.encoder(config["encoder"]).label
     network = label(kind.settings.model_validate(config["config"])) if label else config["encoder"]
@@ -146,9 +153,5 @@ def _encoder_result(modality: str, folder: Path) -> EncoderResult:
         "network": network,
         "n_parameters": config["n_parameters"],
         "embedding_dim": config["embedding_dim"],
-        "curve": _read(folder / "curve.json"),
+        "curve": bundle_file(folder, "curve.json"),
     }
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

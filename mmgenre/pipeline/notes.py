@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
+from mmgenre.disk.bundle import bundle_file
+from mmgenre.items.labels import ancestors, closure
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.notes import manifest_notes
 from mmgenre.learning.verdict import verdicts
@@ -51,21 +54,44 @@ def _of_splits(run: Run) -> Iterator[str]:
             f"all training items are by one artist, {artists.pop()}: choices that cross-validation "
             "makes on them may not hold for others"
         )
-    y = {split: run.truth(run.manifest.ids(split)) for split in ("train", "val")}
-    names = run.labels().names
-    for split, why in (("train", "is never learned"), ("val", "takes no part in what is chosen")):
-        lacking = [name for name, n in zip(names, y[split].sum(axis=0), strict=True) if not n]
-        if lacking:
-            shown = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
-            yield f"{split} has no item of {len(lacking)} genre(s), which {why} there: {shown}"
+    yield from _of_genres_outside(run)
+    there = np.asarray(run.truth(run.manifest.ids("val")).any(axis=0))
+    lacking = [n for n, some in zip(run.labels().names, there, strict=True) if not some]
+    if lacking:
+        yield (
+            f"val has no item of {len(lacking)} genre(s), which take no part in what is chosen "
+            f"there: {_shown(lacking)}"
+        )
+
+
+def _of_genres_outside(run: Run) -> Iterator[str]:
+    exclusive = run.recipe.exclusive
+    outside = run.outside(exclusive=exclusive)
+    if not outside:
+        return
+    ids = [*run.manifest.ids("val"), *run.manifest.ids("test")]
+    labels = [run.manifest[i].labels for i in ids]
+    own = [closure(names) if not exclusive else {ancestors(names[0])[0]} for names in labels]
+    having = sum(bool(names & outside) for names in own)
+    alone = sum(names <= outside for names in own)
+    counted = ", and count as wrong in accuracy" if exclusive else ""
+    yield (
+        f"train has no item of {len(outside)} genre(s) of validation or test, which are neither "
+        f"learned nor part of any average: {_shown(sorted(outside))}; {having} item(s) have one of "
+        f"them, {alone} no other genre{counted}"
+    )
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _of_encoders(run: Run) -> Iterator[str]:
     for modality in MODALITIES:
         for view in run.views(modality):
-            curve = run.encoder(view.name) / "curve.json"
-            if curve.is_file():
-                held = cast(Curve, json.loads(curve.read_text(encoding="utf-8")))
+            folder = run.encoder(view.name)
+            if (folder / "curve.json").is_file():
+                held = cast(Curve, bundle_file(folder, "curve.json"))
                 for sentence in verdicts(held) if held["epochs"] else ():  # none: not trained
                     yield f"{view.name} ({view.encoder}): {sentence}"
 

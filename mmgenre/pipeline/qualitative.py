@@ -5,9 +5,7 @@ Oramas 2018, sec. 6. A part whose artefacts are missing is left out, and `missin
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
@@ -17,9 +15,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from mmgenre.disk.bundle import bundle_fingerprint
-from mmgenre.disk.files import write_json
 from mmgenre.disk.provenance import Provenance, sha256_file
-from mmgenre.disk.store import FeatureStore, fingerprint_of
+from mmgenre.disk.records import read_or_set_aside, write_record
+from mmgenre.disk.store import FeatureStore, check_store, fingerprint_of
 from mmgenre.errors import MmgenreError
 from mmgenre.explain import results
 from mmgenre.explain.agreement import compare, read_human
@@ -98,9 +96,9 @@ def write_qualitative(
         )
     measured = evaluate(run)  # anew, if the code that measures has changed
     target, provenance = run.folder / results.QUALITATIVE, _provenance(run, human, seed)
-    with suppress(OSError, ValueError, LookupError, TypeError):  # missing or damaged: made anew
-        if json.loads(target.read_text(encoding="utf-8"))["fingerprint"] == provenance.fingerprint:
-            return target
+    kept = read_or_set_aside(target, "made anew")
+    if kept is not None and kept.get("fingerprint") == provenance.fingerprint:
+        return target
     # The annotator's file first: its faults are the caller's, and must be reported at once.
     found: dict[str, Any] = {"fingerprint": provenance.fingerprint}
     found |= {"metrics_sha256": provenance.parents["metrics"]}
@@ -122,7 +120,7 @@ def write_qualitative(
         except MmgenreError as error:  # the report is written without this part
             found[name], missing[name] = None, str(error)
     progress("explaining", len(parts), len(parts))
-    return write_json(target, {**found, "missing": missing})
+    return write_record(target, {**found, "missing": missing})
 
 
 def agreements(fusions: Sequence[FusionResult], human: Path) -> list[results.Agreement]:
@@ -179,7 +177,7 @@ def _provenance(run: Run, human: Path | None, seed: int) -> Provenance:
 def words_of(run: Run, *, seed: int) -> results.WordsResult:
     """Which words tell a genre, on the training texts, in the vocabulary of the recipe's VSM."""
     config = run.recipe.of("text")
-    with FeatureStore(run.inputs("text"), "text") as store:
+    with _opened(run.inputs("text"), "text") as store:
         ids = [i for i in run.manifest.ids("train", having=["text"]) if i in store]
         vocabulary = fit_vocabulary(config, store, ids)
         texts = vectorizer(config, vocabulary).transform([store.read_text(i) for i in ids])
@@ -211,10 +209,10 @@ def words_of(run: Run, *, seed: int) -> results.WordsResult:
 def map_of_factors(run: Run, *, seed: int) -> results.PointMap:
     """Item factors of all items, from label factors that were fitted on the training items."""
     manifest, labels = run.manifest, run.manifest.labels()
-    space = LabelSpace.of(labels, exclusive=False)
+    space = run.space(exclusive=False)
     target = CosineTarget(len(space), run.recipe.target.dim)
-    target.fit(space.encode([manifest[i].labels for i in manifest.ids("train")]))
-    factors = target.targets(space.encode(labels))  # (n_items, dim)
+    target.fit(run.truth(manifest.ids("train"), space=space))
+    factors = target.targets(run.truth(manifest.ids(), space=space))  # (n_items, dim)
     known = np.asarray(factors.any(axis=1))
     detail = "album factors of COSINE, all splits; label factors fitted on the training split"
     if not known.all():
@@ -247,12 +245,12 @@ def _guess_table(run: Run, one: FusionResult, other: FusionResult, row: Row) -> 
     modalities = {name.rpartition(".")[2] for name in row["inputs"]}
     complete = set(run.manifest.ids("test"))
     for m in modalities:
-        with FeatureStore(run.embeddings(m), m) as store:
+        with _opened(run.embeddings(m), m) as store:
             complete &= set(store.ids)
     if not complete:
         raise MmgenreError(f"No test item has all of {', '.join(sorted(modalities))}.")
     ids = sorted(complete)[:N_ITEMS]
-    truth = space.encode([run.manifest[i].labels for i in ids])
+    truth = run.truth(ids, space=space)
     logistic, cosine = (  # first seed, (n, n_labels)
         read_scores(run.fusions / fusion["name"]).of(row["name"], fusion["seeds"][0], ids)
         for fusion in (one, other)
@@ -290,7 +288,7 @@ def heat_of_covers(run: Run) -> results.HeatResult:
     folder = run.encoder("image")
     encoder = cast(ImageEncoder, load_encoder(folder, "image", kind_of("image"), run.names)[0])
     head = load_task_head(folder, "image")
-    with FeatureStore(run.inputs("image"), "image") as store:
+    with _opened(run.inputs("image"), "image") as store:
         rows = _first_covers(store)
         having = [i for i in run.manifest.ids("test") if i in rows]
         ids = sorted(having)[:N_ITEMS]
@@ -338,7 +336,7 @@ def neighbours_of_covers(run: Run) -> results.NeighbourResult:
 
     The share of neighbours with their query's broadest genre is computed over all test items.
     """
-    with FeatureStore(run.embeddings("image"), "image") as store:
+    with _opened(run.embeddings("image"), "image") as store:
         ids = [i for i in run.manifest.ids() if i in store]
         vectors = store.take(ids)
     items = [run.manifest[i] for i in ids]
@@ -355,7 +353,7 @@ def neighbours_of_covers(run: Run) -> results.NeighbourResult:
     same_artist = (artists[near] == artists[queries, None]) & (artists[near] != "")
     shown = range(min(N_QUERIES, len(queries)))
     pictured = sorted({ids[j] for k in shown for j in (queries[k], *near[k])})
-    with FeatureStore(run.inputs("image"), "image") as store:
+    with _opened(run.inputs("image"), "image") as store:
         first = _first_covers(store)
         covers = store.take([first.get(i, i) for i in pictured])  # names an id that is missing
     pictures = {i: jpeg_base64(c, SMALL_PX) for i, c in zip(pictured, covers, strict=True)}
@@ -393,12 +391,18 @@ def neighbours_of_covers(run: Run) -> results.NeighbourResult:
 
 def map_of_covers(run: Run, *, seed: int) -> results.PointMap:
     """Image embeddings of the items that the image encoder was not trained on."""
-    with FeatureStore(run.embeddings("image"), "image") as store:
+    with _opened(run.embeddings("image"), "image") as store:
         ids = [i for s in ("val", "test") for i in run.manifest.ids(s) if i in store]
         unit = unit_length(store.take(ids))  # as fusion takes them
     detail = "image embeddings of length 1, validation and test split: unseen in training"
     labels = [run.manifest[i].labels for i in ids]
     return point_map("Albums by their covers", detail, unit, labels, seed=seed)
+
+
+def _opened(path: Path, group: str) -> FeatureStore:
+    """A store whose rows are those that were written, or StoreError."""
+    check_store(path, group)
+    return FeatureStore(path, group)
 
 
 def _first_covers(store: FeatureStore) -> dict[str, str]:

@@ -6,7 +6,7 @@ from functools import partial
 
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import provenance_of
-from mmgenre.pipeline.artefact import Artefact, in_store
+from mmgenre.pipeline.artefact import Artefact, in_store, rows_of
 from mmgenre.pipeline.recipe import View
 from mmgenre.pipeline.run import Run, check_address, check_files
 from mmgenre.progress import Progress
@@ -42,8 +42,8 @@ def inputs_of(
         read = partial(extract_inputs, run.manifest, view.modality, view.reads, path)
         read(workers=workers, dask=dask, progress=progress)
 
-    stored = in_store(path, view.modality)
-    return Artefact("read", view.input_name, path, provenance, (), stored, make)
+    stored, verify = in_store(path, view.modality), rows_of(path, view.modality)
+    return Artefact("read", view.input_name, path, provenance, (), stored, make, verify=verify)
 
 
 def _provenance(run: Run, view: View, media: str | None = None) -> Provenance:

@@ -119,7 +119,7 @@ def free_fusion(run: Run, base: str, parameters: Mapping[str, Any]) -> str:
         about = fusion_about(run.fusions / name)
         there = wanted if about is None else _flat(about["provenance"]["parameters"])
         differing = sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key))
-        if not set(differing) - {"labels"}:
+        if not set(differing) - {"labels", "genres"}:
             return name
         words = "".join(f"-{key.rpartition('.')[2]}={wanted.get(key)}" for key in differing)
         name = f"{base}{words}"[:120] if k == 2 else f"{base}-{k}"

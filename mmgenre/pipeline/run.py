@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,10 +16,19 @@ from numpy.typing import NDArray
 
 from mmgenre.datasets.synthetic import built_in_catalogue
 from mmgenre.disk.allowed import allow, allow_media, allowed, allowed_media, as_named
-from mmgenre.disk.files import read_json, without_links, write_json
+from mmgenre.disk.files import set_damaged_aside, without_links
+from mmgenre.disk.locks import tidy
 from mmgenre.disk.provenance import sha256_file
+from mmgenre.disk.records import EditedError, read_record, write_record
 from mmgenre.disk.store import FeatureStore, group_names
-from mmgenre.errors import LabelError, ManifestError, MmgenreError, Refusal, SplitError
+from mmgenre.errors import (
+    DamageWarning,
+    LabelError,
+    ManifestError,
+    MmgenreError,
+    Refusal,
+    SplitError,
+)
 from mmgenre.items.labels import LabelSpace
 from mmgenre.items.manifest import SPLITS, Manifest, Split
 from mmgenre.items.modalities import MODALITIES
@@ -41,8 +51,10 @@ from mmgenre.progress import Progress, silent
 
 DEFAULT_RUN = Path("runs/default")
 SYNTHETIC = "synthetic"
+MANIFEST = "manifest.csv"
 FORMAT = 3  # of run.json and of everything beside it
 STATE = "run.json"
+EDITED = "edited or damaged since the run wrote it (its sha256 is not that in run.json)"
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,7 @@ class Run:
     names: frozenset[str] = frozenset()  # what the user has named; see `pipeline.named`
     decided: tuple[str, ...] = ()  # what its recipe left to the data, in sentences
     spaces: dict[bool, LabelSpace] = field(default_factory=dict)  # by whether an item has one label
+    unlearned: dict[bool, frozenset[str]] = field(default_factory=dict)  # likewise
     divided: dict[tuple[int, Split], Folds] = field(default_factory=dict)
 
     def inputs(self, name: str) -> Path:
@@ -136,15 +149,41 @@ class Run:
         return () if modality in self.given else self.recipe.views(modality)
 
     def labels(self, recipe: Recipe | None = None) -> LabelSpace:
-        """The genres of the task: all that the manifest names."""
-        one = (recipe or self.recipe).exclusive
-        if one not in self.spaces:
-            self.spaces[one] = LabelSpace.of(self.manifest.labels(), exclusive=one)
-        return self.spaces[one]
+        """The genres of the task: all that training items have."""
+        return self.space(exclusive=(recipe or self.recipe).exclusive)
 
-    def truth(self, ids: Sequence[str], recipe: Recipe | None = None) -> NDArray[np.bool_]:
-        """Labels of items in the recipe's task, (n, n_labels)."""
-        return self.labels(recipe).encode([self.manifest[i].labels for i in ids])
+    def space(self, *, exclusive: bool) -> LabelSpace:
+        """The genres of training items: the broadest of each if exclusive, else all."""
+        if exclusive not in self.spaces:
+            labels = self.manifest.labels("train")
+            self.spaces[exclusive] = LabelSpace.of(labels, exclusive=exclusive)
+        return self.spaces[exclusive]
+
+    def outside(self, *, exclusive: bool) -> frozenset[str]:
+        """Genres of validation or test that no training item has: nothing learns or scores them."""
+        if exclusive not in self.unlearned:
+            everything = LabelSpace.of(self.manifest.labels(), exclusive=exclusive)
+            learned = self.space(exclusive=exclusive).names
+            self.unlearned[exclusive] = frozenset(everything.names) - frozenset(learned)
+        return self.unlearned[exclusive]
+
+    def truth(
+        self, ids: Sequence[str], recipe: Recipe | None = None, space: LabelSpace | None = None
+    ) -> NDArray[np.bool_]:
+        """Labels of items in the recipe's task, or in a space, (n, n_labels).
+
+        An item of validation or test may have none, as genres outside are left out.
+        """
+        space = space or self.labels(recipe)
+        outside = self.outside(exclusive=space.exclusive)
+        return space.encode([self.manifest[i].labels for i in ids], outside=outside)
+
+    def genres_of(self, recipe: Recipe) -> dict[str, str]:
+        """What a fingerprint says of the genres beside the labels; {} if all of them are learned.
+
+        Only where there are genres outside do models of earlier versions, which have these, differ.
+        """
+        return {"genres": "of train"} if self.outside(exclusive=recipe.exclusive) else {}
 
     def folds(self, n: int, split: Split = "train") -> Folds:
         """The items of a split divided into n folds, drawn from the recipe's seed."""
@@ -232,7 +271,8 @@ def prepare_run(
         resolved = load_recipe(name, settings, read, notes)
         names |= all_in(resolved)
     plain = resolved.model_dump(mode="json")
-    own = folder / "manifest.csv"
+    own = folder / MANIFEST
+    tidy(own)
     made_from = {
         "splits": {"seed": plain["seed"], "task": plain["labels"]["task"], **plain["split"]},
         "folder": str(without_links(folder)),  # to which the paths of its manifest are relative
@@ -242,6 +282,12 @@ def prepare_run(
     then = before and before["made_from"]
     # A run outlives the file that it was made from: a source that is gone has not changed.
     kept = {**made_from, "source": made_from["source"] or (then or {}).get("source")}
+    is_edited = made_from["own"] not in (None, (then or {}).get("own")) and not is_older
+    if is_edited and made_from["source"] is None:
+        raise MmgenreError(
+            f"{own}: {EDITED}, and {dataset}, from which it would be written again, is not there; "
+            "put one of them back"
+        )
     is_own = made_from["own"] is not None and then == kept
     is_moved = not is_own and made_from["source"] is None and _is_moved(then, kept)
     # Format 2 did not note what a run was made from; its own copy has the splits that it learned.
@@ -264,12 +310,20 @@ def prepare_run(
             allow_media(own, ready.columns.roots or ())
     else:
         folder.mkdir(parents=True, exist_ok=True)
+        # After a kill it may be new, and run.json not yet.
+        if is_edited and own.read_bytes() != ready.as_csv(own):
+            aside = set_damaged_aside(own)
+            text = (
+                f"{own}: {EDITED}; kept as {aside.name}, and written again from {file}: make "
+                "changes there"
+            )
+            warnings.warn(text, DamageWarning, stacklevel=2)
         ready.write(own)
         made_from["own"] = _digest(own)
     settled = {"format": FORMAT, "dataset": dataset, "recipe": plain, "made_from": made_from}
     settled["decided"] = notes
     if settled != before:  # shards of one run begin at the same time
-        write_json(state, settled)
+        write_record(state, settled)
     names &= all_in(resolved) | {dataset}
     if names != allowed(folder):
         allow(folder, names)
@@ -298,8 +352,8 @@ def check_address(run: Run, modality: str) -> None:
 def keep_recipe(run: Run) -> None:
     """Makes a run's recipe the one that its folder states."""
     state = run.folder / STATE
-    content = read_json(state)
-    write_json(state, content | {"recipe": run.recipe.model_dump(mode="json")})
+    content = read_record(state)
+    write_record(state, content | {"recipe": run.recipe.model_dump(mode="json")})
 
 
 def _digest(path: Path) -> str | None:
@@ -329,9 +383,15 @@ def open_run(folder: Path, *, is_checked: bool = False) -> Run:
             f"{folder}: it uses manifest, recipe and inputs/ again, makes encoders, embeddings and "
             "fusions again, and deletes nothing"
         )
-    names = allowed(folder)
+    names, own = allowed(folder), folder / MANIFEST
     recipe = validate(content["recipe"], where=str(state), names=None if is_checked else names)
-    manifest, decided = Manifest.read(folder / "manifest.csv"), tuple(content["decided"])
+    made_from = content["made_from"] or {}
+    if _digest(own) != made_from.get("own", _digest(own)):
+        raise MmgenreError(
+            f"{own}: {EDITED}; to set it aside and have it written again: mmgenre extract-features "
+            f"--run {folder}. Make changes in {content['dataset']}"
+        )
+    manifest, decided = Manifest.read(own), tuple(content["decided"])
     if is_checked:
         names = all_in(recipe)
         manifest = Manifest(replace(manifest.columns, roots=None), where=manifest.where)
@@ -341,11 +401,17 @@ def open_run(folder: Path, *, is_checked: bool = False) -> Run:
 
 def _read_state(path: Path) -> dict[str, Any]:
     try:
-        content = read_json(path)
+        content = read_record(path)
         found = {"dataset": str(content["dataset"]), "recipe": dict(content["recipe"])}
         version = int(content.get("format", 1))
         notes = [str(note) for note in content.get("decided", [])]
         made_from = dict(content["made_from"]) if content.get("made_from") else None
+    except EditedError as error:
+        raise MmgenreError(
+            f"{path}: {error}; if you have edited it on purpose, remove its member "
+            f'"sha256" (settings are better changed with --set); else delete it and give '
+            "manifest, recipe and settings again: artefacts that fit are kept"
+        ) from None
     except (ValueError, LookupError, TypeError) as error:
         raise MmgenreError(
             f"{path}: damaged ({type(error).__name__}: {error}); delete it and give manifest, "

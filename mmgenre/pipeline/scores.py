@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.disk.files import read_json
+from mmgenre.disk.records import read_record
 from mmgenre.disk.store import FeatureStore, fingerprint_of, group_names
 from mmgenre.errors import StoreError
 from mmgenre.pipeline.align import Places
@@ -79,10 +79,13 @@ def fusion_about(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        about: dict[str, Any] = read_json(path)
+        about = read_record(path)
         str(about["provenance"]["fingerprint"])
     except (ValueError, LookupError, TypeError) as error:
-        raise StoreError(f"{path}: damaged ({type(error).__name__}: {error})") from error
+        raise StoreError(
+            f"{path}: damaged ({type(error).__name__}: {error}); move its folder away, then make "
+            "the fusion again: mmgenre fuse"
+        ) from error
     return about
 
 
@@ -126,8 +129,10 @@ def read_scores(folder: Path, on: On = "test") -> Scores:
     with FeatureStore(folder / SCORES, SCORES_OF[on]) as store:
         if store.fingerprint != about["provenance"]["fingerprint"]:
             raise StoreError(f"{folder}: is just being made anew; wait, then run this again")
+        store.verify()
         ids, values = store.ids, store.take(store.ids)
     with FeatureStore(folder / SCORES, INPUTS_OF[on]) as store:
+        store.verify()
         given = store.take(ids)
     shape = len(about["rows"]), len(about["seeds"]), values.shape[-1]
     return Scores(about, ids, values.reshape(len(ids), *shape), given)

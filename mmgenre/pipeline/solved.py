@@ -94,10 +94,12 @@ def solve_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progress) -
 
 def _refit(model: SolvedFusion, fitting: Fitting) -> SolvedFusion:
     """The model whose experts also learned from validation items, at the strengths as chosen."""
-    table = FeatureTable.both(fitting.train, fitting.val)
     own, val = fitting.task, fitting.val_task
-    y = np.concatenate([own.y, val.y])
-    task = Task(own.target, y, np.concatenate([own.folds, val.folds]), own.quality)
+    # Of exclusive genres an item has exactly one, or a softmax cannot learn from it.
+    useful = np.asarray(val.y.any(axis=1) | (not own.exclusive))
+    table = FeatureTable.both(fitting.train, fitting.val.select(useful))
+    y, folds = np.concatenate([own.y, val.y[useful]]), [own.folds, val.folds[useful]]
+    task = Task(own.target, y, np.concatenate(folds), own.quality)
     experts = dict(model.experts)
     for key, expert in experts.items():
         strength = fitting.fitted[key].strength

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from mmgenre.disk.files import replacing
+from mmgenre.disk.locks import replacing_alone
 from mmgenre.measuring.results import TABLE_RESULT, TableResult, TableRow, headline_metric
 from mmgenre.report import published
 from mmgenre.report.parts import by_label, confusion, read_result, refusals, template
@@ -39,7 +39,7 @@ def write_experiment(folder: Path) -> tuple[Path, Path]:
         PAGE: render_experiment(result),
     }
     for name, text in files.items():
-        with replacing(folder / name) as temporary:
+        with replacing_alone(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return folder / TABLE, folder / PAGE
 

@@ -12,8 +12,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from mmgenre.disk.files import replacing
+from mmgenre.disk.locks import replacing_alone
 from mmgenre.disk.provenance import sha256_file
+from mmgenre.disk.records import EditedError, read_record
 from mmgenre.explain.results import QUALITATIVE, Qualitative, WordsResult
 from mmgenre.items.manifest import SPLITS
 from mmgenre.items.modalities import MODALITIES
@@ -38,7 +39,7 @@ def write_report(run: Path) -> Path:
     absent = f", so there is nothing to report yet. Run first: {again}"
     result = read_result(source, RunResult.__required_keys__, absent, f"Run again: {again}")
     found = read_qualitative(run / QUALITATIVE, sha256_file(source))
-    with replacing(run / REPORT) as temporary:
+    with replacing_alone(run / REPORT) as temporary:
         temporary.write_text(render(cast(RunResult, result), found), encoding="utf-8")
     return run / REPORT
 
@@ -58,9 +59,11 @@ def read_qualitative(path: Path, metrics_sha256: str) -> Qualitative:
     if not path.is_file():
         return NOT_COMPUTED
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_record(path)
         lacking = Qualitative.__required_keys__ - set(content)
-    except (ValueError, TypeError):
+    except EditedError:
+        fault = "was edited or damaged since it was written"
+    except ValueError:
         fault = "is damaged"
     else:
         if not lacking and content["metrics_sha256"] == metrics_sha256:

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from mmgenre.disk.files import read_json
+from mmgenre.disk.records import EditedError, read_record
 from mmgenre.errors import MmgenreError
 from mmgenre.items.labels import ancestors
 from mmgenre.report import plots
@@ -31,10 +31,11 @@ def read_result(
     if not path.is_file():
         raise MmgenreError(f"{path}: not there{absent}")
     try:
-        result = read_json(path)
+        content = read_record(path)
+    except EditedError as error:
+        raise MmgenreError(f"{path}: {error}. {again}") from error
     except ValueError as error:
         raise MmgenreError(f"{path}: not valid JSON ({error}). {again}") from error
-    content: dict[str, Any] = result if isinstance(result, dict) else {}
     missing = {*(keys - set(content))}
     missing |= {f"rows.{key}" for row in content.get("rows", ()) for key in rows - set(row)}
     if missing:

@@ -18,6 +18,7 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from mmgenre.disk.bundle import Bundle
@@ -106,7 +107,8 @@ class LinearEncoder(nn.Module):
         for name, part in (("values", "data"), ("columns", "indices"), ("starts", "indptr")):
             buffer = self.get_buffer(name)
             buffer.copy_(torch.from_numpy(getattr(landmarks, part)).to(buffer.dtype))
-        values, vectors = np.linalg.eigh((landmarks @ landmarks.T).toarray().astype(np.float64))
+        with threadpool_limits(1, "blas"):  # the same numbers on every number of cores
+            values, vectors = np.linalg.eigh((landmarks @ landmarks.T).toarray().astype(np.float64))
         kept = np.flatnonzero(values > LEAST * values[-1])[::-1][: self.embedding_dim]
         basis = vectors[:, kept] / np.sqrt(values[kept])
         self.basis[:, : len(kept)] = torch.from_numpy(basis.astype(np.float32))

@@ -109,7 +109,7 @@ def scores_of(folder: Path, change: Change) -> tuple[Any, Any, Any]:
                 run=copy, settings=change.settings, seeds=1, inputs=inputs_of(run, change)
             )
         scores = read_scores(run.fusions / result["name"], "val")
-    y = run.labels().encode([run.manifest[i].labels for i in scores.ids])
+    y = run.truth(scores.ids)
     groups = groups_of(scores.ids, [run.manifest[i].artist for i in scores.ids])
     return y, scores.values[:, -1, 0].astype(np.float64), groups  # the last row is the whole
 

@@ -47,8 +47,8 @@ def test_the_space_does_not_depend_on_the_order_of_items() -> None:
     ("rows", "message"),
     [
         ([("A",), (), ()], "2 of 3 items have no label"),
-        ([("A",), ("A",)], r"two genres or more, got \['A'\]"),
-        ([], r"two genres or more, got \[\]"),
+        ([("A",), ("A",)], r"two genres or more to learn from, got \['A'\]"),
+        ([], r"two genres or more to learn from, got \[\]"),
     ],
 )
 def test_no_space_of_unlabelled_items_or_one_genre(
@@ -72,3 +72,12 @@ def test_encode_refuses_what_the_space_does_not_know(exclusive: bool) -> None:
         space.encode([("A",), ("C",)])
     with pytest.raises(LabelError, match="item 0 has no label"):
         space.encode([()])
+
+
+def test_only_genres_that_are_named_may_be_outside() -> None:
+    space = LabelSpace.of([["Rock"], ["Jazz/Bebop"]], exclusive=False)
+    rows = [["Polka", "Jazz/Swing"], ["Polka"], ["Rock"]]
+    y = space.encode(rows, outside={"Polka", "Jazz/Swing"})
+    assert [np.flatnonzero(row).tolist() for row in y] == [[0], [], [2]]
+    with pytest.raises(LabelError, match="item 0: unknown label 'Jazz/Swing'"):
+        space.encode(rows, outside={"Polka"})

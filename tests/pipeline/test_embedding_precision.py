@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from small import Small
 
+from mmgenre.disk.records import write_record
 from mmgenre.disk.store import FeatureStore, fingerprint_of
 from mmgenre.errors import RecipeError
 from mmgenre.items.modalities import MODALITIES
@@ -65,8 +66,7 @@ def test_int8_of_older_versions_is_refused_in_recipes_and_runs(
     run = small.copy(tmp_path / "run")
     state = json.loads((run / "run.json").read_text(encoding="utf-8"))
     state["recipe"]["image"]["embedding_precision"] = "int8"
-    (run / "run.json").unlink()  # a link to that of the shared run
-    (run / "run.json").write_text(json.dumps(state), encoding="utf-8")
+    write_record(run / "run.json", state)
     with pytest.raises(RecipeError, match=rf"run\.json.*\n?.*{REFUSAL}"):
         open_run(run)
     # As the refusal says, the setting repairs the run; what it has made is kept.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ class Writer:
     """Writes a fusion of scores that are all `value`."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
-        items = [Item(f"i{k}", labels=("Jazz", "Rock")) for k in range(6)]
+        items = [Item(f"i{k}", split="train", labels=("Jazz", "Rock")) for k in range(6)]
         self.run = Run(folder, "m.csv", Manifest(items), load_recipe("quick", SETTINGS))
         self.folder = folder / "fusion" / "a"
         self.value = 0.0
@@ -150,13 +152,61 @@ def test_commands_on_one_run_wait_for_each_other(tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()  # no run was made
 
 
+@pytest.mark.filterwarnings("ignore::mmgenre.errors.WaitingWarning")
+def test_shards_work_beside_each_other_and_other_commands_wait_for_all_of_them(
+    tmp_path: Path,
+) -> None:
+    folder, both, seen = tmp_path / "r", threading.Barrier(3), []
+    may_end = threading.Event()
+
+    @partial(alone_in_run, shared=True)
+    def shard(*, run: Path) -> None:
+        both.wait(20)  # fails unless the other one is inside as well
+        may_end.wait(20)
+        time.sleep(0.1)
+        seen.append("shard")
+
+    @alone_in_run
+    def other(*, run: Path) -> None:
+        seen.append("other")
+
+    def started(work: Callable[..., None]) -> threading.Thread:
+        thread = threading.Thread(target=work, kwargs={"run": folder})
+        thread.start()
+        return thread
+
+    threads = [started(shard), started(shard)]
+    both.wait(20)
+    threads.append(started(other))
+    time.sleep(0.3)
+    assert seen == []
+    may_end.set()
+    for thread in threads:
+        thread.join()
+    assert seen == ["shard", "shard", "other"]
+    assert not folder.exists()
+
+
+def test_a_shard_waits_for_the_command_that_works_in_its_run(tmp_path: Path) -> None:
+    @partial(alone_in_run, shared=True)
+    def shard(*, run: Path) -> str:
+        return "done"
+
+    with holder(tmp_path / commands.LOCKS / ".run.lock") as other:
+        assert other.stdin is not None
+        threading.Timer(1.5, other.stdin.close).start()  # shards have a second's patience
+        with pytest.warns(WaitingWarning, match=rf"waiting for process {other.pid} on "):
+            assert shard(run=tmp_path) == "done"
+    assert not (tmp_path / commands.LOCKS / ".run.shared").exists()
+
+
 def test_who_waits_says_for_whom(tmp_path: Path) -> None:
     @alone_in_run
     def work(*, run: Path) -> str:
         return "done"
 
     (tmp_path / ".locks").mkdir()
-    with holder(tmp_path / commands.LOCKS / "run") as other:
+    with holder(tmp_path / commands.LOCKS / ".run.lock") as other:
         assert other.stdin is not None
         threading.Timer(0.3, other.stdin.close).start()
         with pytest.warns(WaitingWarning, match=rf"waiting for process {other.pid} on "):
@@ -181,7 +231,7 @@ def test_a_folder_that_cannot_be_written_needs_no_lock(
     def refused(*_: object) -> None:
         raise OSError(code, "no right to write")
 
-    monkeypatch.setattr(commands, "locked", refused)
+    monkeypatch.setattr(commands, "claimed", refused)
     with pytest.raises(OSError, match="no right to write"):
         work(run=tmp_path)
     monkeypatch.setattr("os.access", lambda path, mode: False)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mmgenre.disk.records import write_record
 from mmgenre.errors import LabelError, ManifestError, MmgenreError, RecipeError, SplitError
 from mmgenre.items.manifest import Item, Manifest, Split
 from mmgenre.pipeline.commands import extract_features, read_shard
@@ -234,7 +235,7 @@ def test_a_state_of_another_version_names_the_key(tmp_path: Path, csv: Path) -> 
     prepare_run(folder, manifest=csv, recipe="quick")
     state = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     state["recipe"]["audio"]["hop"] = 512
-    (folder / "run.json").write_text(json.dumps(state), encoding="utf-8")
+    write_record(folder / "run.json", state)
     with pytest.raises(MmgenreError, match=r"run\.json: unknown key 'audio\.hop'"):
         open_run(folder)
 

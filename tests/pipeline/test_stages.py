@@ -56,7 +56,9 @@ def times(run: Path) -> dict[str, int]:
     return {
         str(p.relative_to(run)): p.stat().st_mtime_ns
         for p in files
-        if (p.parent != run or p.name not in always) and p.parent.name != ".locks"
+        if (p.parent != run or p.name not in always)
+        and p.parent.name != ".locks"
+        and p.suffix != ".checked"
     }
 
 
@@ -637,7 +639,7 @@ def test_vectors_given_to_a_run_are_inputs_like_the_others(
     folder = tmp_path / "run"
     ready = prepare_run(folder, manifest=small.manifest, recipe="quick", settings=SETTINGS)
     ids = ready.manifest.ids()
-    y = ready.labels().encode([ready.manifest[i].labels for i in ids]).astype(np.float32)
+    y = ready.truth(ids).astype(np.float32)
     noise = np.random.default_rng(0).standard_normal((len(ids), 7)).astype(np.float32)
     provenance = Provenance("features", 1, {})
     write_store(ready.features, "clap", [(ids, y)], provenance)

@@ -259,6 +259,8 @@ def test_a_description_of_other_metrics_is_not_shown(tmp_path: Path) -> None:
     described.write_text(json.dumps(found))
     assert "No words: qualitative.json belongs to other metrics than this page" in text()
     described.write_text("[]")
+    assert "qualitative.json is damaged" in text()
+    described.write_text("{}")
     assert "qualitative.json lacks covers, factors" in text()
     described.write_text("{")
     assert "qualitative.json is damaged" in text()

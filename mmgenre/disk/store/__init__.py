@@ -9,6 +9,7 @@ A file appears only when it is complete: it is written under a temporary name, s
 Only one process writes a file at a time.
 """
 
+from mmgenre.disk.store.checking import check_store as check_store
 from mmgenre.disk.store.layout import Block as Block
 from mmgenre.disk.store.reading import FeatureStore as FeatureStore
 from mmgenre.disk.store.reading import GroupInfo as GroupInfo

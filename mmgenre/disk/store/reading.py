@@ -186,13 +186,19 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
             yield self.ids[first:last], np.split(values, cuts) if self.ragged else values
             first = last
         if layout.content_digest(digest, self.ids, self._data, self._offsets) != self.sha256:
-            raise StoreError(f"{self._where} is damaged: its checksum differs")
+            raise StoreError(
+                f"{self._where} is damaged: its checksum differs, so ids or rows are not those "
+                "that were written"
+            )
 
-    def verify(self) -> None:
+    def verify(self, progress: Progress = silent) -> None:
         """Reads everything; StoreError if the content is not what was written."""
         self.rows_of(self.ids)  # finds ids that repeat
-        for _ in self.blocks():
-            pass
+        done = 0
+        for ids, _ in self.blocks():
+            progress(f"checking {self.name}", done, len(self))
+            done += len(ids)
+        progress(f"checking {self.name}", done, len(self))
 
 
 class Chunks:

@@ -24,7 +24,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from mmgenre.disk.files import cache_folder, replacing, without_links
+from mmgenre.disk.files import cache_folder, without_links
+from mmgenre.disk.locks import replacing_alone
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.errors import FaultsError, MmgenreError
 from mmgenre.text.entities.folding import name_key
@@ -173,7 +174,7 @@ def open_knowledge(folder: Path) -> KnowledgeBase:
         return KnowledgeBase(path)
     tables = read_tables(folder)
     try:
-        with replacing(path) as temporary:
+        with replacing_alone(path) as temporary:
             _write_database(*tables, temporary)
         return KnowledgeBase(path)
     except (OSError, sqlite3.Error) as error:

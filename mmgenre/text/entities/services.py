@@ -29,7 +29,8 @@ from typing import IO, Any
 from urllib.parse import urlencode, urlsplit
 from urllib.request import Request
 
-from mmgenre.disk.files import cache_folder, write_json
+from mmgenre.disk.files import cache_folder
+from mmgenre.disk.locks import replacing_alone
 from mmgenre.errors import InputError, MmgenreError
 from mmgenre.text.entities.annotation import Annotation
 from mmgenre.text.entities.knowledge import KnowledgeBase
@@ -113,8 +114,8 @@ class Service:
             shown = self._public(body[:200].decode(errors="replace"))
             raise self._error(f"not an answer of {self.name} ({error!r}): {shown!r}") from None
         try:
-            with _WRITING:
-                write_json(kept, answer)
+            with _WRITING, replacing_alone(kept) as temporary:
+                temporary.write_bytes(body)
         except OSError as error:
             raise self._error(
                 f"the answer cannot be kept at {kept} ({error}); choose another folder with the "
