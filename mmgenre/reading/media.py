@@ -25,10 +25,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmgenre.disk.files import as_on_disk, is_machine_fault, unreachable
+from mmgenre.disk.files import as_on_disk, is_machine_fault, set_damaged_aside, unreachable
 from mmgenre.disk.locks import ClaimedError
 from mmgenre.disk.provenance import Provenance, sha256_file
-from mmgenre.disk.store import FeatureStore, provenance_of, write_store
+from mmgenre.disk.store import FeatureStore, group_names, provenance_of, write_store
 from mmgenre.errors import StoreError
 from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import Modality
@@ -145,7 +145,8 @@ def recorded(manifest: Manifest, modality: Modality, record: Path) -> Media | No
 def record_contents(record: Path, modality: Modality, store: Path) -> None:
     """Adds to the record what the bytes of files were when the rows of a store were read."""
     before = _read_record(record, modality)
-    after, provenance = _with_contents(before, modality, store), provenance_of(record, modality)
+    provenance = provenance_of(record, modality)
+    after = _with_contents(before, modality, store) if before else before
     if after != before and provenance is not None:
         _write(record, modality, after, provenance["parameters"])
 
@@ -308,12 +309,17 @@ def _hash(content: bytes) -> bytes:
 def _with_contents(
     kept: dict[str, Known], modality: Modality, store: Path | None
 ) -> dict[str, Known]:
-    """What is known, and instead of unknown bytes those that the rows of a store were read from."""
-    if store is None or all(known.sha256 != UNKNOWN for known in kept.values()):
+    """What is known, and instead of unknown bytes those that the rows of a store were read from.
+
+    Without a record, what the store says of its rows; their files were then nowhere seen.
+    """
+    if store is None or (kept and all(known.sha256 != UNKNOWN for known in kept.values())):
         return kept
     made_from: Mapping[str, bytes] = {}
     with suppress(StoreError), FeatureStore(store, modality) as read:
         made_from = read.made_from()
+    if not kept:
+        return {i: Known(b"", made[:MARK], made[MARK:]) for i, made in made_from.items()}
     return {
         row_id: known._replace(sha256=made_from[row_id][MARK:])
         if known.sha256 == UNKNOWN and made_from.get(row_id, b"")[:MARK] == known.mark
@@ -346,5 +352,9 @@ def _write(
         return
     rows = np.frombuffer(b"".join(b"".join(k) for k in known.values()), np.uint8)
     block = list(known), rows.reshape(len(known), 2 * MARK + SHA)
+    try:
+        group_names(record)
+    except StoreError:
+        set_damaged_aside(record)
     with suppress(ClaimedError):
         write_store(record, modality, [block], Provenance("media", RECORD_VERSION, parameters))
