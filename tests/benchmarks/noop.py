@@ -72,12 +72,14 @@ def blocks(n: int, *, texts: bool) -> Iterator[tuple[list[str], list[np.ndarray]
 def make_run(folder: Path, n: int) -> Path:
     manifest = folder / "items.csv"
     write_manifest(manifest, n)
-    run = prepare_run(folder / "run", manifest=manifest, recipe="quick")
+    one = ["text.encoders=['vsm']"]
+    run = prepare_run(folder / "run", manifest=manifest, recipe="quick", settings=one)
     [embedded] = vectors_of(run, "text").values()
     inputs, encoder = embedded.parents
     write_store(inputs.path, "text", blocks(n, texts=True), inputs.provenance, ragged=True)
     write_bundle(encoder.path, "text encoder", {"encoder": "vsm"}, {}, encoder.provenance)
     write_store(embedded.path, "text", blocks(n, texts=False), embedded.provenance)
+    run.media["text"].save()
     assert all(artefact.is_current() for artefact in (inputs, encoder, embedded))
     return run.folder
 
