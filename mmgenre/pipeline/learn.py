@@ -96,9 +96,11 @@ def encoder_of(
         parameters |= {"target": target, "task": task, "seed": recipe.seed}
     if fold is not None:
         parameters["without"] = {"fold": fold.number, "folds": fold.folds.digest}
-    media = media_of(run, view).digest
-    own = inputs_provenance(run.manifest, view.modality, view.reads, media)
-    parents = {"inputs": own.fingerprint}
+    parents = {"inputs": inputs.fingerprint}
+    if run.whole is not None:
+        media = media_of(run, view).digest
+        own = inputs_provenance(run.manifest, view.modality, view.reads, media)
+        parents = {"inputs": own.fingerprint}
     provenance = Provenance("encoder", ENCODER_VERSION, parameters, parents)
     name = view.name if fold is None else f"{view.name}.without-{fold.number}"
     if run.pool is not None:

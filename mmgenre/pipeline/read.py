@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,7 @@ def media_of(
     modality, record = view.modality, run.record(view.modality)
     if modality not in run.media and run.whole is not None:
         media = media_of(run.whole, view)
-        marks = media.of(run.manifest, modality)
-        run.media[modality] = Media("unknown" if marks is None else digest_of(marks), media.read)
+        run.media[modality] = replace(media, digest=digest_of(media.of(run.manifest, modality)))
     elif modality not in run.media:
         found = None if looking or run.pool else recorded(run.manifest, modality, record)
         base = Path("/") if run.dataset == SYNTHETIC else Path(run.dataset).parent

@@ -80,7 +80,7 @@ def inputs_provenance(
     the media; None: that of media which are seen for the first time.
     """
     if media is None:
-        media = digest_of({i: first_mark(sources) for i, sources in manifest.rows(modality)})
+        media = digest_of((i, first_mark(sources)) for i, sources in manifest.rows(modality))
     kind = kind_of(modality)
     parameters = {
         modality: config.model_dump(exclude=kind.input_paths),
@@ -129,7 +129,7 @@ def extract_inputs(
                 except StoreError:
                     set_damaged_aside(target)
             media.save()
-            marks = media.of(manifest, modality) or {}
+            marks = dict(media.of(manifest, modality))
             made = manifest, modality, config, target, provenance, marks
             how = partial(read_parts, workers=workers, dask=dask, progress=progress)
             taken = _reusable(target, modality, provenance, marks)
@@ -238,7 +238,7 @@ def extract_shard(
     if media is None:
         media = look(manifest, modality, record_beside(target), store=target, progress=progress)
     provenance = inputs_provenance(manifest, modality, config, media.digest)
-    marks = media.of(manifest, modality) or {}
+    marks = dict(media.of(manifest, modality))
     taken = _reusable(target, modality, provenance, marks)
     parts = parts_of(manifest, modality, config, target, provenance, marks, taken)
     own = parts_folder(target) / f"shard-{shard.number}-of-{shard.of}"

@@ -15,7 +15,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -59,15 +59,17 @@ class Media:
         """The marks of all rows with files."""
         return self.read()
 
-    def of(self, manifest: Manifest, modality: Modality) -> dict[str, bytes] | None:
-        """The marks of the rows of some items; None if one is not known."""
-        marks: dict[str, bytes] = {}
+    def of(self, manifest: Manifest, modality: Modality) -> Iterator[tuple[str, bytes]]:
+        """The rows of some items, and their marks. StoreError if the record has lost one."""
         for row_id, media in manifest.rows(modality):
             mark = self.files.get(row_id) or _text_mark(media)
             if mark is None:
-                return None
-            marks[row_id] = mark
-        return marks
+                raise StoreError(
+                    f"{manifest.where}: the record of its {modality} (*.media.h5, beside inputs) "
+                    f"is damaged, or was changed meanwhile: it lacks {row_id!r}. Run this again; "
+                    "if that does not help, remove it: files are then compared with what was read"
+                )
+            yield row_id, mark
 
 
 class Known(NamedTuple):
@@ -78,10 +80,10 @@ class Known(NamedTuple):
     sha256: bytes
 
 
-def digest_of(marks: Marks) -> str:
-    """Hash over the marks of rows."""
+def digest_of(marks: Iterable[tuple[str, bytes]]) -> str:
+    """Hash over rows and their marks."""
     digest = hashlib.sha256()
-    for row_id, mark in marks.items():
+    for row_id, mark in marks:
         digest.update(f"{row_id}\0".encode() + mark)
     return digest.hexdigest()
 
@@ -123,7 +125,7 @@ def look(
     then = _with_contents(_read_record(record, modality), modality, store)
     marks, known = _compare(manifest, modality, then, identity, check_content, progress)
     parameters = {"identities": now.hexdigest(), "rows": rows_digest(manifest, modality)}
-    parameters["media"] = digest_of(marks)
+    parameters["media"] = digest_of(marks.items())
     save = partial(_write, record, modality, known, parameters)
     if record.is_file() or (store is not None and store.is_file()):
         save()

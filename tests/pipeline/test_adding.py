@@ -293,3 +293,15 @@ def test_fusing_alone_reads_what_is_added(added: Begun, no_training: None) -> No
     new = {item.id for item in added.items[-N_ADDED:]}
     assert new <= added.vectors().keys()
     assert result["rows"][-1]["all"]["n_items"] == open_run(added.run).manifest.count("test")
+
+
+def test_a_new_genre_is_learned_by_heads(added: Begun, no_training: None) -> None:
+    splits = open_run(added.run).manifest.splits
+    trained = next(i for i in added.items if splits.get(i.id) == "train" and i.artist)
+    new = replace(added.items[-1], artist=trained.artist, album="", labels=("Polka",))
+    added.write([*added.items[:-1], new])
+    assert len(noted(added.extract())) == 2
+    result = fuse(("text",), run=added.run)
+    assert "Polka" in result["labels"]
+    tagger = GenreTagger.from_pretrained(added.run, result["name"])
+    assert "Polka" in {g.name for g in tagger.predict(text="A lute.").genres}

@@ -230,7 +230,7 @@ def test_a_drive_that_comes_back_is_not_read_again(
         gone = look(manifest, "text", record_beside(target), store=target)
         kept = recorded(manifest, "text", record_beside(target))
         assert kept is not None
-        assert kept.of(manifest, "text") == gone.of(manifest, "text")
+        assert dict(kept.of(manifest, "text")) == dict(gone.of(manifest, "text"))
     (tmp_path / "off").rename(folder)
     extract(manifest, target)
     shutil.copytree(folder, tmp_path / "copy")
@@ -288,6 +288,18 @@ def test_without_a_record_files_are_compared_with_what_was_read(
     assert read == ["i2"]
     extract(manifest, target)
     assert read == ["i2"]
+
+
+def test_a_record_that_is_damaged_within_is_named(tmp_path: Path, folder: Path) -> None:
+    target = extract(manifest_of(folder), tmp_path / "t.h5")
+    with h5py.File(record_beside(target), "r+") as file:
+        del file["text/data"]
+    target.unlink()
+    with pytest.raises(StoreError, match=r"record of its text .* lacks 'i0'.*remove it"):
+        extract(manifest_of(folder), target)
+    record_beside(target).unlink()
+    extract(manifest_of(folder), target)
+    assert text_of(target, "i1") == "A quiet record, number 1."
 
 
 def test_adding_is_old_or_complete_after_a_kill(
