@@ -304,4 +304,5 @@ def test_a_new_genre_is_learned_by_heads(added: Begun, no_training: None) -> Non
     result = fuse(("text",), run=added.run)
     assert "Polka" in result["labels"]
     tagger = GenreTagger.from_pretrained(added.run, result["name"])
-    assert "Polka" in {g.name for g in tagger.predict(text="A lute.").genres}
+    genres = tagger.predict(text=new.media["text"][0]).genres
+    assert "Polka" in {genre.name for genre in genres}
