@@ -23,7 +23,7 @@ from mmgenre.pipeline.artefact import Artefact, in_store
 from mmgenre.pipeline.recipe import View
 from mmgenre.pipeline.run import Run
 from mmgenre.progress import Progress
-from mmgenre.reading.media import MARK
+from mmgenre.reading.marks import MARK
 
 EMBED_VERSION = 1  # rises when the code of the step changes what it writes
 

@@ -27,16 +27,14 @@ from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.kinds import kind_of
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.engines import files_beside, read_parts
+from mmgenre.reading.marks import MARK, first_mark, state_of
 from mmgenre.reading.media import (
-    MARK,
     Marks,
     Media,
     digest_of,
-    first_mark,
     look,
     record_beside,
     record_contents,
-    state_of,
 )
 from mmgenre.reading.parts import Part, part_name
 

@@ -11,38 +11,43 @@ opened; a file whose identity differs is hashed, and has changed only if its byt
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from mmgenre.disk.files import as_on_disk, is_machine_fault, set_damaged_aside, unreachable
+from mmgenre.disk.files import set_damaged_aside
 from mmgenre.disk.locks import ClaimedError
-from mmgenre.disk.provenance import Provenance, sha256_file
+from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, group_names, provenance_of, write_store
 from mmgenre.errors import StoreError
 from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import Modality
 from mmgenre.learning.processes import is_main
 from mmgenre.progress import Progress, silent
+from mmgenre.reading.marks import (
+    MARK,
+    SHA,
+    UNKNOWN,
+    Identity,
+    Source,
+    content_of,
+    first_mark,
+    short_hash,
+    text_mark,
+)
 
 RECORD_VERSION = 1
-MARK, SHA = 16, 32  # bytes
-UNKNOWN = bytes(SHA)  # in place of a sha256: the files were not read yet, or could not be
 EARLIER = "#"  # before a row's id: what was known of it before its files went away
-NO_RIGHT = (errno.EACCES, errno.EPERM)
 HASHED_AT_ONCE = 256  # files between two calls of the progress callback
 
-Source = Path | str
 Marks = Mapping[str, bytes]  # row id -> mark
 
 
@@ -62,7 +67,7 @@ class Media:
     def of(self, manifest: Manifest, modality: Modality) -> Iterator[tuple[str, bytes]]:
         """The rows of some items, and their marks. StoreError if the record has lost one."""
         for row_id, media in manifest.rows(modality):
-            mark = self.files.get(row_id) or _text_mark(media)
+            mark = self.files.get(row_id) or text_mark(media)
             if mark is None:
                 raise StoreError(
                     f"{manifest.where}: the record of its {modality} (*.media.h5, beside inputs) "
@@ -111,7 +116,7 @@ def look(
     bytes they were read from where the record does not. UnreachableError if the machine is at
     fault.
     """
-    identity = _Identity(base)
+    identity = Identity(base)
     now = hashlib.sha256()
     for row_id, media in manifest.rows(modality):
         now.update(f"{row_id}\0{identity(media)}\n".encode())
@@ -161,89 +166,11 @@ def rows_digest(manifest: Manifest, modality: Modality) -> str:
     return digest.hexdigest()
 
 
-def first_mark(media: Sequence[Source]) -> bytes:
-    """The mark of media that are seen for the first time: by names, sizes and times, or by text."""
-    parts = []
-    for source in media:
-        if isinstance(source, str):
-            parts.append(f"text\0{source}")
-        elif (state := state_of(source)) is not None:
-            parts.append(f"{source.name}\0{state.st_size}\0{state.st_mtime_ns}")
-        else:
-            parts.append(f"{source.name}\0missing")
-    return _hash("\n".join(parts).encode())
-
-
-def content_of(media: Iterable[Source]) -> bytes | None:
-    """sha256 over a row's files and its text; UNKNOWN if one is no file, None if closed to us.
-
-    UnreachableError if the machine is at fault.
-    """
-    digest = hashlib.sha256()
-    for source in media:
-        if isinstance(source, str):
-            digest.update(hashlib.sha256(source.encode()).digest())
-            continue
-        state = state_of(source)
-        if state is None or not stat.S_ISREG(state.st_mode):  # a pipe could be waited for for ever
-            return UNKNOWN
-        try:
-            digest.update(bytes.fromhex(sha256_file(as_on_disk(source))))
-        except OSError as error:
-            if error.errno in NO_RIGHT:
-                return None
-            if is_machine_fault(error):
-                raise unreachable(source, error) from None
-            return UNKNOWN
-    return digest.digest()
-
-
-def state_of(file: Path) -> os.stat_result | None:
-    """Size and times of a file; None if it is not there, or may not be looked at.
-
-    UnreachableError if the machine is at fault.
-    """
-    try:
-        return as_on_disk(file).stat()
-    except ValueError:  # a NUL in its name
-        return None
-    except OSError as error:
-        if is_machine_fault(error) and error.errno not in NO_RIGHT:
-            raise unreachable(file, error) from None
-        return None
-
-
-class _Identity:
-    """Media -> text that differs if a file may be another: path below a folder, size, ..."""
-
-    def __init__(self, folder: Path) -> None:
-        base = os.path.realpath(folder)
-        # Without links: the run's own manifest names the same file by another path.
-        self.parent = cache(lambda parent: os.path.relpath(os.path.realpath(parent), base))
-
-    def __call__(self, media: Sequence[Source]) -> str:
-        return "\n".join(s if isinstance(s, str) else self._of_file(s) for s in media)
-
-    def _of_file(self, file: Path) -> str:
-        parent, name = os.path.split(file)
-        state = state_of(file)
-        if state is None:
-            return f"{self._below(parent)}/{name}\0missing"
-        times = f"{state.st_mtime_ns}\0{state.st_ctime_ns}"
-        return f"{self._below(parent)}/{name}\0{state.st_size}\0{times}\0{state.st_ino}"
-
-    def _below(self, parent: str) -> str:
-        try:
-            return self.parent(parent)
-        except ValueError:  # a NUL in its name
-            return parent
-
-
 def _compare(
     manifest: Manifest,
     modality: Modality,
     before: Mapping[str, Known],
-    identity: _Identity,
+    identity: Identity,
     check_content: bool,
     progress: Progress,
 ) -> tuple[dict[str, bytes], dict[str, Known]]:
@@ -252,9 +179,9 @@ def _compare(
     known: dict[str, Known] = {}
     doubtful: dict[str, Sequence[Source]] = {}
     for row_id, media in manifest.rows(modality):
-        own = _text_mark(media)
+        own = text_mark(media)
         if own is None:
-            now = _hash(identity(media).encode())
+            now = short_hash(identity(media).encode())
             then = before.get(EARLIER + row_id) or before.get(row_id)
             if then is None:
                 known[row_id] = Known(now, first_mark(media), UNKNOWN)
@@ -284,7 +211,7 @@ def _compared(media: Sequence[Source], then: Known, now: bytes, sha256: bytes | 
     if then.sha256 == UNKNOWN and (mark := first_mark(media)) == then.mark:
         # Nobody knows the bytes that were read, and sizes and times are the same.
         return Known(now, mark, UNKNOWN)
-    mark = first_mark(media) if sha256 == UNKNOWN else _hash(b"bytes\0" + sha256)
+    mark = first_mark(media) if sha256 == UNKNOWN else short_hash(b"bytes\0" + sha256)
     return Known(now, mark, sha256)
 
 
@@ -297,15 +224,6 @@ def _hashed(work: Sequence[Sequence[Source]], progress: Progress) -> list[bytes 
     if work:
         progress("comparing files", len(work), len(work))
     return found
-
-
-def _text_mark(media: Sequence[Source]) -> bytes | None:
-    """The mark of a row without files, which needs no record; None if it has files."""
-    return None if any(isinstance(source, Path) for source in media) else first_mark(media)
-
-
-def _hash(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=MARK).digest()
 
 
 def _with_contents(

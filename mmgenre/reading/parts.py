@@ -26,7 +26,7 @@ from mmgenre.disk.store import FeatureStore, write_store
 from mmgenre.errors import InputError, MmgenreError, Refusal, StoreError
 from mmgenre.items.modalities import Modality
 from mmgenre.kinds import KINDS
-from mmgenre.reading.media import UNKNOWN, content_of
+from mmgenre.reading.marks import UNKNOWN, content_of
 
 # Errors that may not occur at the next attempt: a refusal would be permanent.
 MACHINE_FAULTS = {EIO, ESTALE, EMFILE, ENFILE, ENOMEM, ETIMEDOUT}

@@ -30,6 +30,7 @@ SETTINGS = (
     "text.training.max_steps=40",
     "image.encoders=['descriptors']",
     "image.input.size_px=40",
+    "image.crop_px=32",
     "fusion.cross_fit=2",
 )
 

@@ -21,9 +21,11 @@ from mmgenre.errors import StoreError
 from mmgenre.image.settings import ImageInput
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.kinds import KINDS
+from mmgenre.reading import marks as marks_module
 from mmgenre.reading import media as media_module
 from mmgenre.reading.extraction import extract_inputs
-from mmgenre.reading.media import UNKNOWN, look, record_beside, recorded
+from mmgenre.reading.marks import UNKNOWN
+from mmgenre.reading.media import look, record_beside, recorded
 from mmgenre.text.settings import TextInput
 
 N = 6
@@ -157,7 +159,7 @@ def test_bytes_count_on_request(
     tmp_path: Path, folder: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file system whose times and inodes say nothing."""
-    monkeypatch.setattr(media_module._Identity, "__call__", lambda self, media: str(media))
+    monkeypatch.setattr(marks_module.Identity, "__call__", lambda self, media: str(media))
     target, manifest = tmp_path / "t.h5", manifest_of(folder)
     extract(manifest, target)
     read.clear()
@@ -250,7 +252,7 @@ def test_a_file_that_may_not_be_read_stays_as_it_was(
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patched:
-        patched.setattr(media_module, "sha256_file", refuses)
+        patched.setattr(marks_module, "sha256_file", refuses)
         extract(manifest, target)
     assert read == []
     (folder / "2.txt").chmod(0o640)  # the right comes back, and with it another time of change
