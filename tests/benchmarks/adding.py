@@ -3,7 +3,7 @@
 A run of N items with a text file and a small cover each is finished by the commands; then a few
 items are added, and then every file is copied to a new one of the same bytes.
 
-    python tests/benchmarks/adding.py [N] [added]
+    python tests/benchmarks/adding.py [N] [added] [text,image]
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def timed(what: str, call: Callable[[], object]) -> None:
 
 
 def main() -> None:
-    n, n_added = (int(v) for v in (*sys.argv[1:], *("10000", "5")[len(sys.argv) - 1 :]))
+    given = (*sys.argv[1:], *("10000", "5", "text,image")[len(sys.argv) - 1 :])
+    n, n_added, modalities = int(given[0]), int(given[1]), tuple(given[2].split(","))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         media, run = folder / "media", folder / "run"
@@ -70,24 +71,24 @@ def main() -> None:
         manifest = write_manifest(folder / "m.csv", media, n)
 
         def extract() -> None:
-            extract_features(run=run, modalities=("text", "image"), workers=1)
+            extract_features(run=run, modalities=modalities, workers=1)
 
         timed(
             f"{n:,} items: extract-features",
             lambda: extract_features(
                 manifest,
                 run=run,
-                modalities=("text", "image"),
+                modalities=modalities,
                 recipe="quick",
                 settings=SETTINGS,
                 workers=1,
             ),
         )
-        timed("fuse", lambda: fuse(("text", "image"), run=run))
+        timed("fuse", lambda: fuse(modalities, run=run))
         timed("extract-features, nothing to do", extract)
         write_manifest(manifest, media, n + n_added)
         timed(f"{n_added} more: extract-features", extract)
-        timed("fuse", lambda: fuse(("text", "image"), run=run))
+        timed("fuse", lambda: fuse(modalities, run=run))
         timed("extract-features, nothing to do", extract)
         shutil.copytree(media, folder / "copy")
         shutil.rmtree(media)
