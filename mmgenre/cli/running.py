@@ -41,15 +41,24 @@ def extract_features(
     accept_missing: Annotated[
         bool, Option("--accept-missing", help="Go on although files that were read have gone.")
     ] = False,
+    check_content: Annotated[
+        bool, Option("--check-content", help="Compare all files that were read by their bytes.")
+    ] = False,
+    retrain: Annotated[
+        bool, Option("--retrain", help="Learn anew on all items if some were added.")
+    ] = False,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Media -> inputs -> encoders trained on the genre task -> embeddings in HDF5."""
     how: dict[str, Any] = {"modalities": shared.modalities_of(modalities), "recipe": recipe}
     how |= {"run": run, "settings": settings or [], "workers": workers}
     how |= {"accept_missing": accept_missing, "media_roots": media_root or []}
+    how["check_content"] = check_content
     encoders = shared.encoders_of(encoder or [])
-    if shard is not None and (encoder or dask):
-        raise typer.BadParameter("with --shard media are only read: no --encoder, no --dask")
+    if shard is not None and (encoder or dask or retrain):
+        raise typer.BadParameter(
+            "with --shard media are only read: no --encoder, no --dask, no --retrain"
+        )
     from mmgenre.pipeline import commands
     from mmgenre.reading.extraction import Shard
 
@@ -65,7 +74,13 @@ def extract_features(
         return
     with shared.progress_bars() as progress:
         result = commands.extract_features(
-            manifest, **how, encoders=encoders, dask=dask, budget=budget, progress=progress
+            manifest,
+            **how,
+            encoders=encoders,
+            dask=dask,
+            budget=budget,
+            retrain=retrain,
+            progress=progress,
         )
     shared.main_goes_on()
     counts = ", ".join(f"{n} with {m}" for m, n in result.counts.items())

@@ -186,6 +186,28 @@ class Manifest:
             raise ManifestError(self.where, faults)
         return Manifest(replace(self.columns, splits=[splits[i] for i in ids]), where=self.where)
 
+    def only(self, ids: Iterable[str]) -> Manifest:
+        """Those of the items that have one of the ids."""
+        wanted = set(ids)
+        here = [item_id in wanted for item_id in self.columns.ids]
+
+        def own(cells: Sequence[Cell]) -> list[Cell]:
+            return list(compress(cells, here))
+
+        c = self.columns
+        columns = replace(
+            c,
+            ids=own(c.ids),
+            artists=own(c.artists),
+            albums=own(c.albums),
+            splits=own(c.splits),
+            labels=own(c.labels),
+            files={m: own(cells) for m, cells in c.files.items()},
+            texts={m: own(cells) for m, cells in c.texts.items()},
+            extra={name: own(cells) for name, cells in c.extra.items()},
+        )
+        return Manifest(columns, where=self.where)
+
     @cached_property
     def task_digest(self) -> str:
         """Hash of ids, splits and labels: what every trained artefact depends on."""

@@ -167,9 +167,14 @@ def leaks_among(
 
 
 def make_splits(
-    manifest: Manifest, ratios: tuple[float, float, float], seed: int
+    manifest: Manifest,
+    ratios: tuple[float, float, float],
+    seed: int,
+    known: Mapping[str, Split] | None = None,
 ) -> dict[str, Split]:
     """Draws train, validation and test: id -> split.
+
+    Items whose split is `known` keep it, and so do all others of their group.
 
     Items that share an artist, an album or an inline text form a group, which is never divided.
     Groups are placed one by one, large ones first in an order drawn from `seed`, each where it
@@ -181,7 +186,7 @@ def make_splits(
     if len(ratios) != 3 or not (min(ratios) > 0 and abs(sum(ratios) - 1) <= 1e-6):
         raise SplitError(f"split ratios {ratios}: three positive numbers that add up to 1")
     n_groups, group = _groups(manifest)
-    if n_groups < len(SPLITS):
+    if n_groups < len(SPLITS) and not known:
         raise SplitError(
             f"{manifest.where}: {len(manifest)} items in {n_groups} group(s) of shared artists "
             "and albums; train, val and test need one each, so at least three"
@@ -190,8 +195,38 @@ def make_splits(
     goal = np.outer(ratios, counts.sum(axis=0)) + 1e-9  # (splits, labels + modalities + 1)
     rng = np.random.default_rng((seed, 0x5B117))
     drafts = max(1, min(MAX_DRAFTS, 20_000 // n_groups))
-    _, where = min((_draft(counts, goal, rng) for _ in range(drafts)), key=lambda draft: draft[0])
-    return {i: SPLITS[w] for i, w in zip(manifest.columns.ids, where[group].tolist(), strict=True)}
+    known = known or {}
+    kept = _kept(manifest, group, n_groups, known) if known else None
+    drawn = (_draft(counts, goal, rng, kept) for _ in range(drafts))
+    _, where = min(drawn, key=lambda draft: draft[0])
+    of_items = zip(manifest.columns.ids, where[group].tolist(), strict=True)
+    return {i: known.get(i, SPLITS[w]) for i, w in of_items}
+
+
+def _kept(
+    manifest: Manifest, group: NDArray[np.intp], n_groups: int, known: Mapping[str, Split]
+) -> NDArray[np.intp]:
+    """The split that most known items of a group are in; -1: none is known, (n_groups,)."""
+    votes = np.zeros((n_groups, len(SPLITS)), np.intp)
+    for k, item_id in enumerate(manifest.columns.ids):
+        if item_id in known:
+            votes[group[k], SPLITS.index(known[item_id])] += 1
+    return np.where(votes.any(axis=1), votes.argmax(axis=1), -1)
+
+
+def extend_folds(
+    manifest: Manifest, folds: Mapping[str, int], ids: Sequence[str]
+) -> dict[str, int]:
+    """Folds of some items: those of `folds`, and for others the fold of their group, else any."""
+    _, group = _groups(manifest)
+    group_of = dict(zip(manifest.columns.ids, group.tolist(), strict=True))
+    of_group: dict[int, int] = {}
+    for item_id, place in folds.items():
+        of_group.setdefault(group_of[item_id], place)
+    n = max(folds.values()) + 1
+    others = (item_id for item_id in ids if item_id not in folds)
+    added = {i: of_group.setdefault(group_of[i], k % n) for k, i in enumerate(others)}
+    return {i: folds[i] if i in folds else added[i] for i in ids}
 
 
 def make_folds(manifest: Manifest, ids: Sequence[str], n: int, seed: int) -> dict[str, int]:
@@ -217,11 +252,17 @@ def make_folds(manifest: Manifest, ids: Sequence[str], n: int, seed: int) -> dic
 
 
 def _draft(
-    counts: NDArray[np.float64], goal: NDArray[np.float64], rng: np.random.Generator
+    counts: NDArray[np.float64],
+    goal: NDArray[np.float64],
+    rng: np.random.Generator,
+    kept: NDArray[np.intp] | None = None,
 ) -> tuple[float, NDArray[np.intp]]:
-    """Places every group once: (distance of all counts from their goals, the split of each)."""
+    """Places every group once: (distance of all counts from their goals, the split of each).
+
+    Groups that have a split in `kept`, and no -1, stay there.
+    """
     sizes = counts[:, -1] * rng.lognormal(sigma=0.5, size=len(counts))
-    where = _dealt(counts, goal, rng)
+    where = _dealt(counts, goal, rng) if kept is None else kept.copy()
     filled = np.stack([counts[where == split].sum(axis=0) for split in range(len(goal))])
     needed = slice(-1 - len(MODALITIES), None)  # every split needs items, and all modalities
     order = np.argsort(-sizes)

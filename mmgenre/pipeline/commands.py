@@ -25,10 +25,10 @@ from mmgenre.pipeline.budget import seconds_of, within_budget
 from mmgenre.pipeline.crossfit import crossfit_of
 from mmgenre.pipeline.embed import embeddings_of
 from mmgenre.pipeline.fuse import plan_fusion
-from mmgenre.pipeline.learn import adopted_encoder, encoder_of
+from mmgenre.pipeline.learn import adopted_encoder, encoder_of, learning_run
 from mmgenre.pipeline.measure import evaluate, measured
 from mmgenre.pipeline.notes import run_notes
-from mmgenre.pipeline.read import inputs_of
+from mmgenre.pipeline.read import inputs_of, media_of
 from mmgenre.pipeline.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.pipeline.rows import fusion_name, joined_names, table_rows
 from mmgenre.pipeline.run import (
@@ -131,6 +131,8 @@ def extract_features(
     dask: str | None = None,
     budget: str | None = None,
     accept_missing: bool = False,
+    check_content: bool = False,
+    retrain: bool = False,
     progress: Progress = silent,
 ) -> Extraction:
     """Media -> inputs -> encoders trained on the genre task -> embeddings.h5.
@@ -149,6 +151,10 @@ def extract_features(
         budget: a time for the training of encoders, such as "3m", cross-fitted ones included; it
             is turned into steps once the media are read, and these become settings of the run.
         accept_missing: whether rows of the run may be lost whose files have gone since.
+        check_content: whether all files are compared with those that were read by their bytes, and
+            not only those whose path, size, times or inode differ.
+        retrain: whether encoders learn anew that have not learned on all items, since some were
+            added.
         progress: progress callback.
 
     Raises:
@@ -158,7 +164,7 @@ def extract_features(
     if budget is not None:
         seconds_of(budget)  # a mistake shows before media are read
     given: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe, "settings": settings}
-    state = _prepared(folder, manifest, **given, progress=progress)
+    state = replace(_prepared(folder, manifest, **given, progress=progress), retrain=retrain)
     present = present_modalities(state, modalities)
     encoders = encoders or {}
     if unused := [m for m in encoders if m not in present]:
@@ -169,6 +175,7 @@ def extract_features(
 
     def planned() -> list[Artefact]:
         how: dict[str, Any] = {"workers": workers, "dask": dask, "accept_missing": accept_missing}
+        how |= {"check_content": check_content, "progress": progress}
         made = (vectors_of(state, m, adopt=encoders.get(m), **how) for m in present)
         return [artefact for found in made for artefact in found.values()]
 
@@ -178,7 +185,7 @@ def extract_features(
     if budget is not None:
         carry_out(reads, folder / LOCKS, progress=progress)
         from_main(partial(within_budget, state, present, budget))
-        state = replace(state, recipe=open_run(folder, is_checked=True).recipe)
+        state = replace(state, recipe=open_run(folder, is_checked=True).recipe, earlier={})
         plan = planned()
     carry_out([*reads, *plan], folder / LOCKS, progress=progress)
 
@@ -252,7 +259,7 @@ def vectors_of(
     for view in views:
         inputs = inputs_of(run, view, looking=looking, **how)
         encoder = (
-            encoder_of(run, view, inputs, keeping=not looking)
+            encoder_of(learning_run(run, view, inputs), view, inputs, keeping=not looking)
             if adopt is None
             else adopted_encoder(run, view, adopt)
         )
@@ -314,6 +321,7 @@ def read_shard(
     settings: Sequence[str] = (),
     workers: int | None = None,
     accept_missing: bool = False,
+    check_content: bool = False,
     progress: Progress = silent,
 ) -> ShardResult:
     """Reads one of n shares of a run's media; `extract_features` then finds them read.
@@ -336,7 +344,8 @@ def read_shard(
             check_address(state, modality)
             if not accept_missing:
                 check_sources(state.manifest, modality, store)
-            how = {"workers": workers, "progress": progress}
+            media = media_of(state, view, looking=True, check_content=check_content)
+            how = {"media": media, "workers": workers, "progress": progress}
             done, n = extract_shard(state.manifest, modality, view.reads, store, shard, **how)
             before = parts.get(modality, (0, 0))
             parts[modality] = before[0] + done, before[1] + n

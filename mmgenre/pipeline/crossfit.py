@@ -2,16 +2,20 @@
 
 The vectors and outputs of the items that an encoder learned from are unlike those of all others: it
 is surer of them than it should be. Of K encoders, each trained without one fold of the training
-items, the one that has not seen an item gives its outputs; prediction uses the encoder of all.
+items, the one that has not seen an item gives its outputs; prediction uses the encoder of all. The
+training items are those that the encoder of all has learned on. One that was added since is in the
+fold of its artist.
 """
 
 from __future__ import annotations
 
 from mmgenre.disk.provenance import Provenance
-from mmgenre.disk.store import FeatureStore, write_store
+from mmgenre.disk.store import FeatureStore
+from mmgenre.items.splits import extend_folds
 from mmgenre.kinds import kind_of
 from mmgenre.pipeline.artefact import Artefact, in_store, rows_of
-from mmgenre.pipeline.learn import Fold, encoder_of
+from mmgenre.pipeline.embed import made_by, unchanged, write_items
+from mmgenre.pipeline.learn import Fold, encoder_of, learning_run
 from mmgenre.pipeline.recipe import View
 from mmgenre.pipeline.run import Run
 from mmgenre.progress import Progress
@@ -24,11 +28,17 @@ def crossfit_of(run: Run, view: View, inputs: Artefact, n: int) -> Artefact:
 
     Rows are (target.dim,), the mean over an item's tracks of what the output layer gives.
     """
-    folds = run.folds(n)
-    encoders = tuple(encoder_of(run, view, inputs, fold=Fold(folds, k)) for k in range(folds.count))
+    learned = learning_run(run, view, inputs)
+    folds = learned.folds(n)
+    encoders = tuple(
+        encoder_of(learned, view, inputs, fold=Fold(folds, k)) for k in range(folds.count)
+    )
     parents = {f"encoder.{k}": encoder.fingerprint for k, encoder in enumerate(encoders)}
     parents["inputs"] = inputs.fingerprint
-    provenance = Provenance("crossfit", CROSSFIT_VERSION, {"folds": folds.digest}, parents)
+    parameters = {"folds": folds.digest}
+    if learned is not run:  # whose further items are in folds, too
+        parameters["labels"] = run.manifest.task_digest
+    provenance = Provenance("crossfit", CROSSFIT_VERSION, parameters, parents)
     path = run.folder / "crossfit.h5"
     if run.pool is not None:
         path = run.place("crossfit", view.name, f"{provenance.fingerprint}.h5")
@@ -45,9 +55,16 @@ def crossfit_of(run: Run, view: View, inputs: Artefact, n: int) -> Artefact:
         )
 
         kind, blocks = kind_of(view.modality), []
+        train = run.manifest.ids("train")
+        fold_of = folds.of if learned is run else extend_folds(run.manifest, folds.of, train)
         with FeatureStore(inputs.path, view.modality) as store:
+            made_from: dict[str, bytes] = {}
             for k, encoder in enumerate(encoders):
-                wanted = set(folds.only(k))
+                own = {item_id for item_id in train if fold_of[item_id] == k}
+                made_from |= made_by(encoder, {}, store, own)
+            taken = unchanged(path, view.name, made_from)
+            for k, encoder in enumerate(encoders):
+                wanted = {i for i in train if fold_of[i] == k and i not in taken}
                 rows = [row for row in store.ids if item_of(row) in wanted]
                 if not rows:
                     continue
@@ -60,7 +77,7 @@ def crossfit_of(run: Run, view: View, inputs: Artefact, n: int) -> Artefact:
                 ids, means = mean_by_item(rows, vectors)
                 head = load_task_head(encoder.path, view.modality)
                 blocks.append((ids, head.outputs(means)))
-        write_store(path, view.name, blocks, provenance)
+        write_items(path, view.name, blocks, provenance, taken=taken, made_from=made_from)
 
     stored, verify = in_store(path, view.name), rows_of(path, view.name)
     name, made_from = f"{view.name} (cross-fitted)", (inputs, *encoders)

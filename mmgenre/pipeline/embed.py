@@ -1,14 +1,29 @@
-"""Input stores through encoders -> one vector per item and view."""
+"""Input stores through encoders -> one vector per item and view.
+
+Vectors that are there, of the same media and encoder, are taken over.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence, Set
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
 from mmgenre.disk.provenance import Provenance
-from mmgenre.disk.store import FeatureStore, write_store
+from mmgenre.disk.store import Block, FeatureStore, renew_store
+from mmgenre.errors import Refusal, StoreError
+from mmgenre.items.manifest import TRACK_SEPARATOR
 from mmgenre.kinds import kind_of
 from mmgenre.pipeline.artefact import Artefact, in_store, rows_of
 from mmgenre.pipeline.recipe import View
 from mmgenre.pipeline.run import Run
 from mmgenre.progress import Progress
+from mmgenre.reading.marks import MARK
 
 EMBED_VERSION = 1  # rises when the code of the step changes what it writes
 
@@ -27,13 +42,16 @@ def embeddings_of(run: Run, view: View, inputs: Artefact, encoder: Artefact) -> 
 
     def make(progress: Progress) -> None:
         # Here, since torch takes seconds to import, which a no-op saves.
-        from mmgenre.learning.encoder import embed, known_rows, load_encoder, mean_by_item
+        from mmgenre.learning.encoder import embed, item_of, known_rows, load_encoder, mean_by_item
 
         kind = kind_of(view.modality)
         network, _ = load_encoder(encoder.path, view.modality, kind, run.names)
         with FeatureStore(inputs.path, view.modality) as store:
             source = network.source(store)
-            ids, unknown = known_rows(source, store.ids, view.modality, view.name)
+            made_from = made_by(encoder, parameters, store)
+            taken = unchanged(path, view.name, made_from)
+            new = [row for row in store.ids if item_of(row) not in taken]
+            ids, unknown = known_rows(source, new, view.modality, view.name)
             rows = embed(
                 network,
                 source,
@@ -42,9 +60,60 @@ def embeddings_of(run: Run, view: View, inputs: Artefact, encoder: Artefact) -> 
                 task=f"embedding {view.name}",
                 progress=progress,
             )
-            blocks = [mean_by_item(ids, rows) if ids else (ids, rows)]
-        write_store(path, view.name, blocks, provenance, refused=unknown)
+            blocks = [mean_by_item(ids, rows)] if ids else []
+        how: dict[str, Any] = {"taken": taken, "made_from": made_from, "refused": unknown}
+        write_items(path, view.name, blocks, provenance, **how)
 
     stored, verify = in_store(path, view.name), rows_of(path, view.name)
     made_from = (inputs, encoder)
     return Artefact("embed", view.name, path, provenance, made_from, stored, make, verify=verify)
+
+
+def made_by(
+    encoder: Artefact,
+    parameters: Mapping[str, Any],
+    inputs: FeatureStore,
+    items: Collection[str] | None = None,
+) -> dict[str, bytes]:
+    """Item -> hash of the encoder, of how it is used, and of the media of the item's rows.
+
+    Of all items that have rows, or some of them. {} if the inputs say nothing of their media.
+    """
+    marks = inputs.made_from()
+    how = json.dumps([EMBED_VERSION, encoder.fingerprint, parameters], sort_keys=True).encode()
+    digests: dict[str, hashlib._Hash | hashlib.blake2b] = {}
+    for row_id in inputs.ids if marks else ():
+        item_id = row_id.partition(TRACK_SEPARATOR)[0]
+        if items is None or item_id in items:
+            if item_id not in digests:
+                digests[item_id] = hashlib.blake2b(how, digest_size=MARK)
+            digests[item_id].update(row_id.encode() + marks[row_id][:MARK])
+    return {item_id: digest.digest() for item_id, digest in digests.items()}
+
+
+def unchanged(path: Path, name: str, made_from: Mapping[str, bytes]) -> Set[str]:
+    """The items whose vectors, or refusals, in a group were made from the same."""
+    with suppress(StoreError), FeatureStore(path, name) as store:
+        return {i for i, made in store.made_from().items() if made_from.get(i) == made}
+    return frozenset()
+
+
+def write_items(
+    path: Path,
+    name: str,
+    blocks: Sequence[Block],
+    provenance: Provenance,
+    *,
+    taken: Set[str],
+    made_from: Mapping[str, bytes],
+    refused: Sequence[Refusal] = (),
+) -> None:
+    """Writes a group of items, sorted by id, some of which are taken over from the present one."""
+    ids = [item_id for own, _ in blocks for item_id in own]
+    order = sorted({*ids, *taken, *(refusal.id for refusal in refused)})
+    if len(blocks) > 1:
+        rows = np.concatenate([np.asarray(own) for _, own in blocks])
+        place = np.argsort(np.array(ids))
+        blocks = [([ids[k] for k in place], rows[place])]
+    how: dict[str, Any] = {"taken": taken, "order": order, "refused": refused}
+    renew_store(path, name, blocks, provenance, **how, made_from=made_from)

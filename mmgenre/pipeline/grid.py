@@ -28,6 +28,7 @@ from mmgenre.pipeline.rows import stores_of
 from mmgenre.pipeline.run import SYNTHETIC, Run, dataset_file, with_splits
 from mmgenre.pipeline.scores import RowInputs
 from mmgenre.progress import Progress, silent
+from mmgenre.reading.media import Media
 
 DEFAULT_RUNS = Path("runs")
 POOL = "steps"  # folder of the artefacts that experiments share
@@ -87,7 +88,7 @@ class _Planner:
     media_roots: Sequence[Path]
     pool: Path
     progress: Progress
-    read: dict[Path, tuple[Manifest, dict[str, str]]] = field(default_factory=dict)
+    read: dict[Path, tuple[Manifest, dict[str, Media]]] = field(default_factory=dict)
     runs: dict[tuple[object, ...], Run] = field(default_factory=dict)
 
     def plan(self, cell: Cell, seed: int) -> PlannedCell:
@@ -132,9 +133,9 @@ class _Planner:
             file = from_main(lambda: dataset_file(self.dataset, recipe.seed, self.progress))
             if file not in self.read:
                 self.read[file] = Manifest.read(file, media_roots=self.media_roots), {}
-            manifest, digests = self.read[file]  # media do not depend on splits
+            manifest, media = self.read[file]  # media do not depend on splits
             manifest = with_splits(manifest, recipe)
-            self.runs[key] = Run(self.pool, self.dataset, manifest, recipe, self.pool, digests)
+            self.runs[key] = Run(self.pool, self.dataset, manifest, recipe, self.pool, media)
         return self.runs[key]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,12 @@ from mmgenre.kinds import kind_of
 from mmgenre.learning.kind import resolve
 from mmgenre.learning.processes import is_main
 from mmgenre.pipeline.artefact import Artefact, in_bundle
+from mmgenre.pipeline.earlier import earlier_ids, learned_digest
+from mmgenre.pipeline.read import media_of
 from mmgenre.pipeline.recipe import View
 from mmgenre.pipeline.run import Folds, Run
 from mmgenre.progress import Progress
+from mmgenre.reading.extraction import inputs_provenance
 
 ENCODER_VERSION = 5  # rises when the code of the step changes what it writes
 ADOPTED = "adopted encoder"  # stage in the provenance of a copy of a trained encoder
@@ -36,12 +40,40 @@ class Fold:
     number: int
 
 
+def learning_run(run: Run, view: View, inputs: Artefact) -> Run:
+    """The run with the items that a view's encoder is of.
+
+    All items of today, unless the encoder that is there has learned on some of them, of which
+    nothing has changed.
+    """
+    if run.retrain or encoder_of(run, view, inputs).is_current():
+        return run
+    earlier = _earlier(run, learned_digest(run.encoder(view.name)))
+    if earlier is not None and encoder_of(earlier, view, inputs).is_current():
+        return earlier
+    return run
+
+
+def _earlier(run: Run, digest: str | None) -> Run | None:
+    """The run with the items of an earlier manifest; None if one of them is gone or has changed."""
+    if digest is None or run.pool is not None:
+        return None
+    if digest not in run.earlier:
+        ids, found = earlier_ids(run.folder, digest), None
+        if ids is not None and (manifest := run.manifest.only(ids)).task_digest == digest:
+            own: dict[str, Any] = {"media": {}, "spaces": {}, "divided": {}, "earlier": {}}
+            found = replace(run, manifest=manifest, whole=run, **own)
+        run.earlier[digest] = found
+    return run.earlier[digest]
+
+
 def encoder_of(
     run: Run, view: View, inputs: Artefact, *, keeping: bool = False, fold: Fold | None = None
 ) -> Artefact:
     """The encoder of a view; with `keeping`, an adopted encoder that is there is the one.
 
-    `fold`: instead of it, one that is trained without that fold of the training items.
+    It is of all items of the run, though `inputs` may have more (`learning_run`). `fold`: instead
+    of it, one that is trained without that fold of the training items.
     """
     recipe = run.recipe
     section, kind = recipe.of(view.modality), kind_of(view.modality)
@@ -66,6 +98,10 @@ def encoder_of(
     if fold is not None:
         parameters["without"] = {"fold": fold.number, "folds": fold.folds.digest}
     parents = {"inputs": inputs.fingerprint}
+    if run.whole is not None:
+        media = media_of(run, view).digest
+        own = inputs_provenance(run.manifest, view.modality, view.reads, media)
+        parents = {"inputs": own.fingerprint}
     provenance = Provenance("encoder", ENCODER_VERSION, parameters, parents)
     name = view.name if fold is None else f"{view.name}.without-{fold.number}"
     if run.pool is not None:

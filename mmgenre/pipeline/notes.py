@@ -14,6 +14,7 @@ from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.notes import manifest_notes
 from mmgenre.learning.verdict import verdicts
 from mmgenre.measuring.results import Choice, Curve, FusionResult
+from mmgenre.pipeline.earlier import earlier_ids, learned_digest
 from mmgenre.pipeline.run import SYNTHETIC, Run
 from mmgenre.pipeline.twins import twin_notes
 
@@ -90,6 +91,14 @@ def _of_encoders(run: Run) -> Iterator[str]:
     for modality in MODALITIES:
         for view in run.views(modality):
             folder = run.encoder(view.name)
+            digest = learned_digest(folder)
+            is_of_all = digest in (None, run.manifest.task_digest)
+            ids = None if digest is None or is_of_all else earlier_ids(run.folder, digest)
+            if ids is not None:
+                yield (
+                    f"{view.name}: learned on {len(ids):,} of {len(run.manifest):,} items; to "
+                    f"learn anew on all: mmgenre extract-features --run {run.folder} --retrain"
+                )
             if (folder / "curve.json").is_file():
                 held = cast(Curve, bundle_file(folder, "curve.json"))
                 for sentence in verdicts(held) if held["epochs"] else ():  # none: not trained

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
-from mmgenre.disk.provenance import Provenance
-from mmgenre.disk.store import provenance_of
 from mmgenre.pipeline.artefact import Artefact, in_store, rows_of
 from mmgenre.pipeline.recipe import View
-from mmgenre.pipeline.run import Run, check_address, check_files
-from mmgenre.progress import Progress
+from mmgenre.pipeline.run import SYNTHETIC, Run, check_address, check_files
+from mmgenre.progress import Progress, silent
 from mmgenre.reading.extraction import check_sources, extract_inputs, inputs_provenance
+from mmgenre.reading.media import Media, digest_of, look, recorded
 
 
 def inputs_of(
@@ -19,19 +21,21 @@ def inputs_of(
     *,
     looking: bool = True,
     accept_missing: bool = False,
+    check_content: bool = False,
     workers: int | None = None,
     dask: str | None = None,
+    progress: Progress = silent,
 ) -> Artefact:
     """The store of inputs that a view learns from.
 
-    `looking`: whether media are looked at. If not, inputs that are there count as those of the
-    media, which may have gone since; their settings count all the same. `accept_missing`: rows of
-    files that have gone may be replaced by refusals.
+    `looking`: whether media are looked at. If not, those of the run's items count as they were
+    found last; they may have gone since. `accept_missing`: rows of files that have gone may be
+    replaced by refusals. `check_content`: whether all files are compared by their bytes.
     """
     check_files(run, view.modality)
     path = run.inputs(view.input_name)
-    found = None if looking or run.pool else provenance_of(path, view.modality)
-    provenance = _provenance(run, view, found["parameters"].get("media") if found else None)
+    media = media_of(run, view, looking=looking, check_content=check_content, progress=progress)
+    provenance = inputs_provenance(run.manifest, view.modality, view.reads, media.digest)
     if run.pool is not None:
         path = run.place("inputs", view.modality, f"{provenance.fingerprint}.h5")
 
@@ -40,15 +44,30 @@ def inputs_of(
         if not accept_missing:
             check_sources(run.manifest, view.modality, path)
         read = partial(extract_inputs, run.manifest, view.modality, view.reads, path)
-        read(workers=workers, dask=dask, progress=progress)
+        how: dict[str, Any] = {"workers": workers, "dask": dask, "progress": progress}
+        read(media=media, record=run.record(view.modality), **how)
 
     stored, verify = in_store(path, view.modality), rows_of(path, view.modality)
     return Artefact("read", view.input_name, path, provenance, (), stored, make, verify=verify)
 
 
-def _provenance(run: Run, view: View, media: str | None = None) -> Provenance:
-    """What inputs are made from: the media, as they are now unless a digest is given."""
-    media = media or run.digests.get(view.modality)
-    provenance = inputs_provenance(run.manifest, view.modality, view.reads, media)
-    run.digests[view.modality] = provenance.parameters["media"]  # to look at all media once
-    return provenance
+def media_of(
+    run: Run,
+    view: View,
+    *,
+    looking: bool = False,
+    check_content: bool = False,
+    progress: Progress = silent,
+) -> Media:
+    """The media of a view's modality, looked at once in a run; if not `looking`, as recorded."""
+    modality, record = view.modality, run.record(view.modality)
+    if modality not in run.media and run.whole is not None:
+        media = media_of(run.whole, view)
+        run.media[modality] = replace(media, digest=digest_of(media.of(run.manifest, modality)))
+    elif modality not in run.media:
+        found = None if looking or run.pool else recorded(run.manifest, modality, record)
+        base = Path("/") if run.dataset == SYNTHETIC else Path(run.dataset).parent
+        how: dict[str, Any] = {"base": base, "check_content": check_content, "progress": progress}
+        store = None if run.pool else run.inputs(view.input_name)
+        run.media[modality] = found or look(run.manifest, modality, record, store=store, **how)
+    return run.media[modality]

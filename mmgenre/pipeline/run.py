@@ -33,6 +33,7 @@ from mmgenre.items.labels import LabelSpace
 from mmgenre.items.manifest import SPLITS, Manifest, Split
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.splits import find_leaks, make_folds, make_splits
+from mmgenre.pipeline.earlier import keep_items
 from mmgenre.pipeline.named import addresses_in, all_in, files_in, refuse_unnamed, texts_in
 from mmgenre.pipeline.older import set_aside, translated
 from mmgenre.pipeline.recipe import (
@@ -48,6 +49,7 @@ from mmgenre.pipeline.recipe import (
     validate,
 )
 from mmgenre.progress import Progress, silent
+from mmgenre.reading.media import Media
 
 DEFAULT_RUN = Path("runs/default")
 SYNTHETIC = "synthetic"
@@ -91,16 +93,28 @@ class Run:
     manifest: Manifest
     recipe: Recipe
     pool: Path | None = None  # of artefacts that an experiment's cells share; None: its own run
-    digests: dict[str, str] = field(default_factory=dict)  # modality -> hash over its media
+    media: dict[str, Media] = field(default_factory=dict)  # by modality, once they were looked at
     names: frozenset[str] = frozenset()  # what the user has named; see `pipeline.named`
     decided: tuple[str, ...] = ()  # what its recipe left to the data, in sentences
     spaces: dict[bool, LabelSpace] = field(default_factory=dict)  # by whether an item has one label
     unlearned: dict[bool, frozenset[str]] = field(default_factory=dict)  # likewise
     divided: dict[tuple[int, Split], Folds] = field(default_factory=dict)
+    whole: Run | None = None  # the run of which this one has a part of the items
+    earlier: dict[str, Run | None] = field(
+        default_factory=dict
+    )  # parts, by their manifest's digest
+    retrain: bool = False  # whether encoders that have not learned on all items are stale
 
     def inputs(self, name: str) -> Path:
         """Store of what was read from media, in the group of the modality's name."""
         return self.folder / f"inputs/{name}.h5"
+
+    def record(self, modality: str) -> Path:
+        """Store of what is known of the files of a modality."""
+        of = ""
+        if self.pool is not None:  # of experiments on several datasets
+            of = f"-{hashlib.sha256(self.manifest.where.encode()).hexdigest()[:16]}"
+        return self.folder / f"inputs/{modality}{of}.media.h5"
 
     def encoder(self, name: str) -> Path:
         """Folder of a view's trained encoder."""
@@ -279,10 +293,10 @@ def prepare_run(
         "source": file and _digest(file),
         "own": _digest(own),
     }
-    then = before and before["made_from"]
+    then: dict[str, Any] = (before and before["made_from"]) or {}
     # A run outlives the file that it was made from: a source that is gone has not changed.
-    kept = {**made_from, "source": made_from["source"] or (then or {}).get("source")}
-    is_edited = made_from["own"] not in (None, (then or {}).get("own")) and not is_older
+    kept = {**made_from, "source": made_from["source"] or then.get("source")}
+    is_edited = made_from["own"] not in (None, then.get("own")) and not is_older
     if is_edited and made_from["source"] is None:
         raise MmgenreError(
             f"{own}: {EDITED}, and {dataset}, from which it would be written again, is not there; "
@@ -291,16 +305,22 @@ def prepare_run(
     is_own = made_from["own"] is not None and then == kept
     is_moved = not is_own and made_from["source"] is None and _is_moved(then, kept)
     # Format 2 did not note what a run was made from; its own copy has the splits that it learned.
-    is_own |= is_older and file is None and not given and then is None and own.is_file()
+    is_own |= is_older and file is None and not given and not then and own.is_file()
     roots = [*media_roots, *([file.parent] if file else [])]
     roots += allowed_media(manifest) if manifest else ()
     if is_own or is_moved:
         ready = Manifest.read(own, media_roots=roots)
         made_from = kept
     else:
-        ready = with_splits(read or read_source(file, roots), resolved, notes)
+        earlier = Manifest.read(own) if then and then["own"] == made_from["own"] else None
+        # Of another dataset, or by other settings, splits are drawn from nothing.
+        continues = then and before and dataset == before["dataset"]
+        continues = continues and then["splits"] == made_from["splits"]
+        known = earlier.splits if earlier is not None and continues else None
+        ready = with_splits(read or read_source(file, roots), resolved, notes, known)
+        if earlier is not None and earlier.task_digest != ready.task_digest:
+            keep_items(folder, earlier)
     if is_moved:
-        assert then is not None
         columns = replace(ready.columns, folder=Path(then["folder"]))
         ready = Manifest(columns, where=ready.where)
     if is_older:
@@ -425,11 +445,17 @@ def _read_state(path: Path) -> dict[str, Any]:
     return {"format": version, **found, "made_from": made_from, "decided": notes}
 
 
-def with_splits(manifest: Manifest, recipe: Recipe, notes: list[str] | None = None) -> Manifest:
+def with_splits(
+    manifest: Manifest,
+    recipe: Recipe,
+    notes: list[str] | None = None,
+    known: Mapping[str, Split | None] | None = None,
+) -> Manifest:
     """The manifest with every item in a split: its own splits, or drawn ones.
 
-    `notes` gets a sentence on artists that are in two of its own splits under two spellings, which
-    may be one artist or not.
+    Of items without one, those that the run has had before stay in their `known` split, and those
+    that were added get the split of their artist, or one that is drawn. `notes` gets a sentence on
+    artists that are in two of its own splits under two spellings, which may be one artist or not.
 
     Raises:
         LabelError: items have no labels.
@@ -445,7 +471,12 @@ def with_splits(manifest: Manifest, recipe: Recipe, notes: list[str] | None = No
             "mmgenre predict RUN --manifest FILE"
         )
     open_ids = [i for i, split in manifest.splits.items() if split is None]
-    if len(open_ids) == len(manifest):
+    kept = {i: s for i in open_ids if (s := (known or {}).get(i)) is not None}
+    given = {i: split for i, split in manifest.splits.items() if split is not None}
+    if open_ids and known and (kept or given):
+        own = make_splits(manifest, recipe.ratios, recipe.seed, {**kept, **given})
+        manifest, open_ids = manifest.with_splits(own), []
+    if open_ids and len(open_ids) == len(manifest):
         return manifest.with_splits(make_splits(manifest, recipe.ratios, recipe.seed))
     if open_ids:
         fault = f"{len(open_ids)} of {len(manifest)} items have no split (first: {open_ids[0]!r})"

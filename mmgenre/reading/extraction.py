@@ -1,24 +1,23 @@
 """The input stage: media of a manifest -> one feature store per modality; it can be killed.
 
-Rows are read in parts of `PART_ROWS`. A finished part is a store file of its own, committed by
-rename, and is not read again. At the end the parts are merged into one file and removed; the merge
-checks all of it against checksums and against the requested rows.
+Rows that the store has already, of the same media and settings, are taken over. The others are read
+in parts of `PART_ROWS`. A finished part is a store file of its own, committed by rename, and is not
+read again. At the end the parts are merged into one file and removed; the merge checks all of it
+against checksums and against the requested rows.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mmgenre.config import Settings
-from mmgenre.disk.files import as_on_disk, is_machine_fault, set_damaged_aside, unreachable
+from mmgenre.disk.files import as_on_disk, set_damaged_aside
 from mmgenre.disk.locks import claimed
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, fingerprint_of, group_names, merge_stores
@@ -29,40 +28,19 @@ from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.kinds import kind_of
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.engines import files_beside, read_parts
-from mmgenre.reading.parts import Part, Row, part_name
+from mmgenre.reading.marks import MARK, first_mark, state_of
+from mmgenre.reading.media import (
+    Marks,
+    Media,
+    digest_of,
+    look,
+    record_beside,
+    record_contents,
+)
+from mmgenre.reading.parts import Part, part_name
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 PART_ROWS = 16
-
-
-def media_digest(work: Iterable[Row]) -> str:
-    """Hash over row ids, file names, sizes and modification times, and inline texts."""
-    digest = hashlib.sha256()
-    for row_id, media in work:
-        for source in media:
-            if isinstance(source, str):
-                mark = f"text\0{source}"
-            elif (state := _state(source)) is not None:
-                mark = f"{source.name}\0{state.st_size}\0{state.st_mtime_ns}"
-            else:
-                mark = f"{source.name}\0missing"
-            digest.update(f"{row_id}\0{mark}\n".encode())
-    return digest.hexdigest()
-
-
-def _state(file: Path) -> os.stat_result | None:
-    """Size and times of a file; None if it is not there, or may not be looked at.
-
-    UnreachableError if the machine is at fault.
-    """
-    try:
-        return as_on_disk(file).stat()
-    except ValueError:  # a NUL in its name
-        return None
-    except OSError as error:
-        if is_machine_fault(error) and error.errno not in (errno.EACCES, errno.EPERM):
-            raise unreachable(file, error) from None
-        return None
 
 
 def check_sources(manifest: Manifest, modality: Modality, target: Path) -> None:
@@ -76,7 +54,7 @@ def check_sources(manifest: Manifest, modality: Modality, target: Path) -> None:
         for source in media
         if isinstance(source, Path)
     ]
-    gone = {row_id: file for row_id, file in rows if _state(file) is None}
+    gone = {row_id: file for row_id, file in rows if state_of(file) is None}
     if not gone:
         return
     held: set[str] = set()
@@ -95,17 +73,19 @@ def check_sources(manifest: Manifest, modality: Modality, target: Path) -> None:
 def inputs_provenance(
     manifest: Manifest, modality: Modality, config: Settings, media: str | None = None
 ) -> Provenance:
-    """What a modality's inputs are made from: the media in their present state, and the settings.
+    """What a modality's inputs are made from: the media, and the settings.
 
     Of files that the settings name, the content counts and not the path. `media` is the digest of
-    the media; None: they are looked at. ManifestError if they lie where they may not.
+    the media; None: that of media which are seen for the first time. ManifestError if they lie
+    where they may not.
     """
     if media is None:
         check_folders(manifest, modality)
+        media = digest_of((i, first_mark(sources)) for i, sources in manifest.rows(modality))
     kind = kind_of(modality)
     parameters = {
         modality: config.model_dump(exclude=kind.input_paths),
-        "media": media or media_digest(manifest.rows(modality)),
+        "media": media,
         **kind.input_content(config),
     }
     return Provenance("inputs", STAGE_VERSION, parameters)
@@ -117,57 +97,116 @@ def extract_inputs(
     config: Settings,
     target: Path,
     *,
+    media: Media | None = None,
+    record: Path | None = None,
     workers: int | None = None,
     dask: str | None = None,
     progress: Progress = silent,
 ) -> Path:
     """Reads one modality of every item that has it into the store file `target`.
 
-    Damaged items are refused and listed in the store; they never end the run. Neither does an item
-    whose decoder crashes, unless it is read in this process. After a kill, the next call resumes
-    with the parts in a folder beside `target`. If the store is current, nothing is done.
+    Rows that it has of the same media and settings are taken over. Damaged items are refused and
+    listed in the store; they never end the run. Neither does an item whose decoder crashes, unless
+    it is read in this process. After a kill, the next call resumes with the parts in a folder
+    beside `target`. If the store is current, nothing is done.
 
+    `media` are those that the caller has looked at, and `record` is where that was recorded; None:
+    this function looks, and records it beside `target`.
     `workers` is the number of processes: 1: this one only; default: one per core. `dask` is the
     address of a Dask scheduler whose workers read, or "local". Progress counts rows. Raises
     StoreError if another process writes `target`.
     """
-    provenance = inputs_provenance(manifest, modality, config)
+    record = record or record_beside(target)
+    media = media or look(manifest, modality, record, store=target, progress=progress)
+    provenance = inputs_provenance(manifest, modality, config, media.digest)
     folder = parts_folder(target)
     if _is_current(target, modality, provenance) and not folder.exists():
         return target
     with claimed(target):
         if not _is_current(target, modality, provenance):
-            parts = parts_of(manifest, modality, config, target, provenance)
-            merge = partial(
-                merge_stores,
-                [part.path for part in parts],
-                target,
-                modality,
-                provenance=provenance,
-                ragged=kind_of(modality).is_ragged(config),
-                asked_for=set().union(*(part.ids for part in parts)),
-            )
-
-            def read() -> None:
-                while elsewhere := read_parts(parts, workers=workers, dask=dask, progress=progress):
-                    with claimed(elsewhere[0].path):  # refused while another process reads it
-                        pass  # no shard, but the rest of a killed run, which has ended
-
-            read()
             if target.exists():
                 try:
                     group_names(target)
                 except StoreError:
                     set_damaged_aside(target)
+            media.save()
+            marks = dict(media.of(manifest, modality))
+            made = manifest, modality, config, target, provenance, marks
+            how = partial(read_parts, workers=workers, dask=dask, progress=progress)
+            taken = _reusable(target, modality, provenance, marks)
             try:
-                merge()
+                _read_and_merge(*made, taken=taken, read=how)
             except StoreError:
-                if not [part for part in parts if part.discard_if_damaged()]:
+                if not taken or not _set_aside_if_damaged(target, modality):
                     raise
-                read()
-                merge()
+                _read_and_merge(*made, taken=frozenset(), read=how)
+            record_contents(record, modality, target)
         shutil.rmtree(folder, ignore_errors=True)  # also after a kill between merge and removal
     return target
+
+
+def _read_and_merge(
+    manifest: Manifest,
+    modality: Modality,
+    config: Settings,
+    target: Path,
+    provenance: Provenance,
+    marks: Marks,
+    *,
+    taken: Set[str],
+    read: Callable[[list[Part]], list[Part]],
+) -> None:
+    """Reads all rows but those taken over from `target`, and puts both together."""
+    parts = parts_of(manifest, modality, config, target, provenance, marks, taken)
+    merge = partial(
+        merge_stores,
+        [part.path for part in parts],
+        target,
+        modality,
+        provenance=provenance,
+        ragged=kind_of(modality).is_ragged(config),
+        asked_for=set().union(*(part.ids for part in parts)),
+        taken=taken,
+        order=list(marks),
+    )
+
+    def finish() -> None:
+        while elsewhere := read(parts):
+            with claimed(elsewhere[0].path):  # refused while another process reads it
+                pass  # no shard, but the rest of a killed run, which has ended
+        merge()
+
+    try:
+        finish()
+    except StoreError:
+        if not [part for part in parts if part.discard_if_damaged()]:
+            raise
+        finish()
+
+
+def _reusable(target: Path, modality: Modality, provenance: Provenance, marks: Marks) -> Set[str]:
+    """The rows, and refusals, that the store has of these media, read with these settings."""
+
+    def of(made: Mapping[str, Any]) -> list[Any]:
+        parameters = {key: v for key, v in made["parameters"].items() if key != "media"}
+        return [made["stage"], made["stage_version"], parameters]
+
+    with suppress(StoreError), FeatureStore(target, modality) as store:
+        if of(store.provenance) == of(provenance.as_dict()):
+            made_from = store.made_from().items()
+            return {row_id for row_id, made in made_from if marks.get(row_id) == made[:MARK]}
+    return frozenset()
+
+
+def _set_aside_if_damaged(target: Path, modality: Modality) -> bool:
+    """Reads all of a store, and renames it if it is not what was written."""
+    try:
+        with FeatureStore(target, modality) as store:
+            store.verify()
+    except StoreError:
+        set_damaged_aside(target)
+        return True
+    return False
 
 
 def _is_current(target: Path, modality: Modality, provenance: Provenance) -> bool:
@@ -185,6 +224,7 @@ def extract_shard(
     target: Path,
     shard: Shard,
     *,
+    media: Media | None = None,
     workers: int | None = None,
     progress: Progress = silent,
 ) -> tuple[int, int]:
@@ -192,13 +232,18 @@ def extract_shard(
 
     Shards run in parallel, on one or several machines that see the same files, and may be repeated;
     `extract_inputs` then merges their parts. Shards may be counted differently (1/4 beside 1/8): a
-    shard skips a part that another one is reading. Returns the number of finished parts of all
-    shards, and the number of all parts. Raises StoreError if another process reads the same shard,
-    or runs `extract_inputs`.
+    shard skips a part that another one is reading. `media` as in `extract_inputs`. Returns the
+    number of finished parts of all shards, and the number of all parts. Raises StoreError if
+    another process reads the same shard, or runs `extract_inputs`.
     """
-    provenance = inputs_provenance(manifest, modality, config)
-    parts = parts_of(manifest, modality, config, target, provenance)
+    if media is None:
+        media = look(manifest, modality, record_beside(target), store=target, progress=progress)
+    provenance = inputs_provenance(manifest, modality, config, media.digest)
+    marks = dict(media.of(manifest, modality))
+    taken = _reusable(target, modality, provenance, marks)
+    parts = parts_of(manifest, modality, config, target, provenance, marks, taken)
     own = parts_folder(target) / f"shard-{shard.number}-of-{shard.of}"
+    media.save()
     with claimed(target, shared=True):
         if _is_current(target, modality, provenance):  # inside: it may just have been merged
             return len(parts), len(parts)
@@ -237,18 +282,33 @@ def parts_folder(target: Path) -> Path:
 
 
 def parts_of(
-    manifest: Manifest, modality: Modality, config: Settings, target: Path, provenance: Provenance
+    manifest: Manifest,
+    modality: Modality,
+    config: Settings,
+    target: Path,
+    provenance: Provenance,
+    marks: Marks | None = None,
+    without: Set[str] = frozenset(),
 ) -> list[Part]:
-    """All rows of a modality in parts of `PART_ROWS`."""
+    """The rows of a modality, but those `without`, in parts of `PART_ROWS`."""
     folder, fingerprint = parts_folder(target).absolute(), provenance.fingerprint
     medium = MODALITIES[modality].medium
     work = [
         (row_id, tuple(as_on_disk(s.absolute()) if isinstance(s, Path) else s for s in media))
         for row_id, media in manifest.rows(modality)
+        if row_id not in without
     ]
     check_files(manifest, (s for _, media in work for s in media if isinstance(s, Path)))
     shares = [tuple(work[k : k + PART_ROWS]) for k in range(0, len(work), PART_ROWS)]
     return [
-        Part(folder / part_name(n, fingerprint, rows), modality, medium, config, rows, provenance)
+        Part(
+            folder / part_name(n, fingerprint, rows),
+            modality,
+            medium,
+            config,
+            rows,
+            provenance,
+            {row_id: marks[row_id] for row_id, _ in rows} if marks else {},
+        )
         for n, rows in enumerate(shares)
     ]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from errno import EIO, EMFILE, ENFILE, ENOMEM, ESTALE, ETIMEDOUT
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from mmgenre.disk.store import FeatureStore, write_store
 from mmgenre.errors import InputError, MmgenreError, Refusal, StoreError
 from mmgenre.items.modalities import Modality
 from mmgenre.kinds import KINDS
+from mmgenre.reading.marks import UNKNOWN, content_of
 
 # Errors that may not occur at the next attempt: a refusal would be permanent.
 MACHINE_FAULTS = {EIO, ESTALE, EMFILE, ENFILE, ENOMEM, ETIMEDOUT}
@@ -44,6 +45,7 @@ class Part:
     config: Settings
     rows: tuple[Row, ...]
     provenance: Provenance
+    marks: Mapping[str, bytes] = field(default_factory=dict)  # of the media of each row
 
     @property
     def ids(self) -> set[str]:
@@ -122,6 +124,7 @@ def _read(part: Part) -> None:
     ids: list[str] = []
     rows: list[NDArray[Any]] = []
     refused: list[Refusal] = []
+    made_from: dict[str, bytes] = {}
     try:
         # Kept open: opening it for each row would take as long as some transforms.
         with open_marker(part.being_read, "w") as note:
@@ -129,19 +132,23 @@ def _read(part: Part) -> None:
                 files = [str(source) for source in media if isinstance(source, Path)]
                 where = files[0] if files else f"inline text of {row_id}"
                 try:
+                    made_from[row_id] = part.marks.get(row_id, b"") + UNKNOWN
                     if row_id in crashed:
                         raise InputError("crashed", where, crashed[row_id])
                     note.seek(0)
                     note.write(row_id)
                     note.truncate()
+                    # Before they are decoded: of files that change meanwhile, the old bytes count.
+                    made_from[row_id] = part.marks.get(row_id, b"") + (content_of(media) or UNKNOWN)
                     rows.append(_read_row(part, row_id, media, where))
                     ids.append(row_id)
                 except InputError as error:
                     refused.append(Refusal(row_id, part.modality, error.code, str(error)))
     finally:
         part.being_read.unlink(missing_ok=True)
-    block, ragged = (ids, rows), KINDS[part.medium].is_ragged(part.config)
-    write_store(part.path, part.modality, [block], part.provenance, refused=refused, ragged=ragged)
+    how: dict[str, Any] = {"ragged": KINDS[part.medium].is_ragged(part.config)}
+    how |= {"refused": refused, "made_from": made_from if part.marks else {}}
+    write_store(part.path, part.modality, [(ids, rows)], part.provenance, **how)
 
 
 def _read_row(part: Part, row_id: str, media: Media, where: str) -> NDArray[Any]:

@@ -79,6 +79,7 @@ def make_run(folder: Path, n: int) -> Path:
     write_store(inputs.path, "text", blocks(n, texts=True), inputs.provenance, ragged=True)
     write_bundle(encoder.path, "text encoder", {"encoder": "vsm"}, {}, encoder.provenance)
     write_store(embedded.path, "text", blocks(n, texts=False), embedded.provenance)
+    run.media["text"].save()
     assert all(artefact.is_current() for artefact in (inputs, encoder, embedded))
     return run.folder
 

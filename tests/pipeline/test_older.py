@@ -27,6 +27,8 @@ def older(small: Small, tmp_path: Path) -> Path:
     run = tmp_path / "run"
     small.copy(run / "inputs", only="inputs")
     small.copy(run / "encoders", only="encoders")
+    for record in (run / "inputs").glob("*.media.h5"):
+        record.unlink()
     (run / "fusion" / "multi-logistic-t").mkdir(parents=True)
     (run / "fusion" / "multi-logistic-t" / "metrics.json").write_text("{}", encoding="utf-8")
     (run / "metrics.json").write_text("{}", encoding="utf-8")

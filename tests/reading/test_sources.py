@@ -14,7 +14,12 @@ from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import MmgenreError, UnreachableError
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.reading import extraction
-from mmgenre.reading.extraction import check_sources, extract_inputs, media_digest, parts_folder
+from mmgenre.reading.extraction import (
+    check_sources,
+    extract_inputs,
+    inputs_provenance,
+    parts_folder,
+)
 from mmgenre.text.settings import TextInput
 
 
@@ -97,7 +102,7 @@ def test_a_disk_that_fails_is_no_missing_file(
 
     monkeypatch.setattr(Path, "stat", fails)
     with pytest.raises(UnreachableError, match=errno.errorcode[code]):
-        media_digest(manifest.rows("text"))
+        inputs_provenance(manifest, "text", TextInput())
 
 
 def test_a_damaged_store_is_renamed_and_read_again(tmp_path: Path, manifest: Manifest) -> None:
@@ -111,4 +116,6 @@ def test_a_damaged_store_is_renamed_and_read_again(tmp_path: Path, manifest: Man
 
 def test_a_name_with_a_nul_is_a_file_that_is_not_there(tmp_path: Path) -> None:
     manifest = Manifest([Item("a", media={"text": (tmp_path / "a\0b.txt",)})])
-    assert media_digest(manifest.rows("text")) == media_digest(manifest.rows("text"))
+    assert inputs_provenance(manifest, "text", TextInput()) == inputs_provenance(
+        manifest, "text", TextInput()
+    )

@@ -4,6 +4,7 @@ A file holds groups, one per modality or model; a group holds
 
     ids      (n,) fixed-width UTF-8           data     (n, *row_shape), or (sum of lengths, ...)
     offsets  (n + 1,) int64, if ragged        meta     JSON bytes: provenance, refusals, checksum
+    made_from  (n + refusals, width) uint8, if its writer gave it: what each was made from
 
 A file appears only when it is complete: it is written under a temporary name, synced, and renamed.
 Only one process writes a file at a time.
@@ -11,6 +12,9 @@ Only one process writes a file at a time.
 
 from mmgenre.disk.store.checking import check_store as check_store
 from mmgenre.disk.store.layout import Block as Block
+from mmgenre.disk.store.merging import merge_files as merge_files
+from mmgenre.disk.store.merging import merge_stores as merge_stores
+from mmgenre.disk.store.merging import renew_store as renew_store
 from mmgenre.disk.store.reading import FeatureStore as FeatureStore
 from mmgenre.disk.store.reading import GroupInfo as GroupInfo
 from mmgenre.disk.store.reading import Verdict as Verdict
@@ -20,6 +24,4 @@ from mmgenre.disk.store.reading import group_names as group_names
 from mmgenre.disk.store.reading import provenance_of as provenance_of
 from mmgenre.disk.store.reading import store_info as store_info
 from mmgenre.disk.store.reading import verify_stores as verify_stores
-from mmgenre.disk.store.writing import merge_files as merge_files
-from mmgenre.disk.store.writing import merge_stores as merge_stores
 from mmgenre.disk.store.writing import write_store as write_store

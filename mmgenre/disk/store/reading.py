@@ -47,6 +47,7 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
             self._encoded_ids = group["ids"][:]
             self._data = group["data"]
             self._offsets = group["offsets"][:] if "offsets" in group else None
+            self._made_from = group.get("made_from")
             self.dtype = self._data.dtype
             self.row_shape: tuple[int | None, ...] = tuple(self._data.shape[1:])
             if self._encoded_ids.dtype.kind != "S" or self._encoded_ids.ndim != 1:
@@ -191,9 +192,20 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
                 "that were written"
             )
 
+    def made_from(self) -> dict[str, bytes]:
+        """What each row, and each refusal, was made from, as its writer said; {} if it did not."""
+        if self._made_from is None:
+            return {}
+        with damage_as_error(self.path, f"{self._where} cannot be read"):
+            found = self._made_from[:]
+            values = found.view(f"V{found.shape[1]}")[:, 0].tolist() if len(found) else []
+            ids = (*self.ids, *(refusal.id for refusal in self.refused))
+            return dict(zip(ids, values, strict=True))
+
     def verify(self, progress: Progress = silent) -> None:
         """Reads everything; StoreError if the content is not what was written."""
         self.rows_of(self.ids)  # finds ids that repeat
+        self.made_from()
         done = 0
         for ids, _ in self.blocks():
             progress(f"checking {self.name}", done, len(self))

@@ -1,4 +1,4 @@
-"""Writing a group of a store file, whole or not at all, by one process at a time; and merging."""
+"""Writing a group of a store file, whole or not at all, by one process at a time."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import h5py
@@ -21,8 +22,10 @@ from mmgenre.disk.locks import claimed
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import layout
 from mmgenre.disk.store.layout import DTYPES, Block
-from mmgenre.disk.store.reading import FeatureStore, GroupInfo, group_names, store_info
+from mmgenre.disk.store.reading import FeatureStore, group_names
 from mmgenre.errors import Refusal, StoreError
+
+NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
 def write_store(
@@ -33,12 +36,14 @@ def write_store(
     *,
     refused: Sequence[Refusal] = (),
     ragged: bool = False,
+    made_from: Mapping[str, bytes] = NOTHING,
 ) -> Path:
     """Writes a group of a store file, replacing one of that name; other groups stay.
 
     Memory holds one block at a time: ids, and rows as an (n, *row_shape) array or as n arrays
     (ragged: their first axes may differ). The items that were left out, `refused`, are stored with
-    the rows, and read after the last block.
+    the rows, and read after the last block; so is `made_from`, by which a later writer knows what
+    each row, or refusal, was made from: bytes of one length, kept if every id has them.
 
     StoreError: ids repeat, counts or shapes differ, values are of another type or not finite;
     another process writes the file; the disk is full. The earlier file stays as it was.
@@ -51,8 +56,10 @@ def write_store(
             if other != name:  # through our own reader: HDF5's copy follows links and damage
                 with FeatureStore(path, other) as old:
                     group, made = file.create_group(other), old.provenance
-                    _write(disk, group, old.blocks(), made, old.refused, old.ragged)
-        _write(disk, file.create_group(name), blocks, provenance.as_dict(), refused, ragged)
+                    how = old.refused, old.ragged, old.made_from()
+                    _write(disk, group, old.blocks(), made, *how)
+        group, made = file.create_group(name), provenance.as_dict()
+        _write(disk, group, blocks, made, refused, ragged, made_from)
     return path
 
 
@@ -63,6 +70,7 @@ def _write(
     provenance: Mapping[str, Any],
     refused: Sequence[Refusal],
     ragged: bool,
+    made_from: Mapping[str, bytes],
 ) -> None:
     """Fills a group, which readers accept only at the end."""
     where = f"{disk.target}: {group.name}"
@@ -110,6 +118,9 @@ def _write(
         "ids": np.array([i.encode() for i in all_ids], dtype="S"),
         "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
     }
+    known = [made_from[i] for i in (*all_ids, *(r.id for r in refused)) if i in made_from]
+    if known and len(known) == len(all_ids) + len(refused):
+        small["made_from"] = np.frombuffer(b"".join(known), np.uint8).reshape(len(known), -1)
     for key, array in small.items():
         if array is not None:  # with HDF5's own checksum, so that damage shows on opening
             group.create_dataset(key, data=array, fletcher32=len(array) > 0)
@@ -223,108 +234,3 @@ class Disk(AbstractContextManager["Disk"]):
 
     def flush(self) -> None:
         """Does nothing: there is no buffer."""
-
-
-def merge_stores(
-    parts: Sequence[Path | str],
-    target: Path | str,
-    name: str,
-    *,
-    provenance: Provenance | None = None,
-    ragged: bool = False,
-    asked_for: Set[str] | None = None,
-) -> Path:
-    """Writes the rows of group `name` of all parts, in their order, into one group of `target`.
-
-    The content hash is that of one uninterrupted write of the same rows. Memory holds some 16 MiB
-    of one part at a time, and all ids. Other groups of `target` stay, and so do the parts.
-    `provenance` and `ragged` are those of the target if there are no parts; a `provenance` that is
-    given must also be that of the parts. `asked_for` has the ids that the parts must hold or have
-    refused, and no others; None: any.
-
-    StoreError: a part is damaged or differs from the checksum that it was written with; two parts
-    differ in fingerprint, width, type or raggedness, or hold or have refused the same id; rows that
-    were asked for are missing, or others are there.
-    """
-    if not parts:
-        if provenance is None:
-            raise StoreError(f"{target}: nothing to merge: no parts, and no provenance given")
-        return write_store(target, name, [], provenance, ragged=ragged)
-    with FeatureStore(parts[0], name) as first:
-        found, ragged = _provenance(first), first.ragged
-    if provenance is not None and provenance.fingerprint != found.fingerprint:
-        raise StoreError(
-            f"{parts[0]}: /{name} was made with other settings: fingerprint {found.fingerprint}, "
-            f"expected {provenance.fingerprint}; remove the file and make it again"
-        )
-    refused: list[Refusal] = []
-    blocks = _merged(parts, name, refused, asked_for)
-    return write_store(target, name, blocks, found, refused=refused, ragged=ragged)
-
-
-def merge_files(
-    parts: Sequence[Path | str], target: Path | str, name: str | None = None
-) -> GroupInfo:
-    """`merge_stores` of the one group that the parts hold, or of `name`; describes the result.
-
-    StoreError if `name` is None and the parts hold several groups, or `target` holds it already.
-    """
-    if name is None:
-        names = sorted({n for path in parts for n in group_names(path)})
-        if len(names) != 1:
-            raise StoreError(
-                f"{target}: it is not clear which group to merge: the parts hold "
-                f"{', '.join(names) or 'none'}; name one (--group)"
-            )
-        name = names[0]
-    if name in group_names(target):
-        raise StoreError(f"{target}: holds /{name} already; choose another file, or remove it")
-    merged = store_info(merge_stores(parts, target, name))
-    return next(group for group in merged if group.name == name)
-
-
-def _merged(
-    parts: Sequence[Path | str], name: str, refused: list[Refusal], asked_for: Set[str] | None
-) -> Iterator[Block]:
-    """All rows; fills `refused` as it goes."""
-    traits: dict[str, tuple[Path, object]] = {}  # what must be equal -> first part with it, value
-    seen: dict[str, Path] = {}
-    for path in parts:
-        with FeatureStore(path, name) as part:
-            length = "any length" if part.ragged else "one length"
-            own: dict[str, object] = {"fingerprint": part.fingerprint, "rows of": length}
-            if len(part):  # else it has no type and no shape of its own
-                own |= {"dtype": part.dtype.name, "row shape": part.row_shape}
-            for what, value in own.items():
-                where, known = traits.setdefault(what, (part.path, value))
-                if value != known:
-                    raise StoreError(
-                        f"{part.path}: /{name} has {what} {value}, but {where} has {known}; only "
-                        "files made with the same settings can be merged: leave one out"
-                    )
-            for item_id in (*part.ids, *(refusal.id for refusal in part.refused)):
-                where = seen.setdefault(item_id, part.path)
-                if where is not part.path:
-                    raise StoreError(
-                        f"{part.path}: /{name} holds id {item_id!r}, or has refused it, and so "
-                        f"does or has {where}; leave one of the two files out"
-                    )
-            refused += part.refused
-            yield from part.blocks()
-    if asked_for is not None and (wrong := asked_for ^ seen.keys()):
-        raise StoreError(
-            f"{Path(parts[0]).parent}: the parts of /{name} miss or add {len(wrong):,} rows of the "
-            f"{len(asked_for):,} asked for (first: {min(wrong)!r}); remove them and read again"
-        )
-
-
-def _provenance(store: FeatureStore) -> Provenance:
-    """What a group was made from; StoreError if it does not give the fingerprint beside it."""
-    where = f"{store.path}: /{store.name}"
-    try:
-        provenance = Provenance(**{k: v for k, v in store.provenance.items() if k != "fingerprint"})
-    except TypeError as error:
-        raise StoreError(f"{where}: odd provenance: {error}") from None
-    if provenance.fingerprint != store.fingerprint:
-        raise StoreError(f"{where}: its fingerprint is not that of its provenance")
-    return provenance

@@ -1,0 +1,108 @@
+"""What names, sizes, times, inodes and bytes say of the media that a row is read from."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+from mmgenre.disk.files import as_on_disk, is_machine_fault, unreachable
+from mmgenre.disk.provenance import sha256_file
+
+MARK, SHA = 16, 32  # bytes
+UNKNOWN = bytes(SHA)  # in place of a sha256: the files were not read yet, or could not be
+NO_RIGHT = (errno.EACCES, errno.EPERM)
+
+Source = Path | str
+
+
+def first_mark(media: Sequence[Source]) -> bytes:
+    """The mark of media that are seen for the first time: by names, sizes and times, or by text."""
+    parts = []
+    for source in media:
+        if isinstance(source, str):
+            parts.append(f"text\0{source}")
+        elif (state := state_of(source)) is not None:
+            parts.append(f"{source.name}\0{state.st_size}\0{state.st_mtime_ns}")
+        else:
+            parts.append(f"{source.name}\0missing")
+    return short_hash("\n".join(parts).encode())
+
+
+def text_mark(media: Sequence[Source]) -> bytes | None:
+    """The mark of a row without files, which needs no record; None if it has files."""
+    return None if any(isinstance(source, Path) for source in media) else first_mark(media)
+
+
+def content_of(media: Iterable[Source]) -> bytes | None:
+    """sha256 over a row's files and its text; UNKNOWN if one is no file, None if closed to us.
+
+    UnreachableError if the machine is at fault.
+    """
+    digest = hashlib.sha256()
+    for source in media:
+        if isinstance(source, str):
+            digest.update(hashlib.sha256(source.encode()).digest())
+            continue
+        state = state_of(source)
+        if state is None or not stat.S_ISREG(state.st_mode):  # a pipe could be waited for for ever
+            return UNKNOWN
+        try:
+            digest.update(bytes.fromhex(sha256_file(as_on_disk(source))))
+        except OSError as error:
+            if error.errno in NO_RIGHT:
+                return None
+            if is_machine_fault(error):
+                raise unreachable(source, error) from None
+            return UNKNOWN
+    return digest.digest()
+
+
+def state_of(file: Path) -> os.stat_result | None:
+    """Size and times of a file; None if it is not there, or may not be looked at.
+
+    UnreachableError if the machine is at fault.
+    """
+    try:
+        return as_on_disk(file).stat()
+    except ValueError:  # a NUL in its name
+        return None
+    except OSError as error:
+        if is_machine_fault(error) and error.errno not in NO_RIGHT:
+            raise unreachable(file, error) from None
+        return None
+
+
+class Identity:
+    """Media -> text that differs if a file may be another: path below a folder, size, ..."""
+
+    def __init__(self, folder: Path) -> None:
+        base = os.path.realpath(folder)
+        # Without links: the run's own manifest names the same file by another path.
+        self.parent = cache(lambda parent: os.path.relpath(os.path.realpath(parent), base))
+
+    def __call__(self, media: Sequence[Source]) -> str:
+        return "\n".join(s if isinstance(s, str) else self._of_file(s) for s in media)
+
+    def _of_file(self, file: Path) -> str:
+        parent, name = os.path.split(file)
+        state = state_of(file)
+        if state is None:
+            return f"{self._below(parent)}/{name}\0missing"
+        times = f"{state.st_mtime_ns}\0{state.st_ctime_ns}"
+        return f"{self._below(parent)}/{name}\0{state.st_size}\0{times}\0{state.st_ino}"
+
+    def _below(self, parent: str) -> str:
+        try:
+            return self.parent(parent)
+        except ValueError:  # a NUL in its name
+            return parent
+
+
+def short_hash(content: bytes) -> bytes:
+    """A hash of `MARK` bytes."""
+    return hashlib.blake2b(content, digest_size=MARK).digest()
