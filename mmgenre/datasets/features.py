@@ -214,6 +214,8 @@ def read_npz(path: Path) -> sparse.csr_array[Any] | dict[str, NDArray[Any]]:
         if isinstance(archive, np.ndarray):
             raise StoreError(f"{path}: one array, not an archive; rename it to .npy")
         arrays = {name: archive[name] for name in archive.files}
+    if others := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise StoreError(f"{path}: {others[0]!r} in it is no array in NumPy's format")
     if not arrays.keys() >= SPARSE:
         return arrays
     form = arrays["format"].item() if "format" in arrays else b"csr"

@@ -110,7 +110,8 @@ class Twice:
 
 def make_twice(folder: Path) -> Twice:
     """Encoders that are made and heads that are solved; the other process has no network."""
-    manifest = Manifest(plain_items(folder / "media")).write(folder / "m.csv")
+    items = plain_items(folder / "media", media=("image", "text"))
+    manifest = Manifest(items).write(folder / "m.csv")
     settings = (*FIXED, "fusion.solver=lbfgs", "fusion.combine=auto")
     here, there = folder / "run", folder / "a b" / "other run"
     extract_features(manifest, run=here, recipe="quick", settings=settings, workers=1)

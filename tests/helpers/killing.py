@@ -14,15 +14,13 @@ def killed_at_each_step(
     write: Callable[[], object],
     *further: Any,
     steps: Sequence[str] = STEPS,
-    first: int = 0,
-    stride: int = 1,
 ) -> Iterator[int]:
     """Calls `write` in forked processes, the n-th of which is killed before its n-th step.
 
-    Yields n after each kill, of every `stride`-th step from `first` on; ends when a process has
-    lived to the end. Steps are functions of `os`; `further` are pairs (module, name) of others.
+    Yields n after each kill; ends when a process has lived to the end. Steps are functions of `os`;
+    `further` are pairs (module, name) of others.
     """
-    for n in range(first, 10_000, stride):
+    for n in range(10_000):
         child = os.fork()
         if child == 0:
             _write_until(n, write, (*((os, name) for name in steps), *further))

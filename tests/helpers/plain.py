@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +30,17 @@ SPLITS: tuple[Split, ...] = ("train", "train", "train", "val", "test", "test")
 FORMATS = ("wav", "mp3", "ogg", "flac")
 
 
-def plain_items(folder: Path, n: int = 12, seconds: float = 3.0) -> list[Item]:
+MEDIA = ("audio", "image", "text")
+
+
+def plain_items(folder: Path, n: int = 12, media: Sequence[str] = MEDIA) -> list[Item]:
     """Items of two genres and six artists, in all splits; jazz is tones and blue, rock is not."""
     folder.mkdir(parents=True, exist_ok=True)
     items = []
     for k in range(n):
         rng = np.random.default_rng(k)
         genre = k % 2
-        t = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+        t = np.arange(3 * RATE_HZ) / RATE_HZ
         sound = 0.3 * np.sin(2 * np.pi * (220 + 20 * k) * t)
         sound += (0.02 + 0.1 * genre) * rng.standard_normal(len(t))
         audio = folder / f"{k:02d}.{FORMATS[k // 2 % len(FORMATS)]}"
@@ -50,13 +54,14 @@ def plain_items(folder: Path, n: int = 12, seconds: float = 3.0) -> list[Item]:
             f"Record {k}: {' '.join(rng.choice(WORDS[GENRES[genre]].split(), 20))}.",
             encoding="utf-8",
         )
+        found = {"audio": audio, "image": image, "text": text}
         items.append(
             Item(
                 f"item-{k:02d}",
                 artist=f"The {ARTISTS[k // 2 % 6]} {k // 12}",
                 split=SPLITS[k // 2 % 6],
                 labels=(GENRES[genre],),
-                media={"audio": (audio,), "image": (image,), "text": (text,)},
+                media={m: (found[m],) for m in media},
             )
         )
     return items

@@ -165,7 +165,8 @@ def test_an_encoder_by_entry_point(
     [
         (['audio.encoders=["cnm"]'], "encoder 'cnm' is not known here; known: cnn, timbre"),
         (['audio.encoders=["no.such:ENCODER"]'], "no.such:ENCODER: cannot be imported: No module"),
-        (['audio.encoders=["json:JSONDecoder"]'], "is no EncoderType"),
+        (['audio.encoders=["numpy:array"]'], "is no EncoderType"),
+        (['audio.encoders=["json:JSONDecoder"]'], "is of Python's own library"),
         (['audio.encoders=["cnn", "cnn"]'], "audio.encoders: cnn, cnn: repeated"),
         (["audio.options={x = {width = 1}}"], "audio.options: x not among the encoders cnn"),
         (["audio.encoders=[]"], "at least 1"),

@@ -109,7 +109,7 @@ def outcome(unit: Unit) -> str:
         return str(error)
 
 
-@pytest.mark.parametrize("regions", [1, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("regions", [1, pytest.param(12, marks=pytest.mark.slow)])
 def test_damage_in_every_region_of_every_file(
     regions: int, small: Small, tmp_path: Path, record_property: Any
 ) -> None:

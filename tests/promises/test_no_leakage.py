@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from plain import FIXED, plain_items
+from plain import FIXED, MEDIA, plain_items
 from safetensors.numpy import load_file
 from small import SIZES
 
@@ -92,17 +92,21 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("settings", "how"),
+    ("settings", "media", "how"),
     [
-        pytest.param(SOLVED, {"joint": True}, id="made and solved"),
-        pytest.param(COSINE, {"head": "cosine"}, id="cosine", marks=pytest.mark.slow),
-        pytest.param(CROSS_FITTED, {}, id="cross-fitted", marks=pytest.mark.slow),
+        pytest.param(SOLVED, ("image", "text"), {"joint": True}, id="made and solved"),
+        pytest.param(COSINE, MEDIA, {"head": "cosine"}, id="cosine", marks=pytest.mark.slow),
+        pytest.param(CROSS_FITTED, MEDIA, {}, id="cross-fitted", marks=pytest.mark.slow),
     ],
 )
 def test_what_is_fitted_is_equal_when_test_labels_and_contents_are_exchanged(
-    settings: Sequence[str], how: dict[str, Any], tmp_path: Path, record_property: Any
+    settings: Sequence[str],
+    media: Sequence[str],
+    how: dict[str, Any],
+    tmp_path: Path,
+    record_property: Any,
 ) -> None:
-    items = plain_items(tmp_path / "media")
+    items = plain_items(tmp_path / "media", media=media)
     plain = fitted(tmp_path / "plain", items, settings, **how)
     # Not by the same number, which would only rename the items.
     unseen = exchanged(items, "test", labels=1, media=2)

@@ -277,13 +277,12 @@ def finished(run: Path, manifest: Path) -> dict[str, str]:
 
 
 SOLVED = (*FIXED, "fusion.solver=lbfgs", "fusion.combine=auto")
-# In the default suite three kills of some 90.
-STRIDES = [pytest.param(10, 30, id="sample"), pytest.param(0, 1, id="all", marks=pytest.mark.slow)]
+# Kills at some moments are in the default suite: tests/pipeline/test_end_to_end.py.
 
 
-@pytest.mark.parametrize(("first", "stride"), STRIDES)
+@pytest.mark.slow
 def test_a_whole_run_killed_at_any_step_ends_as_if_it_had_not_been(
-    first: int, stride: int, tmp_path: Path, record_property: Any
+    tmp_path: Path, record_property: Any
 ) -> None:
     manifest = Manifest(plain_items(tmp_path / "media")).write(tmp_path / "m.csv")
     expected = finished(tmp_path / "whole", manifest)
@@ -293,8 +292,6 @@ def test_a_whole_run_killed_at_any_step_ends_as_if_it_had_not_been(
         lambda: finished(run, manifest),
         (files_module, "_exchange"),
         steps=("replace", "rename", "fsync"),
-        first=first,
-        stride=stride,
     ):
         found = finished(run, manifest)
         assert found == expected, n
