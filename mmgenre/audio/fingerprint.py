@@ -47,7 +47,7 @@ MIXING = np.uint64(0x9E3779B97F4A7C15)  # odd, so that the high bits depend on a
 
 
 def fingerprint(log_cqt: NDArray[np.floating]) -> Landmarks:
-    """Log CQT in dB, (frames, 96) -> its landmarks, (n,); fewer than ten a second, or none."""
+    """Log CQT in dB, (frames, 96) -> landmarks of its first 50 minutes, (n,), some 60 a second."""
     used = np.ascontiguousarray(log_cqt[: 1 << TIME_BITS, LOWEST : LOWEST + N_USED], np.float32)
     if len(used) < 3:
         return np.zeros(0, np.uint64)
