@@ -271,7 +271,8 @@ class Manifest:
         """Writes the CSV, whole or not at all; media paths become relative to its folder.
 
         Several inline texts of an item become one, an empty line between them. A file that already
-        has this content stays as it is. Where media may lie is remembered on this machine.
+        has this content stays as it is. Where media may lie is remembered on this machine; those of
+        items that were made in Python, where they do.
         ManifestError if an item holds what a CSV cell cannot, such
         as a `;` in a file name.
         """
@@ -281,8 +282,8 @@ class Manifest:
             # Cut short, it would read as a smaller manifest.
             with replacing_alone(path) as temporary:
                 temporary.write_bytes(content)
-        if self.columns.roots is not None:
-            allow_media(path, self.columns.roots)
+        roots = self.columns.roots
+        allow_media(path, _folders_of(self.columns) if roots is None else roots)
         return path
 
 
@@ -523,6 +524,16 @@ def _to_csv(columns: Columns, path: Path) -> bytes:
         if "\r" not in text:  # csv writes it unquoted, and reads it as the end of the row
             break
     return text.encode()
+
+
+def _folders_of(columns: Columns) -> tuple[Path, ...]:
+    """Few folders that hold all files of items that were made in Python."""
+    files = (f for column in columns.files.values() for media in column for f in media)
+    folders = {without_links(parent) for parent in {f.parent for f in files if isinstance(f, Path)}}
+    groups: dict[tuple[str, ...], list[Path]] = {}
+    for folder in folders:
+        groups.setdefault(folder.parts[:2], []).append(folder)
+    return tuple(Path(os.path.commonpath(group)) for group in groups.values())
 
 
 def _entry_faults(column: str, entries: Sequence[str]) -> list[str]:

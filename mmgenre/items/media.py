@@ -67,7 +67,9 @@ def check_folders(manifest: Manifest, modality: Modality) -> None:
         return
     roots, above = Roots(columns.roots), columns.folder.absolute()
     named = _folders(columns.files.get(modality, ()))
-    if not all(roots.hold_folder(str(above / name)) for name in named):
+    # Not by `Path`, which takes longer than the rest: there may be as many folders as items.
+    paths = (name if name.startswith("/") else f"{above}/{name}" for name in named)
+    if not all(roots.hold_folder(path.rstrip("/") or "/") for path in paths):
         # Of all modalities at once, so that the user is asked once.
         rows = (media for m in MODALITIES for _, media in manifest.rows(m))
         files = [file for media in rows for file in media if isinstance(file, Path)]

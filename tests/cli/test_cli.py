@@ -181,6 +181,7 @@ def test_refused_items_are_code_3_and_on_stderr(small: Small, tmp_path: Path, ca
     )
     words = ["--run", tmp_path / "run", "-m", "t", "--json"]
     sets = [word for setting in SETTINGS for word in ("--set", setting)]
+    words += ["--media-root", small.manifest.parent]
     done = call("extract-features", "--manifest", path, "--recipe", "quick", *sets, *words)
     assert done.code == 3
     assert [(r["id"], r["code"]) for r in done.json["refused"]] == [(victim.id, "encoding")]
@@ -485,7 +486,7 @@ def test_a_refusal_is_printed_as_it_is(call: Call, monkeypatch: pytest.MonkeyPat
     odd = Refusal("[x]", "text", "empty", "[red]gone[/red]: no [word]")
     found = Audit((), (), (odd,))
     monkeypatch.setattr("mmgenre.datasets.audit.audit", lambda *_, **__: found)
-    monkeypatch.setattr("mmgenre.items.manifest.Manifest.read", lambda path: [])
+    monkeypatch.setattr("mmgenre.items.manifest.Manifest.read", lambda path, **_: [])
     done = call("manifest", "check", "m.csv")
     assert done.code == 3
     assert "refused: [x]: [red]gone[/red]: no [word]\n" in done.err

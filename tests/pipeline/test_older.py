@@ -49,14 +49,17 @@ def test_an_older_run_is_refused_by_name_until_it_is_extracted_again(older: Path
 
 
 def test_inputs_are_used_again_and_nothing_is_deleted(
-    older: Path, monkeypatch: pytest.MonkeyPatch
+    older: Path, small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(older)
+    with pytest.raises(MmgenreError, match=f"add: --manifest {small.manifest}"):
+        extract_features(run=older, modalities=("text",))
+    assert contents(older) == before
     monkeypatch.setattr("mmgenre.reading.extraction.read_parts", None)  # nothing is read
     with pytest.warns(
         OlderRunWarning, match=r"Used again: .*inputs/. Made again: encoders, fusion"
     ):
-        extract_features(run=older, modalities=("text",))
+        extract_features(small.manifest, run=older, modalities=("text",))
     assert before <= contents(older)
     assert (older / "made-by-older-version" / "encoders" / "audio").is_dir()
     assert open_run(older).recipe.of("text").encoders == ("vsm",)

@@ -214,6 +214,12 @@ def test_a_folder_whose_name_begins_alike_is_another(tmp_path: Path) -> None:
 def test_items_that_are_made_in_python_may_have_media_anywhere(home: Path) -> None:
     manifest = Manifest([Item("a", media={"text": (home / "secret/key.txt",)})])
     extract_inputs(manifest, "text", TextInput(), home / "t.h5", workers=1)
+    # So may the file that they are written to, as long as it is that file.
+    written = manifest.write(home / "stranger/m.csv")
+    assert audit(Manifest.read(written)).missing == ()
+    written.write_text(written.read_text().replace("key.txt", "other.txt"))
+    with pytest.raises(ManifestError, match="media lie neither"):
+        audit(Manifest.read(written))
 
 
 def test_a_manifest_that_was_built_here_is_remembered_as_it_was(home: Path, call: Call) -> None:
