@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmgenre.disk.bundle import Bundle
 from mmgenre.disk.store import FeatureStore
-from mmgenre.errors import WeightsError
+from mmgenre.errors import BundleError, WeightsError
 from mmgenre.frozen.places import Place, find
 from mmgenre.frozen.settings import FrozenConfig, ModelName, config_of
 from mmgenre.learning.encoder import to_embedding, width_of
@@ -119,8 +119,11 @@ def load(bundle: Bundle) -> FrozenVectors | FrozenNetwork:
 
     Raises:
         WeightsError: it is not.
+        BundleError: it is not the model that the encoder is named by.
     """
     about = dict(bundle.config["frozen"])
+    if about["model"] != bundle.config["encoder"]:
+        raise BundleError(f"{bundle.folder}: damaged: {bundle.config['encoder']} is {about}")
     check_same(find(ModelName.parse(about["model"])), about["sha256"])
     if bundle.config["top"] == "vector":
         return FrozenVectors(about, int(bundle.config["width"]))

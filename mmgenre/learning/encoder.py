@@ -312,6 +312,9 @@ def load_encoder(
     encoder_type = kind.encoder(name)
     try:
         reads = kind.inputs.model_validate(bundle.config["reads"])
+        frozen = getattr(reads, "frozen", None)
+        if frozen is not None and frozen.model != name:
+            raise BundleError(f"{folder}: damaged: {name} reads vectors of {frozen.model}")
         opened = list(kind.files_of_inputs(reads).values())
         if name in kind.encoders:
             files = kind.files(kind.settings.model_validate(bundle.config["config"]))

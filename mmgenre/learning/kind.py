@@ -108,12 +108,14 @@ class Kind:
 
 
 def is_foreign(encoder: str) -> bool:
-    """Whether a name is that of code to import, which nobody has installed as an encoder of ours.
+    """Whether a name is that of code to import or of a folder to open, which are not of ours.
 
-    >>> is_foreign("network"), is_foreign("my.encoders:RHYTHM")
-    (False, True)
+    Models of the hub are neither: they are looked for in its cache, and have no code that is run.
+
+    >>> is_foreign("network"), is_foreign("hf:owner/name"), is_foreign("my.encoders:RHYTHM")
+    (False, False, True)
     """
-    return ":" in encoder
+    return ":" in encoder and not encoder.startswith(("hf:", "timm:"))
 
 
 def address_in(reads: Settings) -> str | None:
