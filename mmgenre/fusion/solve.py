@@ -170,7 +170,8 @@ def _mini_batch_path(
             for part in torch.split(torch.from_numpy(rng.permutation(n)), BATCH_ROWS):
                 own, truth = x[part], y[part]
                 z = torch.addmm(b, own, w)
-                slope = z.softmax(1) - truth if target.exclusive else z.sigmoid() - truth
+                named = truth.sum(dim=1, keepdim=True)  # 0 of an item without a label
+                slope = (named * z.softmax(1) if target.exclusive else z.sigmoid()) - truth
                 if weights is not None:
                     slope *= (
                         (truth @ weights)[:, None]
