@@ -40,14 +40,14 @@ def allow_media(manifest: Path, folders: Iterable[Path]) -> None:
     """Remembers below which folders the media of a manifest, as it is now, may lie."""
     with suppress(OSError):
         names = sorted({str(without_links(folder)) for folder in folders})
-        _keep(manifest, {"sha256": sha256_file(manifest), "folders": names})
+        _keep(manifest, {"content": sha256_file(manifest), "folders": names})
 
 
 def allowed_media(manifest: Path) -> tuple[Path, ...]:
     """The folders that were allowed for this file; with another content it has none."""
     with suppress(OSError, ValueError, LookupError, TypeError):
         kept = read_record(_place(manifest))
-        if kept["sha256"] == sha256_file(manifest):
+        if kept["content"] == sha256_file(manifest):
             return tuple(map(Path, kept["folders"]))
     return ()
 
