@@ -419,7 +419,8 @@ def test_split_draws_what_check_accepts(leaking: Path, tmp_path: Path, call: Cal
     *notes, counts = done.out.splitlines()
     assert counts == f"{out}: 2 train, 1 val, 1 test"
     assert notes == [
-        "note: train has no item of 1 genre(s) of val or test, which are never learned: 'Rock'"
+        "note: train has no item of 1 genre(s) of val or test, which are neither learned nor "
+        "measured: 'Rock'"
     ]
     drawn = {i.id: i.split for i in Manifest.read(out)}
     assert drawn["a"] == drawn["b"] == "train"

@@ -12,7 +12,9 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import content_hash, merge_files, store_info, verify_stores, write_store
 from mmgenre.errors import Refusal, StoreError
 
-PROVENANCE = Provenance("inputs", 3, {"k": 1}, {"cqt": "00ff", "media": "beef"}, "mmgenre 9")
+PROVENANCE = Provenance(
+    "inputs", 3, {"k": 1}, {"cqt": "00ff", "media": "beef"}, "mmgenre 9, threads: 2"
+)
 REFUSED = [Refusal("x", "audio", "silent", "peak"), Refusal("y", "audio", "missing", "gone")]
 
 
@@ -38,7 +40,7 @@ def test_info(path: Path, call: Call) -> None:
     assert done.out.splitlines()[0].startswith(f"{path}: 2 groups, ")
     assert "/audio\n  rows         2 of n x 96 float16, 130.9 kB\n" in done.out
     assert f"  fingerprint  {PROVENANCE.fingerprint}\n" in done.out
-    assert "  made by      mmgenre 9, stage inputs 3\n" in done.out
+    assert "  made by      mmgenre 9, threads: 2, stage inputs 3\n" in done.out
     assert "  made from    cqt 00ff\n               media beef\n" in done.out
     assert "  refused      2 (1 silent, 1 missing); --json lists them\n" in done.out
     assert "/v\n  rows         1 of 8 float32" in done.out

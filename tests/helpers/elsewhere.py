@@ -94,8 +94,8 @@ def plain_json(path: Path) -> object:
     return without(json.loads(path.read_text(encoding="utf-8")))
 
 
-# Paths, and hashes of them: a run is continued where it lies.
-NOT_COMPARED = ("dataset", "made_from", "run")
+# Paths, and hashes of them: a run is continued where it lies. Checksums are of these, too.
+NOT_COMPARED = ("dataset", "made_from", "run", "sha256")
 
 
 @dataclass(frozen=True)

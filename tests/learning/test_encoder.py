@@ -357,11 +357,11 @@ def test_an_encoder_of_entities_wants_the_tables_it_learned_with(tmp_path: Path)
     folder = save_network(
         tmp_path / "encoder", "text", network, target, ["a", "b"], FitLog(), PROVENANCE
     )
-    assert load_encoder(folder, "text")[0].config == config
+    assert load_encoder(folder, "text", [str(base)])[0].config == config
     with entities.open("a", encoding="utf-8") as file:
         file.write("Piano\tPiano\tKeyboards\n")
     with pytest.raises(BundleError, match=r"entities of other entities\.tsv than those at hand"):
-        load_encoder(folder, "text")
+        load_encoder(folder, "text", [str(base)])
 
 
 class Drawing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -13,7 +14,9 @@ import pytest
 from numpy.typing import NDArray
 from small import SIZES, Small
 
+from mmgenre.disk.allowed import allow, allow_media
 from mmgenre.disk.bundle import bundle_provenance
+from mmgenre.disk.records import SEAL, write_record
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import SplitError
 from mmgenre.fusion.tagger import GenreTagger
@@ -84,7 +87,10 @@ def begun(made: Begun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begun
     folder = tmp_path / "own"
     shutil.copytree(made.manifest.parent, folder)
     state = folder / "run" / "run.json"
-    state.write_text(state.read_text().replace(str(made.manifest.parent), str(folder)))
+    text = state.read_text().replace(str(made.manifest.parent), str(folder))
+    write_record(state, {k: v for k, v in json.loads(text).items() if k != SEAL})
+    allow_media(folder / "run" / "manifest.csv", [folder])
+    allow(folder / "run", [str(folder / "m.csv")])
     texts = folder / "texts"
     items = [replace(i, media={"text": (texts / i.media["text"][0].name,)}) for i in made.items]  # type: ignore[union-attr]
     read: list[str] = []

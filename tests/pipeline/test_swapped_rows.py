@@ -10,6 +10,7 @@ import h5py
 import pytest
 from small import NAME, Small
 
+from mmgenre.disk.allowed import allow, allow_media
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import StoreError
 from mmgenre.pipeline.commands import extract_features, fuse
@@ -23,7 +24,10 @@ FOUND = "is damaged: its checksum differs, so ids or rows are not those that wer
 @pytest.fixture
 def run(small: Small, tmp_path: Path) -> Path:
     """A copy without links: its stores are altered in place."""
-    return Path(shutil.copytree(small.run, tmp_path / "run"))
+    copy = Path(shutil.copytree(small.run, tmp_path / "run"))
+    allow_media(copy / "manifest.csv", [small.manifest.parent])
+    allow(copy, [str(small.manifest)])
+    return copy
 
 
 def swap_ids(path: Path, group: str) -> None:

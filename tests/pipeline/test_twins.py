@@ -15,6 +15,7 @@ from PIL import Image
 from tunes import RATE_HZ, tune
 
 from mmgenre.audio import fingerprint as recordings
+from mmgenre.disk.allowed import allow, allow_media
 from mmgenre.image import fingerprint as pictures
 from mmgenre.pipeline import twins
 from mmgenre.pipeline.commands import extract_features
@@ -54,8 +55,11 @@ def finished(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "run"))
+def run(finished: Path, catalogue: Path, tmp_path: Path) -> Path:
+    copy = Path(shutil.copytree(finished, tmp_path / "run"))
+    allow_media(copy / "manifest.csv", [catalogue.parent])
+    allow(copy, [str(catalogue)])
+    return copy
 
 
 def expected(run: Path) -> list[str]:

@@ -31,7 +31,8 @@ def extracted(folder: Path, items: Iterable[Item]) -> tuple[Extraction, dict[str
     """What a run lists, and the rows of all its stores."""
     manifest = Manifest(items).write(folder / "manifest.csv")
     run = folder / "run"
-    done = extract_features(manifest, run=run, recipe="quick", settings=FIXED)
+    roots = [Path("/dev")]  # of links to devices
+    done = extract_features(manifest, run=run, recipe="quick", settings=FIXED, media_roots=roots)
     rows = {f"inputs {m}": rows_of(run / f"inputs/{m}.h5", m) for m in MODALITIES}
     return done, rows | {m: rows_of(run / "embeddings.h5", m) for m in MODALITIES}
 
