@@ -48,7 +48,7 @@ class Roots:
             if not above or name in ("", ".", "..") or len(folder) > LONGEST_PATH:
                 self._real[folder] = os.path.realpath(folder)
             else:
-                path = Path(f"{self._without_links(above)}/{name}")
+                path = Path(self._without_links(above), name)
                 self._real[folder] = os.path.realpath(path) if path.is_symlink() else str(path)
         return self._real[folder]
 

@@ -138,6 +138,14 @@ def test_media_are_read_only_where_the_user_says(home: Path, how: str) -> None:
         assert "swordfish" in store.read_text("i00")
 
 
+def test_a_way_over_the_top_of_the_file_system_is_followed(home: Path) -> None:
+    up = "/".join([".."] * len(home.parts))
+    roots = Roots([home / "secret"])
+    assert roots.hold_folder(f"{home}/stranger/{up}{home}/secret")
+    assert roots.hold_file(Path(f"{home}/stranger/{up}{home}/secret/key.txt"))
+    assert not roots.hold_folder(f"{home}/stranger/{up}{home}/texts")
+
+
 @pytest.mark.parametrize("how", ["above", "a link"])
 def test_every_command_that_reads_media_asks(home: Path, how: str, call: Call) -> None:
     name, manifest = OUTSIDE[how](home), home / "stranger/m.csv"
