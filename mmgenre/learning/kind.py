@@ -35,9 +35,8 @@ class EncoderType:
     load: str  # (`Bundle`) -> the encoder that a folder describes; its weights are loaded later
     uses: tuple[str, ...] = ("embedding_dim", "training")  # what decides what is learned
     reads: Callable[[Any], Settings] = lambda section: section.input  # of its input store
-    check: str | Callable[[Any], Any] | None = (
-        None  # (section): raises, before any work, if what it needs is missing
-    )
+    # (section): raises, before any work, if what it needs is missing
+    check: str | Callable[[Any], Any] | None = None
     label: Callable[[Any], str] | None = None  # section -> name of the network in reports
     # Settings that name files or folders which `load` opens; those of inputs count anyway.
     opens: tuple[str, ...] = ()
