@@ -12,7 +12,7 @@ import numpy as np
 
 from mmgenre.errors import WeightsError
 from mmgenre.frozen.known import KNOWN
-from mmgenre.frozen.models import Floats, silence
+from mmgenre.frozen.models import Floats, silence, strictly
 from mmgenre.frozen.places import Place
 from mmgenre.frozen.settings import FrozenInput
 
@@ -97,8 +97,6 @@ def load(place: Place, reads: FrozenInput) -> Sentences:
 def _check_weights(place: Place) -> None:
     """WeightsError: weights of the transformer are missing; the library would only warn."""
     from transformers import AutoModel
-
-    from mmgenre.frozen.models import strictly
 
     folder = place.folder
     if (folder / MODULES).is_file():
