@@ -187,7 +187,7 @@ def quickstart(
 
 
 def predict(
-    model: Annotated[Path, Argument(help="Folder of a run.")],
+    model: Annotated[Path, Argument(help="Folder of a run, or RUN/fusion/NAME/model.")],
     audio: Annotated[list[Path] | None, Option(help="A track; repeat for an album.")] = None,
     text: Annotated[Path | None, Option(help="A text file.")] = None,
     image: Annotated[Path | None, Option(help="A cover.")] = None,
