@@ -34,6 +34,10 @@ def extract_features(
     dask: Annotated[
         str | None, Option(help="Media are read by the workers of this Dask scheduler, or: local.")
     ] = None,
+    item_limit: Annotated[
+        float | None,
+        Option(help="Seconds that one item may be read, by default 300 and 1 more for each MB."),
+    ] = None,
     budget: Annotated[
         str | None,
         Option(help="Time for the training of encoders, as 90s, 3m or 1h; media come on top."),
@@ -53,7 +57,7 @@ def extract_features(
     how: dict[str, Any] = {"modalities": shared.modalities_of(modalities), "recipe": recipe}
     how |= {"run": run, "settings": settings or [], "workers": workers}
     how |= {"accept_missing": accept_missing, "media_roots": media_root or []}
-    how["check_content"] = check_content
+    how |= {"check_content": check_content, "item_limit_s": item_limit}
     encoders = shared.encoders_of(encoder or [])
     if shard is not None and (encoder or dask or retrain):
         raise typer.BadParameter(
