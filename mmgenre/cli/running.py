@@ -91,7 +91,8 @@ def extract_features(
     lines = [f"{result.embeddings}: {counts}"]
     lines += [f"note: {note}" for note in result.notes]
     lines.append(f"next: mmgenre fuse --run {run} --modalities {modalities}")
-    shared.show(result.as_dict(), lines, as_json=as_json)
+    # Its hash of the embeddings reads all of them.
+    shared.show(result.as_dict() if as_json else None, lines, as_json=as_json)
     shared.finish(result.refused)
 
 

@@ -13,7 +13,6 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
-from mmgenre.datasets.features import import_features
 from mmgenre.disk.locks import claimed, locked
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, check_store, content_hash, provenance_of
@@ -375,6 +374,8 @@ def give_features(run: Run, sources: Mapping[str, Path]) -> None:
         StoreError: a file cannot be read.
         MmgenreError: none of its ids is an item of the run.
     """
+    from mmgenre.datasets.features import import_features  # scipy: time that a no-op saves
+
     import_features(sources, run.features)
     for name, counts in replace(run).given_vectors().items():
         if not counts["n_items"]:
