@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from mmgenre.fusion.tagger import GenreTagger
     from mmgenre.items.manifest import Item, Manifest
     from mmgenre.learning.kind import EncoderType
-    from mmgenre.pipeline.commands import extract_features, fuse, quickstart, read_shard
+    from mmgenre.pipeline.commands import extract_features, fuse, quickstart
+    from mmgenre.pipeline.shards import read_shard
 
     __version__: str
 
@@ -43,7 +44,7 @@ _HOMES = {
     "extract_features": "mmgenre.pipeline.commands",
     "fuse": "mmgenre.pipeline.commands",
     "quickstart": "mmgenre.pipeline.commands",
-    "read_shard": "mmgenre.pipeline.commands",
+    "read_shard": "mmgenre.pipeline.shards",
 }
 
 

@@ -64,13 +64,15 @@ def extract_features(
             "with --shard media are only read: no --encoder, no --dask, no --retrain"
         )
     from mmgenre.pipeline import commands
-    from mmgenre.reading.extraction import Shard
 
     if shard is not None:
+        from mmgenre.pipeline.shards import read_shard
+        from mmgenre.reading.extraction import Shard
+
         with shared.usage("'--shard'"):
             share = Shard.parse(shard)
         with shared.progress_bars() as progress:
-            read = commands.read_shard(share, manifest, **how, progress=progress)
+            read = read_shard(share, manifest, **how, progress=progress)
         lines = [f"{m}: {n:,} of {total:,} parts are read" for m, (n, total) in read.parts.items()]
         left = "" if read.is_all_there else "the other shards, and then "
         lines.append(f"next: {left}the same command without --shard")

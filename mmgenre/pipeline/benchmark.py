@@ -44,10 +44,12 @@ from mmgenre.measuring.results import (
     Row,
 )
 from mmgenre.pipeline.artefact import FAILURES
-from mmgenre.pipeline.commands import extract_features, fuse, give_features
+from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.measure import measured
-from mmgenre.pipeline.run import Run, prepare_run
+from mmgenre.pipeline.prepare import prepare_run
+from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.scores import Scores, read_scores
+from mmgenre.pipeline.vectors import give_features
 from mmgenre.progress import Progress, silent
 
 DEFAULT_RUNS = Path("runs/benchmark")

@@ -2,97 +2,41 @@
 
 from __future__ import annotations
 
-import errno
-import math
-import os
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any
 
-from mmgenre.disk.locks import claimed, locked
-from mmgenre.disk.provenance import Provenance
-from mmgenre.disk.store import FeatureStore, check_store, content_hash, provenance_of
-from mmgenre.errors import MmgenreError, RecipeError, Refusal, WaitingWarning
+from mmgenre.disk.store import FeatureStore, content_hash
+from mmgenre.errors import MmgenreError, RecipeError, Refusal
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.learning.processes import from_main, is_main
 from mmgenre.measuring.results import FusionResult
+from mmgenre.pipeline.alone import LOCKS, alone_in_run, prepared
 from mmgenre.pipeline.artefact import Artefact, carry_out
 from mmgenre.pipeline.budget import seconds_of, within_budget
-from mmgenre.pipeline.crossfit import crossfit_of
-from mmgenre.pipeline.embed import embeddings_of
 from mmgenre.pipeline.fuse import plan_fusion
-from mmgenre.pipeline.learn import adopted_encoder, encoder_of, learning_run
 from mmgenre.pipeline.measure import evaluate, measured
 from mmgenre.pipeline.notes import run_notes
-from mmgenre.pipeline.read import inputs_of, media_of
-from mmgenre.pipeline.recipe import Recipe, merge, parse_setting, validate
-from mmgenre.pipeline.rows import fusion_name, joined_names, table_rows
+from mmgenre.pipeline.read import check_limit
+from mmgenre.pipeline.rows import fusion_name, fusion_recipe, joined_names, table_rows
 from mmgenre.pipeline.run import (
     DEFAULT_RUN,
     STATE,
-    Run,
-    check_address,
-    check_files,
     open_run,
-    prepare_run,
 )
 from mmgenre.pipeline.twins import look_for_twins
+from mmgenre.pipeline.vectors import (
+    crossfits_of,
+    give_features,
+    given_to,
+    present_modalities,
+    vectors_of,
+)
 from mmgenre.progress import Progress, silent
-from mmgenre.reading.extraction import Shard, check_sources, extract_shard
 
-LOCKS = ".locks"
 SEEDS = 3  # heads trained for each row, unless they are solved
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def alone_in_run(command: Callable[P, T], *, shared: bool = False) -> Callable[P, T]:
-    """A command that works in its run's folder, the argument `run`, while no other one does.
-
-    Two commands at once would take each other's artefacts for their own, as both find the same
-    names free. The second one waits, and warns which process it waits for. Commands that are
-    `shared` work beside each other.
-    """
-
-    @wraps(command)
-    def alone(*args: P.args, **kwargs: P.kwargs) -> T:
-        folder = Path(cast(str, kwargs.get("run", DEFAULT_RUN)))
-
-        def waiting(who: str) -> None:
-            warnings.warn(f"{folder}: waiting for {who}", WaitingWarning, stacklevel=2)
-
-        with ExitStack() as held:
-            held.callback(_remove_unless_run, folder)
-
-            def begin() -> None:
-                while True:
-                    with suppress(FileNotFoundError):  # another command has just removed the folder
-                        try:
-                            held.enter_context(claimed(folder / LOCKS / "run", shared, waiting))
-                        except OSError as error:
-                            no_right = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
-                            if not no_right or os.access(folder, os.W_OK):
-                                raise
-                            # Where nothing can be written, only a finished run can be asked for.
-                        return
-
-            from_main(begin)
-            return command(*args, **kwargs)
-
-    return alone
-
-
-def _remove_unless_run(folder: Path) -> None:
-    """Removes what a lock has left of a folder in which no run was made."""
-    if is_main() and not (folder / STATE).exists():
-        with suppress(OSError):
-            (folder / LOCKS).rmdir()
-            folder.rmdir()
 
 
 @dataclass(frozen=True)
@@ -164,11 +108,11 @@ def extract_features(
         MmgenreError: something that concerns the whole run; damaged items are only listed.
     """
     folder = Path(run)
-    _check_limit(item_limit_s)
+    check_limit(item_limit_s)
     if budget is not None:
         seconds_of(budget)  # a mistake shows before media are read
     given: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe, "settings": settings}
-    state = replace(_prepared(folder, manifest, **given, progress=progress), retrain=retrain)
+    state = replace(prepared(folder, manifest, **given, progress=progress), retrain=retrain)
     present = present_modalities(state, modalities)
     encoders = encoders or {}
     if unused := [m for m in encoders if m not in present]:
@@ -204,187 +148,6 @@ def extract_features(
     from_main(partial(look_for_twins, state, progress))
     notes = tuple(from_main(lambda: run_notes(state)))
     return Extraction(folder, folder / "embeddings.h5", from_main(count), state.refused, notes)
-
-
-def _check_limit(limit_s: float | None) -> None:
-    if limit_s is not None and not 0 < limit_s < math.inf:
-        raise MmgenreError(f"a time limit of {limit_s} s for an item: more than 0 s")
-
-
-def present_modalities(run: Run, modalities: Sequence[Modality]) -> list[Modality]:
-    """Those that any item has.
-
-    Raises:
-        MmgenreError: there is none, or the run was given vectors for one.
-    """
-    if given := [m for m in modalities if m in run.given]:
-        raise MmgenreError(
-            f"{run.features}: holds vectors for {', '.join(given)}, which the run uses instead "
-            "of learning its own; delete that file, or leave these out of --modalities"
-        )
-    if present := [m for m in modalities if run.manifest.count(having=[m])]:
-        return present
-    raise MmgenreError(f"{run.dataset}: no item has {' or '.join(modalities)}")
-
-
-def _prepared(
-    folder: Path, manifest: Path | str | None, *, one_by_one: bool = False, **how: Any
-) -> Run:
-    """The run; rank 0 settles and writes what it is made from, the others read that.
-
-    `one_by_one`: for shards, which begin at the same time.
-    """
-    made: list[Run] = []
-    source = None if manifest is None else Path(manifest)
-
-    def settle() -> None:
-        with locked(folder / LOCKS / "prepare") if one_by_one else nullcontext():
-            made.append(prepare_run(folder, manifest=source, **how))
-
-    from_main(settle)
-    return made[0] if made else open_run(folder, is_checked=True)
-
-
-def vectors_of(
-    run: Run,
-    modality: Modality,
-    *,
-    looking: bool = True,
-    adopt: Path | None = None,
-    **how: Any,
-) -> dict[str, Artefact]:
-    """View name -> embeddings of a modality, with all that they need.
-
-    `looking`: whether media are looked at; `adopt`: folder of a trained encoder; `how`: further
-    arguments of `inputs_of`.
-    """
-    views = run.recipe.views(modality)
-    if adopt is not None and len(views) > 1:
-        raise RecipeError(
-            f"{modality} has {len(views)} encoders ({', '.join(v.label for v in views)}), so that "
-            "none can be given instead; set one in the recipe"
-        )
-    found = {}
-    for view in views:
-        inputs = inputs_of(run, view, looking=looking, **how)
-        encoder = (
-            encoder_of(learning_run(run, view, inputs), view, inputs, keeping=not looking)
-            if adopt is None
-            else adopted_encoder(run, view, adopt)
-        )
-        found[view.name] = embeddings_of(run, view, inputs, encoder)
-    return found
-
-
-def crossfits_of(
-    run: Run, recipe: Recipe, modality: str, *, looking: bool = False
-) -> dict[str, Artefact]:
-    """View name -> cross-fitted outputs of the encoders of a modality that are trained.
-
-    Only where heads are solved and the encoders were trained for their target.
-    """
-    fusion = recipe.fusion
-    same = run.recipe.target.used() == recipe.fusion_target.used()
-    same &= recipe.labels == run.recipe.labels
-    if not fusion.cross_fit or fusion.solver == "sgd" or not same:
-        return {}
-    found = {}
-    for view in run.views(modality):
-        if not view.fixed:
-            inputs = inputs_of(run, view, looking=looking)
-            found[view.name] = crossfit_of(run, view, inputs, fusion.cross_fit)
-    return found
-
-
-@dataclass(frozen=True)
-class ShardResult:
-    """What is there after a shard: of each modality (parts read, of all shards; all parts)."""
-
-    run: Path
-    shard: Shard
-    parts: Mapping[Modality, tuple[int, int]]
-
-    @property
-    def is_all_there(self) -> bool:
-        """Whether no shard has anything left to read."""
-        return all(done == total for done, total in self.parts.values())
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {
-            "run": str(self.run),
-            "shard": str(self.shard),
-            "parts": {m: {"done": done, "of": total} for m, (done, total) in self.parts.items()},
-        }
-
-
-@partial(alone_in_run, shared=True)
-def read_shard(
-    shard: Shard,
-    manifest: Path | str | None = None,
-    *,
-    media_roots: Sequence[Path] = (),
-    run: Path | str = DEFAULT_RUN,
-    modalities: Sequence[Modality] = tuple(MODALITIES),
-    recipe: str | None = None,
-    settings: Sequence[str] = (),
-    workers: int | None = None,
-    item_limit_s: float | None = None,
-    accept_missing: bool = False,
-    check_content: bool = False,
-    progress: Progress = silent,
-) -> ShardResult:
-    """Reads one of n shares of a run's media; `extract_features` then finds them read.
-
-    Each job of an array gets the same arguments and another shard; the run's folder must be one
-    that all of them see. Any of them may be run again. Other commands in the run wait for all
-    shards that are being read, and shards for these. Arguments as in `extract_features`.
-
-    Raises:
-        MmgenreError: something that concerns the whole run, or the shard is being read elsewhere.
-    """
-    _check_limit(item_limit_s)
-    how: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe, "settings": settings}
-    state = _prepared(Path(run), manifest, one_by_one=True, **how, progress=progress)
-    parts: dict[str, tuple[int, int]] = {}
-    for modality in present_modalities(state, [m for m in modalities if m not in state.given]):
-        stores = {view.input_name: view for view in state.recipe.views(modality)}
-        for view in stores.values():
-            store = state.inputs(view.input_name)
-            check_files(state, modality)
-            check_address(state, modality)
-            if not accept_missing:
-                check_sources(state.manifest, modality, store)
-            media = media_of(state, view, looking=True, check_content=check_content)
-            how = {"media": media, "workers": workers, "progress": progress}
-            how["limit_s"] = item_limit_s
-            done, n = extract_shard(state.manifest, modality, view.reads, store, shard, **how)
-            before = parts.get(modality, (0, 0))
-            parts[modality] = before[0] + done, before[1] + n
-    return ShardResult(state.folder, shard, parts)
-
-
-def give_features(run: Run, sources: Mapping[str, Path]) -> None:
-    """Takes vectors made elsewhere as inputs of a run's fusions.
-
-    Under a modality's name they stand for that modality, whose media are then not read.
-    `sources`: name -> file, as `import_features` takes them.
-
-    Raises:
-        StoreError: a file cannot be read.
-        MmgenreError: none of its ids is an item of the run.
-    """
-    from mmgenre.datasets.features import import_features  # scipy: time that a no-op saves
-
-    import_features(sources, run.features)
-    for name, counts in replace(run).given_vectors().items():
-        if not counts["n_items"]:
-            with FeatureStore(run.features, name) as store:
-                raise MmgenreError(
-                    f"{run.features}: none of the {counts['n_unknown']:,} ids of {name} (first: "
-                    f"{store.ids[0]!r}) is an item of {run.dataset} (first: "
-                    f"{run.manifest.ids()[0]!r}); are they of another dataset?"
-                )
 
 
 @alone_in_run
@@ -434,7 +197,7 @@ def fuse(
     # not start hours of work.
     if manifest is None and folder != DEFAULT_RUN and not (folder / STATE).is_file():
         open_run(folder)
-    state = _prepared(folder, manifest, media_roots=media_roots, progress=progress)
+    state = prepared(folder, manifest, media_roots=media_roots, progress=progress)
     if features:
         from_main(lambda: give_features(state, features))
         state = replace(state)  # what was given is read anew
@@ -476,54 +239,6 @@ def fuse(
         return measured(state, fusion.path)
 
     return from_main(measure)
-
-
-def given_to(run: Run, name: str) -> Artefact:
-    """Vectors that were given, which are always current."""
-    kept = provenance_of(run.features, name) or {}
-    fields = ("stage", "stage_version", "parameters", "parents", "made_by")
-    provenance = Provenance(**{key: kept[key] for key in fields})
-    fingerprint = provenance.fingerprint
-
-    def make(progress: Progress) -> None:
-        del progress
-        raise MmgenreError(f"{run.features}: {name} is not there any more; give it again")
-
-    def verify(progress: Progress) -> None:
-        remedy = "give the vectors again: mmgenre fuse --features"
-        check_store(run.features, name, remedy=remedy, progress=progress)
-
-    path, stored = run.features, lambda: fingerprint
-    return Artefact("embed", name, path, provenance, (), stored, make, verify=verify)
-
-
-def fusion_recipe(
-    recipe: Recipe,
-    head: str | None,
-    joint: bool | None,
-    task: str | None,
-    settings: Sequence[str],
-) -> Recipe:
-    """The run's recipe with changes that only fusion needs."""
-    changes = merge({}, *map(parse_setting, settings))
-    if elsewhere := sorted(set(changes) - {"labels", "target", "joint", "fusion"}):
-        raise RecipeError(
-            f"{', '.join(elsewhere)}: no setting of fusion; change it where it works: "
-            "mmgenre extract-features --set ..."
-        )
-    own = changes.get("fusion", {})
-    if own.get("solver", recipe.fusion.solver) == "lbfgs":
-        unused = {"network", "dropout", "modality_dropout", "training"} & set(own)
-        if unused:
-            raise RecipeError(
-                f"fusion.{', fusion.'.join(sorted(unused))}: is of heads that are trained (solver "
-                "sgd), and these are solved; leave it out, or give fusion.solver=sgd and "
-                "fusion.combine=concatenation"
-            )
-    named = {"labels": {"task": task}, "fusion": {"head": head}}
-    named["fusion"]["joint"] = None if joint is None else "beside" if joint else "none"
-    given = {s: {k: v for k, v in own.items() if v is not None} for s, own in named.items()}
-    return validate(merge(recipe.model_dump(), changes, given), where="of this fusion")
 
 
 def quickstart(

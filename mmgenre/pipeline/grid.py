@@ -17,16 +17,19 @@ from mmgenre.items.modalities import MODALITIES
 from mmgenre.learning.processes import from_main
 from mmgenre.measuring.results import TableResult
 from mmgenre.pipeline.align import JOINT
+from mmgenre.pipeline.alone import LOCKS
 from mmgenre.pipeline.artefact import carry_out
 from mmgenre.pipeline.cells import Plan, PlannedCell, note_time, tabulate
-from mmgenre.pipeline.commands import LOCKS, crossfits_of, vectors_of
 from mmgenre.pipeline.experiment import Cell, Experiment, load_experiment, small_overlay
 from mmgenre.pipeline.fuse import plan_fusion
 from mmgenre.pipeline.named import all_in
+from mmgenre.pipeline.prepare import dataset_file
 from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.rows import stores_of
-from mmgenre.pipeline.run import SYNTHETIC, Run, dataset_file, with_splits
+from mmgenre.pipeline.run import SYNTHETIC, Run
 from mmgenre.pipeline.scores import RowInputs
+from mmgenre.pipeline.split import with_splits
+from mmgenre.pipeline.vectors import crossfits_of, vectors_of
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.media import Media
 

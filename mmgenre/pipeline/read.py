@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mmgenre.errors import MmgenreError
 from mmgenre.pipeline.artefact import Artefact, in_store, rows_of
 from mmgenre.pipeline.recipe import View
 from mmgenre.pipeline.run import SYNTHETIC, Run, check_address, check_files
@@ -74,3 +76,9 @@ def media_of(
         store = None if run.pool else run.inputs(view.input_name)
         run.media[modality] = found or look(run.manifest, modality, record, store=store, **how)
     return run.media[modality]
+
+
+def check_limit(limit_s: float | None) -> None:
+    """MmgenreError unless it is a time in which something can be read; None: no limit is given."""
+    if limit_s is not None and not 0 < limit_s < math.inf:
+        raise MmgenreError(f"a time limit of {limit_s} s for an item: more than 0 s")

@@ -10,7 +10,7 @@ from mmgenre.errors import MmgenreError, RecipeError
 from mmgenre.items.modalities import MODALITIES, short_name
 from mmgenre.measuring.results import CONCATENATED
 from mmgenre.pipeline.align import JOINT
-from mmgenre.pipeline.recipe import Recipe
+from mmgenre.pipeline.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.scores import RowInputs, fusion_about
 
@@ -133,3 +133,32 @@ def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
         nested = isinstance(value, Mapping)
         found |= _flat(value, f"{above}{key}.") if nested else {f"{above}{key}": value}
     return found
+
+
+def fusion_recipe(
+    recipe: Recipe,
+    head: str | None,
+    joint: bool | None,
+    task: str | None,
+    settings: Sequence[str],
+) -> Recipe:
+    """The run's recipe with changes that only fusion needs."""
+    changes = merge({}, *map(parse_setting, settings))
+    if elsewhere := sorted(set(changes) - {"labels", "target", "joint", "fusion"}):
+        raise RecipeError(
+            f"{', '.join(elsewhere)}: no setting of fusion; change it where it works: "
+            "mmgenre extract-features --set ..."
+        )
+    own = changes.get("fusion", {})
+    if own.get("solver", recipe.fusion.solver) == "lbfgs":
+        unused = {"network", "dropout", "modality_dropout", "training"} & set(own)
+        if unused:
+            raise RecipeError(
+                f"fusion.{', fusion.'.join(sorted(unused))}: is of heads that are trained (solver "
+                "sgd), and these are solved; leave it out, or give fusion.solver=sgd and "
+                "fusion.combine=concatenation"
+            )
+    named = {"labels": {"task": task}, "fusion": {"head": head}}
+    named["fusion"]["joint"] = None if joint is None else "beside" if joint else "none"
+    given = {s: {k: v for k, v in own.items() if v is not None} for s, own in named.items()}
+    return validate(merge(recipe.model_dump(), changes, given), where="of this fusion")

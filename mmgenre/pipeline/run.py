@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,41 +12,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.datasets.synthetic import built_in_catalogue
-from mmgenre.disk.allowed import allow, allow_media, allowed, allowed_media, as_named
-from mmgenre.disk.files import set_damaged_aside, without_links
-from mmgenre.disk.locks import tidy
+from mmgenre.disk.allowed import allowed
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.disk.records import EditedError, read_record, write_record
 from mmgenre.disk.store import FeatureStore, group_names
 from mmgenre.errors import (
-    DamageWarning,
-    LabelError,
-    ManifestError,
     MmgenreError,
     Refusal,
-    SplitError,
 )
 from mmgenre.items.labels import LabelSpace
-from mmgenre.items.manifest import SPLITS, Manifest, Split
+from mmgenre.items.manifest import Manifest, Split
 from mmgenre.items.modalities import MODALITIES
-from mmgenre.items.splits import find_leaks, make_folds, make_splits
-from mmgenre.pipeline.earlier import keep_items
-from mmgenre.pipeline.named import addresses_in, all_in, files_in, refuse_unnamed, texts_in
-from mmgenre.pipeline.older import set_aside, translated
+from mmgenre.items.splits import make_folds
+from mmgenre.pipeline.named import addresses_in, all_in, files_in, refuse_unnamed
 from mmgenre.pipeline.recipe import (
-    AUTO,
     Recipe,
     View,
-    decided,
-    load_recipe,
-    merge,
-    models_in,
-    parse_setting,
-    read_values,
     validate,
 )
-from mmgenre.progress import Progress, silent
 from mmgenre.reading.media import Media
 
 DEFAULT_RUN = Path("runs/default")
@@ -225,139 +206,6 @@ def refused_in(stores: Iterable[tuple[Path, str]]) -> tuple[Refusal, ...]:
     return tuple(sorted(found))
 
 
-def prepare_run(
-    folder: Path,
-    *,
-    manifest: Path | None = None,
-    media_roots: Sequence[Path] = (),
-    recipe: str | None = None,
-    settings: Sequence[str] = (),
-    progress: Progress = silent,
-) -> Run:
-    """Settles what a run is made from, and writes that into its folder.
-
-    What is not given comes from the run, if there is one, and settings change what it has; a new
-    run without a manifest takes the built-in catalogue and the recipe `quick`, one with a manifest
-    the recipe `default`. Where neither the manifest's file nor what decides its splits has changed,
-    the run's own copy is read and nothing is written. ManifestError, LabelError or SplitError if
-    the manifest cannot be used, RecipeError if the recipe cannot be followed.
-
-    What the user names here is remembered on this machine, with the folders of media; of what only
-    the run names, nothing is opened (MmgenreError, RecipeError).
-    """
-    state = folder / STATE
-    before = _read_state(state) if state.is_file() else None
-    is_older = before is not None and before["format"] < FORMAT
-    # Absolute: a run is continued from other folders, too.
-    dataset = (
-        str(without_links(manifest)) if manifest else before["dataset"] if before else SYNTHETIC
-    )
-    given = merge({}, *map(parse_setting, settings))
-    names = allowed(folder) | as_named(texts_in(given))
-    if manifest is not None or dataset == SYNTHETIC:
-        names |= {dataset}
-    is_named = dataset in names  # else nothing is read of it, as if it had gone
-
-    def read_source(file: Path | None, roots: Sequence[Path] = media_roots) -> Manifest:
-        if file is None:
-            raise MmgenreError(
-                f"{state}: its manifest {dataset} is needed, which the run names and you did not. "
-                f"If it is yours, add: --manifest {shlex.quote(dataset)}"
-            )
-        return Manifest.read(file, media_roots=roots)
-
-    read: Manifest | None = None
-    notes: list[str] = []
-    if recipe is None and before is not None and dataset == before["dataset"]:
-        values = translated(before["recipe"]) if is_older else before["recipe"]
-        notes = list(before["decided"])
-        wanted = merge(values, given)
-        file = dataset_file(dataset, wanted["seed"], progress) if is_named else None
-        left = given.get("labels", {}).get("task"), given.get("image", {}).get("encoders")
-        if AUTO in left or any(models_in(given).values()):
-            read = read_source(file)
-        resolved = validate(decided(wanted, read, notes), where=str(state), names=names)
-    else:
-        name = recipe or ("quick" if dataset == SYNTHETIC else "default")
-        seed = merge(read_values(name), given).get("seed", 0)
-        seed = seed if isinstance(seed, int) else 0
-        file = dataset_file(dataset, seed, progress) if is_named else None
-        read = read_source(file)
-        resolved = load_recipe(name, settings, read, notes)
-        names |= all_in(resolved)
-    plain = resolved.model_dump(mode="json")
-    own = folder / MANIFEST
-    tidy(own)
-    made_from = {
-        "splits": {"seed": plain["seed"], "task": plain["labels"]["task"], **plain["split"]},
-        "folder": str(without_links(folder)),  # to which the paths of its manifest are relative
-        "source": file and _digest(file),
-        "own": _digest(own),
-    }
-    then: dict[str, Any] = (before and before["made_from"]) or {}
-    # A run outlives the file that it was made from: a source that is gone has not changed.
-    kept = {**made_from, "source": made_from["source"] or then.get("source")}
-    is_edited = made_from["own"] not in (None, then.get("own")) and not is_older
-    if is_edited and made_from["source"] is None:
-        raise MmgenreError(
-            f"{own}: {EDITED}, and {dataset}, from which it would be written again, is not there; "
-            "put one of them back"
-        )
-    is_own = made_from["own"] is not None and then == kept
-    is_moved = not is_own and made_from["source"] is None and _is_moved(then, kept)
-    # Format 2 did not note what a run was made from; its own copy has the splits that it learned.
-    is_own |= is_older and file is None and not given and not then and own.is_file()
-    roots = [*media_roots, *([file.parent] if file else [])]
-    roots += allowed_media(manifest) if manifest else ()
-    if is_own or is_moved:
-        ready = Manifest.read(own, media_roots=roots)
-        made_from = kept
-    else:
-        earlier = Manifest.read(own) if then and then["own"] == made_from["own"] else None
-        # Of another dataset, or by other settings, splits are drawn from nothing.
-        continues = then and before and dataset == before["dataset"]
-        continues = continues and then["splits"] == made_from["splits"]
-        known = earlier.splits if earlier is not None and continues else None
-        ready = with_splits(read or read_source(file, roots), resolved, notes, known)
-        if earlier is not None and earlier.task_digest != ready.task_digest:
-            keep_items(folder, earlier)
-    if is_moved:
-        columns = replace(ready.columns, folder=Path(then["folder"]))
-        ready = Manifest(columns, where=ready.where)
-    if is_older:
-        set_aside(folder)
-    if is_own:
-        if manifest is not None or media_roots:
-            allow_media(own, ready.columns.roots or ())
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        # After a kill it may be new, and run.json not yet.
-        if is_edited and own.read_bytes() != ready.as_csv(own):
-            aside = set_damaged_aside(own)
-            text = (
-                f"{own}: {EDITED}; kept as {aside.name}, and written again from {file}: make "
-                "changes there"
-            )
-            warnings.warn(text, DamageWarning, stacklevel=2)
-        ready.write(own)
-        made_from["own"] = _digest(own)
-    settled = {"format": FORMAT, "dataset": dataset, "recipe": plain, "made_from": made_from}
-    settled["decided"] = notes
-    if settled != before:  # shards of one run begin at the same time
-        write_record(state, settled)
-    names &= all_in(resolved) | {dataset}
-    if names != allowed(folder):
-        allow(folder, names)
-    return Run(folder, dataset, ready, resolved, names=names, decided=tuple(notes))
-
-
-def _is_moved(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
-    """Whether a run differs from what it was made from in nothing but its place."""
-    if then is None or not isinstance(then.get("folder"), str):
-        return False
-    return {**then, "folder": now["folder"]} == now
-
-
 def check_files(run: Run, modality: str) -> None:
     """RecipeError if files would be opened that only the run itself names."""
     named, where = files_in(run.recipe, modality), str(run.folder / STATE)
@@ -377,14 +225,9 @@ def keep_recipe(run: Run) -> None:
     write_record(state, content | {"recipe": run.recipe.model_dump(mode="json")})
 
 
-def _digest(path: Path) -> str | None:
+def digest_of(path: Path) -> str | None:
+    """sha256 of a file; None if there is none."""
     return sha256_file(path) if path.is_file() else None
-
-
-def dataset_file(dataset: str, seed: int, progress: Progress) -> Path:
-    """The manifest's file of a dataset: a CSV, or that of the built-in catalogue of a seed."""
-    own = dataset == SYNTHETIC
-    return built_in_catalogue(seed=seed, progress=progress) if own else Path(dataset)
 
 
 def open_run(folder: Path, *, is_checked: bool = False) -> Run:
@@ -397,7 +240,7 @@ def open_run(folder: Path, *, is_checked: bool = False) -> Run:
         raise MmgenreError(
             f"{folder}: no run here; make one: mmgenre extract-features --run {folder}"
         )
-    content = _read_state(state)
+    content = read_state(state)
     if content["format"] < FORMAT:
         raise MmgenreError(
             f"{folder}: made by an older version of mmgenre. Run mmgenre extract-features --run "
@@ -407,7 +250,7 @@ def open_run(folder: Path, *, is_checked: bool = False) -> Run:
     names, own = allowed(folder), folder / MANIFEST
     recipe = validate(content["recipe"], where=str(state), names=None if is_checked else names)
     made_from = content["made_from"] or {}
-    if _digest(own) != made_from.get("own", _digest(own)):
+    if digest_of(own) != made_from.get("own", digest_of(own)):
         raise MmgenreError(
             f"{own}: {EDITED}; to set it aside and have it written again: mmgenre extract-features "
             f"--run {folder}. Make changes in {content['dataset']}"
@@ -420,7 +263,8 @@ def open_run(folder: Path, *, is_checked: bool = False) -> Run:
     return Run(*found, names=names, decided=decided)
 
 
-def _read_state(path: Path) -> dict[str, Any]:
+def read_state(path: Path) -> dict[str, Any]:
+    """What run.json says, of any format until today's; MmgenreError if it is damaged or newer."""
     try:
         content = read_record(path)
         found = {"dataset": str(content["dataset"]), "recipe": dict(content["recipe"])}
@@ -444,63 +288,3 @@ def _read_state(path: Path) -> dict[str, Any]:
             f"{FORMAT}); install that version, or use another run folder"
         )
     return {"format": version, **found, "made_from": made_from, "decided": notes}
-
-
-def with_splits(
-    manifest: Manifest,
-    recipe: Recipe,
-    notes: list[str] | None = None,
-    known: Mapping[str, Split | None] | None = None,
-) -> Manifest:
-    """The manifest with every item in a split: its own splits, or drawn ones.
-
-    Of items without one, those that the run has had before stay in their `known` split, and those
-    that were added get the split of their artist, or one that is drawn. `notes` gets a sentence on
-    artists that are in two of its own splits under two spellings, which may be one artist or not.
-
-    Raises:
-        LabelError: items have no labels.
-        ManifestError: only some have a split.
-        SplitError: the splits leak and the recipe does not allow it, one has no item, or none can
-            be drawn.
-    """
-    labels = zip(manifest.ids(), manifest.labels(), strict=True)
-    if unlabelled := [item_id for item_id, own in labels if not own]:
-        raise LabelError(
-            f"{manifest.where}: {len(unlabelled)} of {len(manifest)} items have no labels (first: "
-            f"{unlabelled[0]!r}); training needs them. To name genres of unlabelled items: "
-            "mmgenre predict RUN --manifest FILE"
-        )
-    open_ids = [i for i, split in manifest.splits.items() if split is None]
-    kept = {i: s for i in open_ids if (s := (known or {}).get(i)) is not None}
-    given = {i: split for i, split in manifest.splits.items() if split is not None}
-    if open_ids and known and (kept or given):
-        own = make_splits(manifest, recipe.ratios, recipe.seed, {**kept, **given})
-        manifest, open_ids = manifest.with_splits(own), []
-    if open_ids and len(open_ids) == len(manifest):
-        return manifest.with_splits(make_splits(manifest, recipe.ratios, recipe.seed))
-    if open_ids:
-        fault = f"{len(open_ids)} of {len(manifest)} items have no split (first: {open_ids[0]!r})"
-        raise ManifestError(manifest.where, [f"{fault}; give all of them one, or none"])
-    if empty := [split for split in SPLITS if not manifest.ids(split)]:
-        raise SplitError(
-            f"{manifest.where}: no item is in {' or '.join(empty)}; a run trains on train, stops "
-            "by val and measures on test. Empty the column split to have all three drawn"
-        )
-    found = find_leaks(manifest)
-    if doubtful := [leak for leak in found if not leak.is_certain]:
-        note = (
-            f"{len(doubtful)} artist(s) or album(s) seem to be in two splits under two spellings "
-            f"(first: {doubtful[0].value}); mmgenre manifest check lists them"
-        )
-        if notes is not None and note not in notes:
-            notes.append(note)
-    leaks = [leak for leak in found if leak.is_certain]
-    if recipe.split.leakage == "refuse" and leaks:
-        shown = "\n".join(f"  {leak}" for leak in leaks[:10])
-        raise SplitError(
-            f"{manifest.where}: its splits leak in {len(leaks)} place(s), so its figures would "
-            f"flatter:\n{shown}\nEmpty the column split to have new ones drawn, or accept it "
-            "with --set split.leakage=report"
-        )
-    return manifest

@@ -24,8 +24,8 @@ import numpy as np
 
 from mmgenre.disk.bundle import write_bundle
 from mmgenre.disk.store import write_store
-from mmgenre.pipeline.commands import vectors_of
-from mmgenre.pipeline.run import prepare_run
+from mmgenre.pipeline.prepare import prepare_run
+from mmgenre.pipeline.vectors import vectors_of
 
 WIDTH, BLOCK = 4, 50_000
 WORDS = ("slow sad piano loud guitar drum voice choir tape noise bass string brass synth").split()  # noqa: SIM905

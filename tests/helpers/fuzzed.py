@@ -22,8 +22,9 @@ from mmgenre.disk.store import FeatureStore, content_hash, group_names, store_in
 from mmgenre.errors import MmgenreError
 from mmgenre.image.decoding import load_image
 from mmgenre.items.manifest import Manifest
+from mmgenre.pipeline.prepare import prepare_run
 from mmgenre.pipeline.recipe import load_recipe, recipe_folder
-from mmgenre.pipeline.run import open_run, prepare_run
+from mmgenre.pipeline.run import open_run
 from mmgenre.text.decoding import load_text
 
 MADE = Provenance("stage", 1, {"a": 1})

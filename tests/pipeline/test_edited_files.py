@@ -18,8 +18,9 @@ from mmgenre.errors import BundleError, DamageWarning, MmgenreError, StoreError
 from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.measure import evaluate, measured
+from mmgenre.pipeline.prepare import prepare_run
 from mmgenre.pipeline.qualitative import make_report
-from mmgenre.pipeline.run import open_run, prepare_run
+from mmgenre.pipeline.run import open_run
 from mmgenre.report import write_report
 
 HEADER = "id,artist,split,labels,text\n"
@@ -128,7 +129,7 @@ def test_a_manifest_that_was_written_and_run_json_not_is_no_edit(
     before = own.read_bytes()
     source.write_text(source.read_text().replace("Jazz", "Blues"))
     with monkeypatch.context() as patched:
-        patched.setattr("mmgenre.pipeline.run.write_record", killed)
+        patched.setattr("mmgenre.pipeline.prepare.write_record", killed)
         with pytest.raises(KeyboardInterrupt):
             prepare_run(prepared)
     assert own.read_bytes() != before

@@ -22,9 +22,10 @@ from mmgenre.disk.locks import ClaimedError, claimed, tidy
 from mmgenre.disk.provenance import Provenance
 from mmgenre.errors import MmgenreError, StoreError, WaitingWarning
 from mmgenre.items.manifest import Item, Manifest
-from mmgenre.pipeline import commands
+from mmgenre.pipeline import alone
 from mmgenre.pipeline import scores as of
-from mmgenre.pipeline.commands import alone_in_run, extract_features, fuse
+from mmgenre.pipeline.alone import alone_in_run
+from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.heads import make_fusion
 from mmgenre.pipeline.recipe import load_recipe
 from mmgenre.pipeline.run import Run
@@ -192,12 +193,12 @@ def test_a_shard_waits_for_the_command_that_works_in_its_run(tmp_path: Path) -> 
     def shard(*, run: Path) -> str:
         return "done"
 
-    with holder(tmp_path / commands.LOCKS / ".run.lock") as other:
+    with holder(tmp_path / alone.LOCKS / ".run.lock") as other:
         assert other.stdin is not None
         threading.Timer(1.5, other.stdin.close).start()  # shards have a second's patience
         with pytest.warns(WaitingWarning, match=rf"waiting for process {other.pid} on "):
             assert shard(run=tmp_path) == "done"
-    assert not (tmp_path / commands.LOCKS / ".run.shared").exists()
+    assert not (tmp_path / alone.LOCKS / ".run.shared").exists()
 
 
 def test_who_waits_says_for_whom(tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_who_waits_says_for_whom(tmp_path: Path) -> None:
         return "done"
 
     (tmp_path / ".locks").mkdir()
-    with holder(tmp_path / commands.LOCKS / ".run.lock") as other:
+    with holder(tmp_path / alone.LOCKS / ".run.lock") as other:
         assert other.stdin is not None
         threading.Timer(0.3, other.stdin.close).start()
         with pytest.warns(WaitingWarning, match=rf"waiting for process {other.pid} on "):
@@ -231,7 +232,7 @@ def test_a_folder_that_cannot_be_written_needs_no_lock(
     def refused(*_: object) -> None:
         raise OSError(code, "no right to write")
 
-    monkeypatch.setattr(commands, "claimed", refused)
+    monkeypatch.setattr(alone, "claimed", refused)
     with pytest.raises(OSError, match="no right to write"):
         work(run=tmp_path)
     monkeypatch.setattr("os.access", lambda path, mode: False)

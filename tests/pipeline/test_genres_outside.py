@@ -16,7 +16,8 @@ from mmgenre.items.manifest import Item, Manifest, Split
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.measure import measured
 from mmgenre.pipeline.notes import run_notes
-from mmgenre.pipeline.run import Run, open_run, prepare_run
+from mmgenre.pipeline.prepare import prepare_run
+from mmgenre.pipeline.run import Run, open_run
 from mmgenre.pipeline.scores import read_scores
 
 SPLITS: tuple[Split, ...] = ("train", "train", "val", "test")

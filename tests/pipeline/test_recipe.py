@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from mmgenre.errors import RecipeError
-from mmgenre.pipeline.commands import fusion_recipe
 from mmgenre.pipeline.recipe import (
     decided,
     is_experiment,
@@ -20,6 +19,7 @@ from mmgenre.pipeline.recipe import (
     recipe_type,
     validate,
 )
+from mmgenre.pipeline.rows import fusion_recipe
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 

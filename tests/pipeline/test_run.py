@@ -13,10 +13,13 @@ import pytest
 from mmgenre.disk.records import write_record
 from mmgenre.errors import LabelError, ManifestError, MmgenreError, RecipeError, SplitError
 from mmgenre.items.manifest import Item, Manifest, Split
-from mmgenre.pipeline.commands import extract_features, read_shard
+from mmgenre.pipeline.commands import extract_features
 from mmgenre.pipeline.notes import run_notes
+from mmgenre.pipeline.prepare import prepare_run
 from mmgenre.pipeline.recipe import Recipe, load_recipe, validate
-from mmgenre.pipeline.run import check_address, open_run, prepare_run, with_splits
+from mmgenre.pipeline.run import check_address, open_run
+from mmgenre.pipeline.shards import read_shard
+from mmgenre.pipeline.split import with_splits
 from mmgenre.reading.extraction import Shard
 
 ODD_STATES = [
@@ -249,7 +252,7 @@ def test_the_built_in_catalogue_is_the_default(
         seeds.append(seed)
         return csv
 
-    monkeypatch.setattr("mmgenre.pipeline.run.built_in_catalogue", instead)
+    monkeypatch.setattr("mmgenre.pipeline.prepare.built_in_catalogue", instead)
     run = prepare_run(tmp_path / "run", settings=["seed=6"])
     assert (run.dataset, seeds) == ("synthetic", [6])
     assert run.recipe == load_recipe("quick", ["seed=6"], Manifest.read(csv))

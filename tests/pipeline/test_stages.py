@@ -28,9 +28,11 @@ from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.measuring import evaluation
 from mmgenre.measuring.results import FusionResult
-from mmgenre.pipeline.commands import extract_features, fuse, read_shard
-from mmgenre.pipeline.run import open_run, prepare_run
+from mmgenre.pipeline.commands import extract_features, fuse
+from mmgenre.pipeline.prepare import prepare_run
+from mmgenre.pipeline.run import open_run
 from mmgenre.pipeline.scores import read_scores
+from mmgenre.pipeline.shards import read_shard
 from mmgenre.reading.extraction import Shard
 
 OTHER_SEED = 1  # draws other splits of the small catalogue than 0, the shared run's

@@ -24,9 +24,11 @@ from mmgenre.errors import BundleError, ManifestError, MmgenreError, RecipeError
 from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.media import Roots
-from mmgenre.pipeline.commands import Extraction, extract_features, fuse, read_shard
+from mmgenre.pipeline.commands import Extraction, extract_features, fuse
 from mmgenre.pipeline.grid import prepare_experiment
-from mmgenre.pipeline.run import open_run, prepare_run
+from mmgenre.pipeline.prepare import prepare_run
+from mmgenre.pipeline.run import open_run
+from mmgenre.pipeline.shards import read_shard
 from mmgenre.reading.extraction import Shard, extract_inputs
 from mmgenre.text.settings import TextInput
 

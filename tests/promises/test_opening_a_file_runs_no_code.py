@@ -28,7 +28,7 @@ from mmgenre.disk.store import write_store
 from mmgenre.errors import RecipeError
 from mmgenre.items.manifest import Manifest
 from mmgenre.learning.kind import resolve
-from mmgenre.pipeline.run import prepare_run
+from mmgenre.pipeline.prepare import prepare_run
 
 MADE = Provenance("stage", 1, {})
 ROWS = np.ones((4, 8), np.float32)
