@@ -77,6 +77,23 @@ def test_without_links_a_fusion_carries_copies(
     assert predicted(run, "multi-logistic-t").used == ("text",)
 
 
+def test_a_full_disk_while_parts_are_copied_leaves_what_was_there(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = small.copy(tmp_path / "run")
+    before = sorted(path.name for path in (run / "fusion").iterdir())
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(os, "link", full)
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="no room"):
+        fuse(("text",), run=run, seeds=1)
+    assert sorted(path.name for path in (run / "fusion").iterdir()) == before
+    assert predicted(run) == predicted(small.run)
+
+
 def test_a_fusion_of_an_earlier_version_takes_the_encoders_of_its_run(
     small: Small, tmp_path: Path
 ) -> None:
