@@ -42,14 +42,18 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
     a sigmoid each; `predict` then names the genres of a probability above one half.
 
     `n_folds`: of the training items, by which choices are made; with `groups` (artists) given to
-    `fit`, a group is in one fold only. `random_state`: of the folds.
+    `fit`, a group is in one fold only. `kernel`: a kernel machine beside the linear head, as in a
+    run, where there are at most `KERNEL_COLUMNS` columns. `random_state`: of the folds.
 
     Attributes: `classes_` (single label), `n_features_in_`, and `choices_`, of each expert its
     scaling and strength.
     """
 
-    def __init__(self, n_folds: int = FOLDS, random_state: int = 0) -> None:
+    def __init__(
+        self, n_folds: int = FOLDS, *, kernel: bool = True, random_state: int = 0
+    ) -> None:
         self.n_folds = n_folds
+        self.kernel = kernel
         self.random_state = random_state
 
     def __sklearn_tags__(self) -> Any:
@@ -80,7 +84,7 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
         target.fit(truth)
         quality = quality_of(target, exclusive=not self._many)
         task = Task(target, truth, self._folds(rows, truth, groups), quality)
-        experts = given_experts(_table(rows), NAME, task)
+        experts = given_experts(_table(rows), NAME, task, kernel=self.kernel)
         self._combination = _joined(experts, task)
         self._experts = [crossed.expert for crossed in experts.values()]
         self.choices_ = {

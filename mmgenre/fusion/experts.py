@@ -142,10 +142,12 @@ def fit_expert(table: FeatureTable, name: str, task: Task, scalings: Sequence[Sc
     return Crossed(expert, outputs, scaling.scaling.name, found.strength)
 
 
-def given_experts(table: FeatureTable, name: str, task: Task) -> dict[str, Crossed]:
+def given_experts(
+    table: FeatureTable, name: str, task: Task, *, kernel: bool = True
+) -> dict[str, Crossed]:
     """The experts of vectors that another program made: linear, and of few columns a kernel's."""
     found = {name: fit_expert(table, name, task, GIVEN)}
-    if table.x[name].shape[1] <= KERNEL_COLUMNS:
+    if kernel and table.x[name].shape[1] <= KERNEL_COLUMNS:
         found[f"{name}/kernel"] = fit_expert(table, name, task, KERNELS)
     return found
 

@@ -16,13 +16,25 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from mmgenre import GenreClassifier
 
 
-@pytest.mark.parametrize(
-    ("estimator", "check"),
-    list(estimator_checks_generator(GenreClassifier(), legacy=True)),
-    ids=lambda x: getattr(x, "func", x).__name__ if callable(x) else "",
-)
+def checks(model: GenreClassifier) -> Any:
+    """Every check of scikit-learn by its name."""
+    found = estimator_checks_generator(model, legacy=True)
+    return pytest.mark.parametrize(
+        ("estimator", "check"),
+        [pytest.param(*both, id=getattr(both[1], "func", both[1]).__name__) for both in found],
+    )
+
+
+@checks(GenreClassifier(3, kernel=False))
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learn_finds_no_fault(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.slow
+@checks(GenreClassifier())
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+def test_scikit_learn_finds_no_fault_with_a_kernel(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
