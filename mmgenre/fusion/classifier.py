@@ -49,9 +49,7 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
     scaling and strength.
     """
 
-    def __init__(
-        self, n_folds: int = FOLDS, *, kernel: bool = True, random_state: int = 0
-    ) -> None:
+    def __init__(self, n_folds: int = FOLDS, *, kernel: bool = True, random_state: int = 0) -> None:
         self.n_folds = n_folds
         self.kernel = kernel
         self.random_state = random_state
