@@ -20,6 +20,7 @@ InputCode = Literal[
     "too_large",  # an image of a size that only an attack declares
     "too_small",  # an image that stands for a missing cover
     "crashed",  # its decoder ended the process, twice
+    "too_slow",  # its decoder took longer than it may, twice
     "unexpected",  # any other failure of a decoder
 ]
 INPUT_CODES: tuple[str, ...] = get_args(InputCode)

@@ -34,6 +34,10 @@ def extract_features(
     dask: Annotated[
         str | None, Option(help="Media are read by the workers of this Dask scheduler, or: local.")
     ] = None,
+    item_limit: Annotated[
+        float | None,
+        Option(help="Seconds that one item may be read, by default 300 and 1 more for each MB."),
+    ] = None,
     budget: Annotated[
         str | None,
         Option(help="Time for the training of encoders, as 90s, 3m or 1h; media come on top."),
@@ -53,7 +57,7 @@ def extract_features(
     how: dict[str, Any] = {"modalities": shared.modalities_of(modalities), "recipe": recipe}
     how |= {"run": run, "settings": settings or [], "workers": workers}
     how |= {"accept_missing": accept_missing, "media_roots": media_root or []}
-    how["check_content"] = check_content
+    how |= {"check_content": check_content, "item_limit_s": item_limit}
     encoders = shared.encoders_of(encoder or [])
     if shard is not None and (encoder or dask or retrain):
         raise typer.BadParameter(
@@ -87,7 +91,8 @@ def extract_features(
     lines = [f"{result.embeddings}: {counts}"]
     lines += [f"note: {note}" for note in result.notes]
     lines.append(f"next: mmgenre fuse --run {run} --modalities {modalities}")
-    shared.show(result.as_dict(), lines, as_json=as_json)
+    # Its hash of the embeddings reads all of them.
+    shared.show(result.as_dict() if as_json else None, lines, as_json=as_json)
     shared.finish(result.refused)
 
 
@@ -187,7 +192,7 @@ def quickstart(
 
 
 def predict(
-    model: Annotated[Path, Argument(help="Folder of a run.")],
+    model: Annotated[Path, Argument(help="Folder of a run, or RUN/fusion/NAME/model.")],
     audio: Annotated[list[Path] | None, Option(help="A track; repeat for an album.")] = None,
     text: Annotated[Path | None, Option(help="A text file.")] = None,
     image: Annotated[Path | None, Option(help="A cover.")] = None,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Collection
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from mmgenre.disk.files import as_on_disk, check_file
 from mmgenre.disk.provenance import sha256_file
@@ -24,13 +23,14 @@ from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.items.names import text_key
 from mmgenre.progress import Progress
 from mmgenre.text.decoding import read_text
+from mmgenre.workers import WorkerLostError, end_after, limit_s_of, surviving
 
 COVER = ImageInput(size_px=256)
 Key = tuple[Modality, str]  # with the hash of a file
 
 
 class Media:
-    """Every file of some modalities, opened once.
+    """Every file of some modalities, opened once to hash and once, by processes, to decode.
 
     `files`: the items of each content. `prints`: of each cover and track that could be read, the
     fingerprint. `missing`: the files that cannot be read, sorted by item. `notes`: what was left
@@ -46,29 +46,17 @@ class Media:
             check_folders(manifest, modality)
         named = (f for item in manifest for m in kinds for f in item.media.get(m, ()))
         check_files(manifest, (as_on_disk(file) for file in named if isinstance(file, Path)))
-        # Decoders of audio run beside each other. Those of covers do not: they change what Python
-        # does about warnings, for all threads.
-        pool = ThreadPoolExecutor(os.cpu_count())
-        tracks: dict[Key, tuple[Path, Future[NDArray[Any]]]] = {}
-        with ExitStack() as ending:
-            ending.callback(pool.shutdown, cancel_futures=True)  # also after Ctrl-C
-            for number, item in enumerate(manifest):
-                progress("checking media", number, len(manifest))
-                for modality, path in ((m, p) for m in kinds for p in item.media.get(m, ())):
-                    if isinstance(path, Path):
-                        try:
-                            self._look(item, modality, as_on_disk(path), pool, tracks)
-                        except (OSError, InputError) as error:
-                            self._refuse([item], modality, path, error)
-            progress("checking media", len(manifest), len(manifest))
-            for number, (key, (path, track)) in enumerate(tracks.items()):
-                progress("listening to tracks", number, len(tracks))
-                try:
-                    self.prints[key] = track.result()
-                except (OSError, InputError) as error:
-                    self._refuse(self.files[key], key[0], path, error)
-            if tracks:
-                progress("listening to tracks", len(tracks), len(tracks))
+        decoded: dict[Key, list[tuple[Item, Path]]] = {}
+        for number, item in enumerate(manifest):
+            progress("checking media", number, len(manifest))
+            for modality, path in ((m, p) for m in kinds for p in item.media.get(m, ())):
+                if isinstance(path, Path):
+                    try:
+                        self._look(item, modality, as_on_disk(path), decoded)
+                    except (OSError, InputError) as error:
+                        self._refuse([item], modality, path, error)
+        progress("checking media", len(manifest), len(manifest))
+        self._decode(decoded, progress)
         self._add_inline_texts(manifest, kinds)
 
     @property
@@ -80,17 +68,36 @@ class Media:
         item: Item,
         modality: Modality,
         path: Path,
-        pool: ThreadPoolExecutor,
-        tracks: dict[Key, tuple[Path, Future[NDArray[Any]]]],
+        decoded: dict[Key, list[tuple[Item, Path]]],
     ) -> None:
+        """Notes the content of a file, and that it is to be decoded."""
         check_file(path)
         key, medium = (modality, _digest(path, modality)), MODALITIES[modality].medium
-        if medium == "image" and key not in self.prints:
-            self.prints[key] = pictures.fingerprint(load_image(path, COVER))
         # Files of features in place of audio have their own reader.
-        elif medium == "audio" and key not in tracks and path.suffix.lower() != ".h5":
-            tracks[key] = path, pool.submit(_listen, path)
+        if medium == "image" or (medium == "audio" and path.suffix.lower() != ".h5"):
+            decoded.setdefault(key, []).append((item, path))
         self.files.setdefault(key, []).append(item)
+
+    def _decode(self, decoded: dict[Key, list[tuple[Item, Path]]], progress: Progress) -> None:
+        """Fingerprints of covers and tracks, by processes: a decoder that crashes ends its own."""
+        task = "looking at covers, listening to tracks"
+        jobs = [(key, MODALITIES[key[0]].medium, own[0][1]) for key, own in decoded.items()]
+        for number, ((key, medium, path), found) in enumerate(surviving(_fingerprint, jobs)):
+            progress(task, number, len(jobs))
+            if isinstance(found, WorkerLostError):
+                found = found.of_item(str(path), limit_s_of([path]))
+            if not isinstance(found, Exception):
+                self.prints[key] = found
+                continue
+            for item, own in decoded[key]:
+                error = found
+                if isinstance(found, InputError):
+                    error = InputError(found.code, str(own), found.detail)
+                self._refuse([item], key[0], own, error)
+            if medium == "image":  # no cover: nothing that could be the same as another one
+                del self.files[key]
+        if jobs:
+            progress(task, len(jobs), len(jobs))
 
     def _refuse(
         self, items: Collection[Item], modality: Modality, path: Path, error: OSError | InputError
@@ -132,11 +139,26 @@ class Media:
         return sorted((keys[a], keys[b]) for a, b in found)
 
 
-def _listen(path: Path) -> NDArray[Any]:
-    from mmgenre.audio import fingerprint as recordings  # numba takes its time to import
-    from mmgenre.audio.cqt import load_log_cqt
+def _fingerprint(job: tuple[Key, str, Path]) -> NDArray[Any] | OSError | InputError:
+    """That of a cover or track, in a process that is ended if it takes too long."""
+    _, medium, path = job
+    end_after(limit_s_of([path]))
+    try:
+        if medium == "image":
+            return pictures.fingerprint(load_image(path, COVER))
+        from mmgenre.audio import fingerprint as recordings  # numba takes its time to import
+        from mmgenre.audio.cqt import load_log_cqt
 
-    return recordings.fingerprint(load_log_cqt(path))
+        with threadpool_limits(1, "blas"):
+            return recordings.fingerprint(load_log_cqt(path))
+    except (OSError, InputError) as error:
+        return error
+    except MemoryError:
+        raise
+    except Exception as error:  # damage that a library did not expect
+        return InputError("unexpected", str(path), f"{type(error).__name__}: {error}")
+    finally:
+        end_after(0)
 
 
 def _digest(path: Path, modality: Modality) -> str:

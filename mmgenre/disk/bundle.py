@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from mmgenre.disk.files import (
     sync,
     temporary_name,
     unreachable,
+    without_links,
     write_json,
 )
 from mmgenre.disk.locks import claimed, tidy
@@ -84,6 +86,29 @@ def write_bundle(
     return folder
 
 
+def link_bundle(source: Path, target: Path) -> None:
+    """Gives a model folder a second name, `target`: hard links, or copies where there are none.
+
+    The files of model folders are replaced and never altered: `target` stays as it is whatever
+    becomes of `source`. Whether they are damaged shows when `target` is read. BundleError if they
+    are not all there.
+    """
+    with _damage_as_error(source):
+        names = [*read_json(source / SUMS), SUMS]
+    files = {name: without_links(source / name) for name in names}
+    for name, file in files.items():
+        if Path(name).name != name or not file.is_file():
+            raise BundleError(f"{source / name}: not a file of this model folder, or gone")
+    target.mkdir(parents=True)
+    for name, file in files.items():
+        try:
+            os.link(file, target / name)
+        except OSError:  # no links here, or none to another disk or to files of another user
+            shutil.copyfile(file, target / name)
+            sync(target / name)
+    sync(target)
+
+
 def save_tensors(
     tensors: Mapping[str, torch.Tensor],
     temporary: Path,
@@ -111,19 +136,19 @@ def read_bundle(folder: Path, kind: str) -> Bundle:
     if not folder.is_dir():
         tidy(folder)  # between two renames of a writer that was killed there
     while True:
-        before = _state(folder)
+        before = bundle_state(folder)
         try:
             bundle = _read(folder, kind)
         except BundleError:
-            if _state(folder) == before:
+            if bundle_state(folder) == before:
                 raise
         else:
-            if _state(folder) == before:  # else some of its files may be of another model
+            if bundle_state(folder) == before:  # else some of its files may be of another model
                 return bundle
 
 
-def _state(folder: Path) -> tuple[int, int] | None:
-    """Changes when another folder takes this one's place."""
+def bundle_state(folder: Path) -> tuple[int, int] | None:
+    """Changes when another model folder takes this one's place."""
     with suppress(OSError):
         state = (folder / SUMS).stat()
         return state.st_ino, state.st_mtime_ns

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -15,14 +14,12 @@ from numpy.typing import NDArray
 from mmgenre.config import Settings
 from mmgenre.disk.allowed import allowed, as_named
 from mmgenre.disk.bundle import (
-    bundle_fingerprint,
     bundle_kind,
     bundle_provenance,
+    bundle_state,
     odd_as_error,
 )
-from mmgenre.disk.files import finished_folders
 from mmgenre.disk.locks import tidy
-from mmgenre.disk.records import read_record
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import BundleError, InputError, Refusal
 from mmgenre.fusion.ensemble import KIND as SOLVED
@@ -30,6 +27,7 @@ from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.head import FusionModel
 from mmgenre.fusion.joint import JointSpace, load_joint, project
 from mmgenre.fusion.table import FeatureTable
+from mmgenre.fusion.whole import Parts, encoder_parent, model_of
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.kinds import kind_of
@@ -100,69 +98,62 @@ class GenreTagger:
         entities_url: str | None = None,
         allow: Collection[str] = (),
     ) -> GenreTagger:
-        """Loads the models of the folder of a run.
+        """Loads a fusion of a run, or a fusion's own model folder, RUN/fusion/NAME/model.
 
-        `fusion` is the name of one of its fusions; default: the only one, or the one whose task and
-        head are the run's own. `entities_url` is the address of the service that finds entities in
-        texts, for a model that needs one: it is not contacted on the word of the model. Neither are
-        files opened nor encoders of one's own imported that it names: `allow` lists those. What was
-        named when a run was made here is allowed in its folder.
+        `fusion` is the name of one of the run's fusions; default: the only one, or the one whose
+        task and head are the run's own. `entities_url` is the address of the service that finds
+        entities in texts, for a model that needs one: it is not contacted on the word of the model.
+        Neither are files opened nor encoders of one's own imported that it names: `allow` lists
+        those. What was named when a run was made here is allowed in its folder.
 
         Raises:
-            BundleError: the run has no such fusion, or several of which none is its own, or the
-                encoders or the joint space were made anew since it was trained, or it needs what
-                is not allowed.
+            BundleError: the run has no such fusion, or several of which none is its own; or what it
+                was fitted on is not there (in a run of an earlier version: was made anew since); or
+                it needs what is not allowed.
         """
         folder = Path(run)
-        names = [p.name for p in finished_folders(folder / "fusion") if (p / "model").is_dir()]
-        if not names:
-            raise BundleError(f"{folder}: no fusion head; train one: mmgenre fuse --run {folder}")
-        chosen = fusion or _own_fusion(folder, names)
-        if chosen not in names:
-            raise BundleError(f"{folder}: no fusion {chosen!r}; has {', '.join(names)}")
-        path = folder / "fusion" / chosen / "model"
-        tidy(path.parent)
-        provenance, kind_name = bundle_provenance(path), bundle_kind(path)
-        with odd_as_error(path):
+        model, name = model_of(folder, fusion)
+        tidy(model.parent)
+        named = allowed(folder) | as_named([*allow, *([entities_url] if entities_url else [])])
+        while True:
+            before = bundle_state(model)
+            try:
+                return cls._read(model, None if model == folder else folder, name, named)
+            except BundleError:
+                if bundle_state(model) == before:  # else another process has just replaced it
+                    raise
+
+    @classmethod
+    def _read(cls, model: Path, run: Path | None, name: str, named: Collection[str]) -> GenreTagger:
+        provenance, kind_name = bundle_provenance(model), bundle_kind(model)
+        with odd_as_error(model):
             is_solved = kind_name == SOLVED
-            model = SolvedFusion.load(path) if is_solved else FusionModel.load(path)
+            heads = SolvedFusion.load(model) if is_solved else FusionModel.load(model)
             assert provenance is not None  # or there would be no model
             parents = dict[str, str](provenance["parents"])  # fingerprints by name
-        plain = dict.fromkeys(name.removeprefix(JOINT) for name in model.widths)
-        if given := sorted(name for name in plain if f"encoder.{name}" not in parents):
+        views = dict.fromkeys(name.removeprefix(JOINT) for name in heads.widths)
+        if given := sorted(view for view in views if encoder_parent(view) not in parents):
             raise BundleError(
-                f"{folder}: the fusion {chosen} reads vectors that were given to the run "
+                f"{run or model}: the fusion {name} reads vectors that were given to the run "
                 f"({', '.join(given)}), and nothing here can make them from media"
             )
-
-        def trained_on(parent: str, paths: Sequence[Path], among: Path) -> Path:
-            for path in paths:
-                if bundle_fingerprint(path) == parents.get(parent):
-                    return path
-            raise BundleError(
-                f"{among}: not the one that the fusion {chosen} was trained on, so its scores "
-                f"would mean nothing; train the head again: mmgenre fuse --run {folder}"
-            )
-
+        parts = Parts(model, run, name, parents)
         joint = None
-        if any(name.startswith(JOINT) for name in model.widths):
-            spaces = finished_folders(folder / "joint")  # by set of modalities
-            space = trained_on(f"{JOINT}space", spaces, folder / "joint")
+        if any(own.startswith(JOINT) for own in heads.widths):
+            space = parts.joint()
             with odd_as_error(space):
                 joint = load_joint(space)
-        named = allowed(folder) | as_named([*allow, *([entities_url] if entities_url else [])])
         encoders, reads = {}, {}
-        for view in plain:
-            modality, path = modality_of(view), folder / "encoders" / view
-            with odd_as_error(folder / "fusion" / chosen):
-                kind = kind_of(modality)
-            trained_on(f"encoder.{view}", [path], path)
+        for view in views:
+            with odd_as_error(model):
+                kind = kind_of(modality_of(view))
+            path = parts.encoder(view)
             with odd_as_error(path):
-                encoders[view], bundle = load_encoder(path, modality, kind, named)
+                encoders[view], bundle = load_encoder(path, modality_of(view), kind, named)
                 reads[view] = kind.inputs.model_validate(bundle.config["reads"])
         addresses = {view: url for view, own in reads.items() if (url := address_in(own))}
         unasked = {view: url for view, url in addresses.items() if url not in named}
-        return cls(encoders, reads, joint, model, chosen, unasked)
+        return cls(encoders, reads, joint, heads, name, unasked)
 
     def predict(
         self,
@@ -280,25 +271,3 @@ class GenreTagger:
                 Prediction(table.ids[i], kind, genres, tuple(g.name for g in named), used)
             )
         return predictions
-
-
-def _own_fusion(folder: Path, names: Sequence[str]) -> str:
-    """The fusion that a run's recipe asks for, of most modalities and nothing else."""
-    if len(names) == 1:
-        return names[0]
-    state = folder / "run.json"
-    if state.is_file():
-        try:
-            recipe = read_record(state)["recipe"]
-            own = f"{recipe['labels']['task']}-{recipe['fusion']['head']}-"
-        except (ValueError, LookupError, TypeError) as error:
-            raise BundleError(
-                f"{state}: damaged ({type(error).__name__}: {error}); name one of "
-                f"{', '.join(names)} with --fusion"
-            ) from None
-        shorts = [m.short for m in MODALITIES.values()]
-        for k in range(len(shorts), 0, -1):
-            for letters in combinations(shorts, k):
-                if (name := f"{own}{'+'.join(letters)}") in names:
-                    return name
-    raise BundleError(f"{folder}: has {', '.join(names)}; name one with --fusion")

@@ -85,7 +85,7 @@ def check_files(manifest: Manifest, files: Iterable[Path]) -> None:
 def _folders(cells: Iterable[str | Media]) -> set[str]:
     """The folders of the files in a column, each once."""
     found: set[str] = set()
-    for cell in cells:
+    for cell in filter(None, cells):
         if isinstance(cell, str):
             names = cell.split(LIST_SEPARATOR) if LIST_SEPARATOR in cell else (cell,)
             found.update(name[: name.rfind("/") + 1].lstrip() for name in names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,6 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
-from mmgenre.datasets.features import import_features
 from mmgenre.disk.locks import claimed, locked
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, check_store, content_hash, provenance_of
@@ -129,6 +129,7 @@ def extract_features(
     encoders: Mapping[Modality, Path] | None = None,
     workers: int | None = None,
     dask: str | None = None,
+    item_limit_s: float | None = None,
     budget: str | None = None,
     accept_missing: bool = False,
     check_content: bool = False,
@@ -148,6 +149,8 @@ def extract_features(
         encoders: folders of encoders to use instead of training; the run gets copies.
         workers: processes that read media; 1: this one alone; None: one per core.
         dask: address of a Dask scheduler whose workers read media instead, or "local".
+        item_limit_s: how long the media of one row may be read before it is refused; None: 300 s,
+            and a second more for each MB. Not with one worker, nor on Dask.
         budget: a time for the training of encoders, such as "3m", cross-fitted ones included; it
             is turned into steps once the media are read, and these become settings of the run.
         accept_missing: whether rows of the run may be lost whose files have gone since.
@@ -161,6 +164,7 @@ def extract_features(
         MmgenreError: something that concerns the whole run; damaged items are only listed.
     """
     folder = Path(run)
+    _check_limit(item_limit_s)
     if budget is not None:
         seconds_of(budget)  # a mistake shows before media are read
     given: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe, "settings": settings}
@@ -175,7 +179,7 @@ def extract_features(
 
     def planned() -> list[Artefact]:
         how: dict[str, Any] = {"workers": workers, "dask": dask, "accept_missing": accept_missing}
-        how |= {"check_content": check_content, "progress": progress}
+        how |= {"check_content": check_content, "limit_s": item_limit_s, "progress": progress}
         made = (vectors_of(state, m, adopt=encoders.get(m), **how) for m in present)
         return [artefact for found in made for artefact in found.values()]
 
@@ -200,6 +204,11 @@ def extract_features(
     from_main(partial(look_for_twins, state, progress))
     notes = tuple(from_main(lambda: run_notes(state)))
     return Extraction(folder, folder / "embeddings.h5", from_main(count), state.refused, notes)
+
+
+def _check_limit(limit_s: float | None) -> None:
+    if limit_s is not None and not 0 < limit_s < math.inf:
+        raise MmgenreError(f"a time limit of {limit_s} s for an item: more than 0 s")
 
 
 def present_modalities(run: Run, modalities: Sequence[Modality]) -> list[Modality]:
@@ -320,6 +329,7 @@ def read_shard(
     recipe: str | None = None,
     settings: Sequence[str] = (),
     workers: int | None = None,
+    item_limit_s: float | None = None,
     accept_missing: bool = False,
     check_content: bool = False,
     progress: Progress = silent,
@@ -333,6 +343,7 @@ def read_shard(
     Raises:
         MmgenreError: something that concerns the whole run, or the shard is being read elsewhere.
     """
+    _check_limit(item_limit_s)
     how: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe, "settings": settings}
     state = _prepared(Path(run), manifest, one_by_one=True, **how, progress=progress)
     parts: dict[str, tuple[int, int]] = {}
@@ -346,6 +357,7 @@ def read_shard(
                 check_sources(state.manifest, modality, store)
             media = media_of(state, view, looking=True, check_content=check_content)
             how = {"media": media, "workers": workers, "progress": progress}
+            how["limit_s"] = item_limit_s
             done, n = extract_shard(state.manifest, modality, view.reads, store, shard, **how)
             before = parts.get(modality, (0, 0))
             parts[modality] = before[0] + done, before[1] + n
@@ -362,6 +374,8 @@ def give_features(run: Run, sources: Mapping[str, Path]) -> None:
         StoreError: a file cannot be read.
         MmgenreError: none of its ids is an item of the run.
     """
+    from mmgenre.datasets.features import import_features  # scipy: time that a no-op saves
+
     import_features(sources, run.features)
     for name, counts in replace(run).given_vectors().items():
         if not counts["n_items"]:

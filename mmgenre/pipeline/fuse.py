@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmgenre.disk.provenance import Provenance
+from mmgenre.fusion.whole import SPACE, encoder_parent
 from mmgenre.learning.processes import from_main
 from mmgenre.pipeline.align import JOINT, joint_of, joint_store
 from mmgenre.pipeline.artefact import Artefact
@@ -49,11 +50,11 @@ def plan_fusion(
     used = {n.removeprefix(JOINT) for row in rows for n in row.inputs} | set(joined)
     parents = {n: a for n, a in vectors.items() if n in used}
     learned = {n: p for n, a in parents.items() for p in a.parents if p.stage == "learn"}
-    parents |= {f"encoder.{n}": p for n, p in learned.items()}
+    parents |= {encoder_parent(n): p for n, p in learned.items()}
     joint: Path | None = None
     if joined:
-        parents["joint.space"] = joint_of(run, recipe, {n: vectors[n] for n in joined}, places)
-        joint = parents["joint.space"].path
+        parents[SPACE] = joint_of(run, recipe, {n: vectors[n] for n in joined}, places)
+        joint = parents[SPACE].path
         places = places | {f"{JOINT}{n}": (joint_store(joint), n) for n in joined}
     view = rows[-1].inputs[0]
     encoder = (view.partition(".")[0], learned[view].path) if by_encoder else None

@@ -6,6 +6,7 @@ n test items, R rows, K seeds, L labels.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mmgenre.disk.records import write_record
 from mmgenre.disk.store import write_store
 from mmgenre.errors import MmgenreError
 from mmgenre.fusion.head import FusionModel, predict, train_fusion
+from mmgenre.fusion.whole import MODEL, carry
 from mmgenre.items.manifest import SPLITS
 from mmgenre.learning.encoder import load_task_head
 from mmgenre.learning.processes import is_main
@@ -27,7 +29,7 @@ from mmgenre.learning.targets import make_target
 from mmgenre.measuring import metrics
 from mmgenre.measuring.results import Curve
 from mmgenre.pipeline import scores as of
-from mmgenre.pipeline.align import feature_table
+from mmgenre.pipeline.align import JOINT, feature_table
 from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.solved import solve_heads
@@ -84,11 +86,23 @@ def make_fusion(
                 write_store(path, of.SCORES_OF[split], [(scored.ids, scores)], provenance)
                 write_store(path, of.INPUTS_OF[split], [(scored.ids, scored.given)], provenance)
             if made.model is not None:
-                made.model.save(temporary / of.MODEL, provenance)
+                made.model.save(temporary / MODEL, provenance)
+                if run.pool is None:  # cells of experiments are measured and do not predict
+                    _carry_parts(heads, made.model.widths, temporary / MODEL, provenance)
             write_record(temporary / of.ABOUT, about)
             swap(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _carry_parts(
+    heads: of.Heads, inputs: Collection[str], model: Path, provenance: Provenance
+) -> None:
+    """Puts the encoders and the joint space of a model's inputs into its folder."""
+    names = {name.removeprefix(JOINT) for name in inputs}
+    encoders = {name: view.encoder for name, view in heads.views.items() if name in names}
+    joint = heads.joint if any(name.startswith(JOINT) for name in inputs) else None
+    carry(model, encoders, joint, provenance.parents)
 
 
 def _score_by_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progress) -> Made:

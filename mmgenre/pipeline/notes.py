@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
-
-import numpy as np
 
 from mmgenre.disk.bundle import bundle_file
 from mmgenre.items.labels import ancestors, closure
@@ -49,15 +49,18 @@ def _of_splits(run: Run) -> Iterator[str]:
     n = run.manifest.count("val")
     if n < FEW:
         yield f"validation has {n} items: thresholds and choices made on so few are luck"
-    artists = {run.manifest[item_id].artist for item_id in run.manifest.ids("train")[:MANY]}
+    columns = run.manifest.columns
+    of_train = (a for a, s in zip(columns.artists, columns.splits, strict=True) if s == "train")
+    artists = set(islice(of_train, MANY))
     if len(artists) == 1 and "" not in artists:
         yield (
             f"all training items are by one artist, {artists.pop()}: choices that cross-validation "
             "makes on them may not hold for others"
         )
     yield from _of_genres_outside(run)
-    there = np.asarray(run.truth(run.manifest.ids("val")).any(axis=0))
-    lacking = [n for n, some in zip(run.labels().names, there, strict=True) if not some]
+    space, of_val = run.labels(), set(run.manifest.labels("val"))  # few distinct rows of a million
+    y = space.encode(sorted(of_val), outside=run.outside(exclusive=space.exclusive))
+    lacking = [n for n, some in zip(space.names, y.any(axis=0).tolist(), strict=True) if not some]
     if lacking:
         yield (
             f"val has no item of {len(lacking)} genre(s), which take no part in what is chosen "
@@ -70,11 +73,10 @@ def _of_genres_outside(run: Run) -> Iterator[str]:
     outside = run.outside(exclusive=exclusive)
     if not outside:
         return
-    ids = [*run.manifest.ids("val"), *run.manifest.ids("test")]
-    labels = [run.manifest[i].labels for i in ids]
-    own = [closure(names) if not exclusive else {ancestors(names[0])[0]} for names in labels]
-    having = sum(bool(names & outside) for names in own)
-    alone = sum(names <= outside for names in own)
+    rows = Counter(chain(run.manifest.labels("val"), run.manifest.labels("test")))
+    own = {row: {ancestors(row[0])[0]} if exclusive else closure(row) for row in rows}
+    having = sum(n for row, n in rows.items() if own[row] & outside)
+    alone = sum(n for row, n in rows.items() if own[row] <= outside)
     counted = ", and count as wrong in accuracy" if exclusive else ""
     yield (
         f"train has no item of {len(outside)} genre(s) of validation or test, which are neither "

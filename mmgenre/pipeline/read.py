@@ -24,6 +24,7 @@ def inputs_of(
     check_content: bool = False,
     workers: int | None = None,
     dask: str | None = None,
+    limit_s: float | None = None,
     progress: Progress = silent,
 ) -> Artefact:
     """The store of inputs that a view learns from.
@@ -31,6 +32,7 @@ def inputs_of(
     `looking`: whether media are looked at. If not, those of the run's items count as they were
     found last; they may have gone since. `accept_missing`: rows of files that have gone may be
     replaced by refusals. `check_content`: whether all files are compared by their bytes.
+    `limit_s`: how long a row may be read.
     """
     check_files(run, view.modality)
     path = run.inputs(view.input_name)
@@ -45,6 +47,7 @@ def inputs_of(
             check_sources(run.manifest, view.modality, path)
         read = partial(extract_inputs, run.manifest, view.modality, view.reads, path)
         how: dict[str, Any] = {"workers": workers, "dask": dask, "progress": progress}
+        how["limit_s"] = limit_s
         read(media=media, record=run.record(view.modality), **how)
 
     stored, verify = in_store(path, view.modality), rows_of(path, view.modality)

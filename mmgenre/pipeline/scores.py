@@ -15,7 +15,7 @@ from mmgenre.disk.store import FeatureStore, fingerprint_of, group_names
 from mmgenre.errors import StoreError
 from mmgenre.pipeline.align import Places
 
-SCORES, MODEL, ABOUT = "scores.h5", "model", "fusion.json"
+SCORES, ABOUT = "scores.h5", "fusion.json"
 SCORES_OF = {"test": "scores", "val": "val"}  # the group of each split's scores
 INPUTS_OF = {"test": "inputs", "val": "val.inputs"}  # and of which inputs its items have
 On = Literal["val", "test"]

@@ -3,13 +3,13 @@
 An engine reads in this process, in other processes, or on a Dask cluster. It yields each part when
 its file exists, and skips parts that other processes are reading. If a reading process ends, it
 raises `WorkerLostError`, and `read_parts` starts it again for the remaining parts.
+
+A row may take `Part.limit_s_of` to read. This holds in processes of this machine; not in this
+process, which would end with it, nor on a Dask cluster, whose workers do the work of others, too.
 """
 
 from __future__ import annotations
 
-import os
-import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -24,17 +24,11 @@ from mmgenre.errors import MmgenreError
 from mmgenre.kinds import KINDS
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.parts import Part, read_part
+from mmgenre.workers import WorkerLostError, by_pool, end_after
+from mmgenre.workers import alone as by_one_process
 
 MAX_FAILED_STARTS = 3
 DASK_TIMEOUT_S = 10.0  # until a scheduler answers
-WATCH_S = 0.1  # between two checks whether the parent process exists
-IDLE_S = 60  # until processes without work end
-# There are as many workers as cores: none may start one thread per core for each matrix product.
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-
-
-class WorkerLostError(Exception):
-    """A process that was reading a part crashed or was killed."""
 
 
 def read_parts(
@@ -125,7 +119,7 @@ def _read_alone(part: Part) -> bool:
                 with claimed(part.path):  # or a row that another process is reading is blamed
                     if part.path.is_file():  # the process crashed after it finished the part
                         return True
-                    blamed = part.blame(f"reading it ended the process, twice ({error})")
+                    blamed = part.blame(error)
             except ClaimedError:
                 return False
             if not blamed:
@@ -148,56 +142,19 @@ def here(parts: Sequence[Part]) -> Iterator[Part]:
 
 
 def processes(parts: Sequence[Part], workers: int) -> Iterator[Part]:
-    """In processes of this machine."""
-    executor = pool(workers)
-    waiting: dict[Any, Part] = {}
-    rest = iter(parts)
-    try:
-        while True:
-            for part in islice(rest, 2 * workers - len(waiting)):
-                waiting[executor.submit(read_part, part)] = part
-            if not waiting:
-                return
-            done, _ = loky.wait(waiting, return_when=loky.FIRST_COMPLETED)
-            for future in done:
-                part = waiting.pop(future)
-                if future.result():
-                    yield part
-    except loky.process_executor.TerminatedWorkerError as error:
-        raise WorkerLostError(str(error)) from None
-    except BaseException:
-        executor.shutdown(kill_workers=True)
-        raise
-
-
-def pool(workers: int) -> Any:
-    """An executor of loky with processes of this machine, which are reused by later calls."""
-    return loky.get_reusable_executor(
-        workers, timeout=IDLE_S, env=ONE_THREAD, initializer=_end_with, initargs=(os.getpid(),)
-    )
-
-
-def _end_with(parent: int) -> None:
-    """Makes a worker end soon after its parent process, even if that was killed."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(WATCH_S)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    """In processes of this machine, which are ended if a row takes longer than it may."""
+    for part, exists in by_pool(_read_in_time, parts, workers):
+        if exists:
+            yield part
 
 
 def alone(part: Part) -> bool:
     """In a process of its own; a `WorkerLostError` then gives its exit code, as `SIGSEGV(-11)`."""
-    with loky.ProcessPoolExecutor(
-        1, env=ONE_THREAD, initializer=_end_with, initargs=(os.getpid(),)
-    ) as executor:
-        try:
-            return bool(executor.submit(read_part, part).result())
-        except loky.process_executor.TerminatedWorkerError as error:
-            _, _, codes = str(error).partition("exit codes of the workers are {")
-            raise WorkerLostError(codes.partition("}")[0] or "no exit code") from None
+    return by_one_process(_read_in_time, part)
+
+
+def _read_in_time(part: Part) -> bool:
+    return read_part(part, end_after)
 
 
 def on_dask(parts: Sequence[Part], address: str, workers: int) -> Iterator[Part]:

@@ -101,6 +101,7 @@ def extract_inputs(
     record: Path | None = None,
     workers: int | None = None,
     dask: str | None = None,
+    limit_s: float | None = None,
     progress: Progress = silent,
 ) -> Path:
     """Reads one modality of every item that has it into the store file `target`.
@@ -113,8 +114,10 @@ def extract_inputs(
     `media` are those that the caller has looked at, and `record` is where that was recorded; None:
     this function looks, and records it beside `target`.
     `workers` is the number of processes: 1: this one only; default: one per core. `dask` is the
-    address of a Dask scheduler whose workers read, or "local". Progress counts rows. Raises
-    StoreError if another process writes `target`.
+    address of a Dask scheduler whose workers read, or "local". `limit_s` is how long a row may be
+    read before it is refused; default: 300 s, and a second more for each MB. It holds in processes
+    of this machine: with `dask` or one worker a reader that never ends is waited for. Progress
+    counts rows. Raises StoreError if another process writes `target`.
     """
     record = record or record_beside(target)
     media = media or look(manifest, modality, record, store=target, progress=progress)
@@ -131,7 +134,7 @@ def extract_inputs(
                     set_damaged_aside(target)
             media.save()
             marks = dict(media.of(manifest, modality))
-            made = manifest, modality, config, target, provenance, marks
+            made = manifest, modality, config, target, provenance, marks, limit_s
             how = partial(read_parts, workers=workers, dask=dask, progress=progress)
             taken = _reusable(target, modality, provenance, marks)
             try:
@@ -152,12 +155,13 @@ def _read_and_merge(
     target: Path,
     provenance: Provenance,
     marks: Marks,
+    limit_s: float | None,
     *,
     taken: Set[str],
     read: Callable[[list[Part]], list[Part]],
 ) -> None:
     """Reads all rows but those taken over from `target`, and puts both together."""
-    parts = parts_of(manifest, modality, config, target, provenance, marks, taken)
+    parts = parts_of(manifest, modality, config, target, provenance, marks, taken, limit_s)
     merge = partial(
         merge_stores,
         [part.path for part in parts],
@@ -226,22 +230,23 @@ def extract_shard(
     *,
     media: Media | None = None,
     workers: int | None = None,
+    limit_s: float | None = None,
     progress: Progress = silent,
 ) -> tuple[int, int]:
     """Reads every n-th part of what `extract_inputs` would read, without merging.
 
     Shards run in parallel, on one or several machines that see the same files, and may be repeated;
     `extract_inputs` then merges their parts. Shards may be counted differently (1/4 beside 1/8): a
-    shard skips a part that another one is reading. `media` as in `extract_inputs`. Returns the
-    number of finished parts of all shards, and the number of all parts. Raises StoreError if
-    another process reads the same shard, or runs `extract_inputs`.
+    shard skips a part that another one is reading. `media` and `limit_s` as in `extract_inputs`.
+    Returns the number of finished parts of all shards, and the number of all parts. Raises
+    StoreError if another process reads the same shard, or runs `extract_inputs`.
     """
     if media is None:
         media = look(manifest, modality, record_beside(target), store=target, progress=progress)
     provenance = inputs_provenance(manifest, modality, config, media.digest)
     marks = dict(media.of(manifest, modality))
     taken = _reusable(target, modality, provenance, marks)
-    parts = parts_of(manifest, modality, config, target, provenance, marks, taken)
+    parts = parts_of(manifest, modality, config, target, provenance, marks, taken, limit_s)
     own = parts_folder(target) / f"shard-{shard.number}-of-{shard.of}"
     media.save()
     with claimed(target, shared=True):
@@ -289,6 +294,7 @@ def parts_of(
     provenance: Provenance,
     marks: Marks | None = None,
     without: Set[str] = frozenset(),
+    limit_s: float | None = None,
 ) -> list[Part]:
     """The rows of a modality, but those `without`, in parts of `PART_ROWS`."""
     folder, fingerprint = parts_folder(target).absolute(), provenance.fingerprint
@@ -309,6 +315,7 @@ def parts_of(
             rows,
             provenance,
             {row_id: marks[row_id] for row_id, _ in rows} if marks else {},
+            limit_s,
         )
         for n, rows in enumerate(shares)
     ]

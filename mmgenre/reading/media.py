@@ -48,6 +48,7 @@ from mmgenre.reading.marks import (
 RECORD_VERSION = 1
 EARLIER = "#"  # before a row's id: what was known of it before its files went away
 HASHED_AT_ONCE = 256  # files between two calls of the progress callback
+HASHED_TOGETHER = 10_000  # inline texts
 
 Marks = Mapping[str, bytes]  # row id -> mark
 
@@ -120,8 +121,12 @@ def look(
     check_folders(manifest, modality)
     identity = Identity(base)
     now = hashlib.sha256()
-    for row_id, media in manifest.rows(modality):
+    for row_id, media in manifest.rows(modality, inline=False):
         now.update(f"{row_id}\0{identity(media)}\n".encode())
+    ids, texts = manifest.inline(modality)
+    for k in range(0, len(ids), HASHED_TOGETHER):
+        for cells in (ids[k : k + HASHED_TOGETHER], texts[k : k + HASHED_TOGETHER]):
+            now.update((",".join(map(str, map(len, cells))) + "\n" + "".join(cells)).encode())
     before = None
     with suppress(StoreError):
         before = provenance_of(record, modality)

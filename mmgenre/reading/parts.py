@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from errno import EIO, EMFILE, ENFILE, ENOMEM, ESTALE, ETIMEDOUT
@@ -23,10 +23,11 @@ from mmgenre.disk.files import append_line, open_marker
 from mmgenre.disk.locks import ClaimedError, claimed
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
-from mmgenre.errors import InputError, MmgenreError, Refusal, StoreError
+from mmgenre.errors import InputCode, InputError, MmgenreError, Refusal, StoreError
 from mmgenre.items.modalities import Modality
 from mmgenre.kinds import KINDS
 from mmgenre.reading.marks import UNKNOWN, content_of
+from mmgenre.workers import WorkerLostError, limit_s_of
 
 # Errors that may not occur at the next attempt: a refusal would be permanent.
 MACHINE_FAULTS = {EIO, ESTALE, EMFILE, ENFILE, ENOMEM, ETIMEDOUT}
@@ -46,6 +47,7 @@ class Part:
     rows: tuple[Row, ...]
     provenance: Provenance
     marks: Mapping[str, bytes] = field(default_factory=dict)  # of the media of each row
+    limit_s: float | None = None  # how long a row may be read; None: `workers.limit_s_of`
 
     @property
     def ids(self) -> set[str]:
@@ -58,7 +60,7 @@ class Part:
 
     @property
     def crashes(self) -> Path:
-        """A file with the rows that crashed their reader, one JSON list [id, why] per line.
+        """A file with the rows that ended their reader, one JSON list [id, code, why] per line.
 
         Its name is of these settings and media, as the part's: with others, a row is tried again.
         """
@@ -74,23 +76,30 @@ class Part:
         self.path.unlink(missing_ok=True)
         return True
 
-    def blame(self, why: str) -> bool:
-        """Records that the row being read crashed its reader; False if no row was being read."""
+    def limit_s_of(self, media: Media) -> float:
+        """How long a row of these media may be read."""
+        if self.limit_s is not None:
+            return self.limit_s
+        return limit_s_of(source for source in media if isinstance(source, Path))
+
+    def blame(self, lost: WorkerLostError) -> bool:
+        """Records that the row being read ended its reader; False if no row was being read."""
         if not self.being_read.is_file():
             return False
         row_id = self.being_read.read_text(encoding="utf-8")
-        append_line(self.crashes, json.dumps([row_id, why]))
+        error = lost.of_item(row_id, self.limit_s_of(dict(self.rows).get(row_id, ())))
+        append_line(self.crashes, json.dumps([row_id, error.code, error.detail]))
         self.being_read.unlink()
         return row_id in self.ids  # a full disk may cut the id short
 
-    def crashed(self) -> dict[str, str]:
-        """Rows that crashed their reader, and why."""
-        found: dict[str, str] = {}
+    def crashed(self) -> dict[str, tuple[InputCode, str]]:
+        """Rows that ended their reader: code and reason of their refusal."""
+        found: dict[str, tuple[InputCode, str]] = {}
         if self.crashes.is_file():
             for line in self.crashes.read_text(encoding="utf-8").splitlines():
-                with suppress(ValueError):  # cut short: the row will crash its reader again
-                    row_id, why = json.loads(line)
-                    found[row_id] = why
+                with suppress(ValueError):  # cut short: the row will end its reader again
+                    row_id, *code, why = json.loads(line)  # earlier versions wrote no code
+                    found[row_id] = ("too_slow" if code == ["too_slow"] else "crashed"), why
         return found
 
 
@@ -104,22 +113,24 @@ def part_name(number: int, fingerprint: str, rows: Sequence[Row]) -> str:
     return f"{number:06d}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.h5"
 
 
-def read_part(part: Part) -> bool:
+def read_part(part: Part, end_after: Callable[[float], object] = lambda _: None) -> bool:
     """Reads a part's rows and writes its store file, unless the file exists.
 
-    Returns False if another process is reading the part. Raises StoreError if it cannot be written,
-    MmgenreError if the machine and no file is at fault: too little memory, a disk that fails.
+    `end_after` is told before each row in how many seconds this process is to be ended, and in the
+    end 0. Returns False if another process is reading the part. Raises StoreError if it cannot be
+    written, MmgenreError if the machine and no file is at fault: too little memory, a disk that
+    fails.
     """
     try:
         with claimed(part.path):
             if not part.path.is_file():  # another process may have read it since it was submitted
-                _read(part)
+                _read(part, end_after)
     except ClaimedError:
         return False
     return True
 
 
-def _read(part: Part) -> None:
+def _read(part: Part, end_after: Callable[[float], object]) -> None:
     crashed = part.crashed()
     ids: list[str] = []
     rows: list[NDArray[Any]] = []
@@ -134,10 +145,12 @@ def _read(part: Part) -> None:
                 try:
                     made_from[row_id] = part.marks.get(row_id, b"") + UNKNOWN
                     if row_id in crashed:
-                        raise InputError("crashed", where, crashed[row_id])
+                        code, why = crashed[row_id]
+                        raise InputError(code, where, why)
                     note.seek(0)
                     note.write(row_id)
                     note.truncate()
+                    end_after(part.limit_s_of(media))
                     # Before they are decoded: of files that change meanwhile, the old bytes count.
                     made_from[row_id] = part.marks.get(row_id, b"") + (content_of(media) or UNKNOWN)
                     rows.append(_read_row(part, row_id, media, where))
@@ -145,6 +158,7 @@ def _read(part: Part) -> None:
                 except InputError as error:
                     refused.append(Refusal(row_id, part.modality, error.code, str(error)))
     finally:
+        end_after(0)
         part.being_read.unlink(missing_ok=True)
     how: dict[str, Any] = {"ragged": KINDS[part.medium].is_ragged(part.config)}
     how |= {"refused": refused, "made_from": made_from if part.marks else {}}

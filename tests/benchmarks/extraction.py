@@ -37,8 +37,8 @@ from mmgenre.audio.cqt import ConstantQ, cqt_magnitude, load_log_cqt
 from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.datasets.synthetic import make_catalogue
 from mmgenre.items.manifest import Item, Manifest
-from mmgenre.reading import engines
 from mmgenre.reading.extraction import extract_inputs
+from mmgenre.workers import pool
 
 REAL = Path(__file__).parents[3] / "shared/data/real/audio"
 CLIP_S, ROUNDS, COPIES = 30, 7, 16
@@ -141,7 +141,7 @@ def spread(work: Callable[[Sequence[Path]], None], files: Sequence[Path], worker
     if workers == 1:
         work(files)
         return
-    executor = engines.pool(workers)  # the very processes of ours
+    executor = pool(workers)  # the very processes of ours
     pieces = [files[start : start + 8] for start in range(0, len(files), 8)]
     list(executor.map(work, pieces))
 

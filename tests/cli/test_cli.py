@@ -77,7 +77,7 @@ def test_help_knows_no_torch() -> None:
 
 
 @pytest.mark.parametrize("words", [["extract-features"], ["fuse", "--seeds", "2"]])
-def test_a_finished_run_knows_no_torch(small: Small, tmp_path: Path, words: list[str]) -> None:
+def test_a_finished_run_knows_nothing_heavy(small: Small, tmp_path: Path, words: list[str]) -> None:
     run = tmp_path / "run"
     small.copy(run)
     code = """if True:
@@ -88,7 +88,8 @@ def test_a_finished_run_knows_no_torch(small: Small, tmp_path: Path, words: list
             main()
         except SystemExit as end:
             code = end.code
-        sys.exit("torch was imported" if "torch" in sys.modules else code)
+        heavy = {"torch", "scipy.signal", "scipy.stats", "sklearn"} & set(sys.modules)
+        sys.exit(", ".join(sorted(heavy)) or code)
         """
     done = subprocess.run(
         [sys.executable, "-c", code, *words, "--run", str(run)],
@@ -98,6 +99,23 @@ def test_a_finished_run_knows_no_torch(small: Small, tmp_path: Path, words: list
     )
     assert (done.returncode, done.stderr.strip()) == (0, "")
     assert "next: mmgenre" in done.stdout
+
+
+def test_only_json_reads_all_embeddings(
+    small: Small, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = small.copy(tmp_path / "run")
+    hashed: list[Path] = []
+
+    def content_hash(path: Path) -> str:
+        hashed.append(path)
+        return ""
+
+    monkeypatch.setattr("mmgenre.pipeline.commands.content_hash", content_hash)
+    assert call("extract-features", "--run", run).code == 0
+    assert hashed == []
+    assert call("extract-features", "--run", run, "--json").code == 0
+    assert hashed == [run / "embeddings.h5"]
 
 
 def test_the_codes_of_a_process() -> None:

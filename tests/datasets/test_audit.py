@@ -17,6 +17,7 @@ import soundfile
 import typer
 from command_line import Call
 from PIL import Image, ImageDraw
+from text_files import CRASHING_SOUNDFILE, first_on_path, new_workers
 from tunes import RATE_HZ, tune
 from typer.testing import CliRunner
 
@@ -174,7 +175,7 @@ def test_files_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
         ("b", "image", "unreadable"),
     ]
     assert "absent.jpg" in found.missing[0].detail
-    assert told == [0, 1, 2, 3]
+    assert told == [0, 1, 2, 3, 0, 1, 2]  # hashed, then decoded
 
 
 def by_genre(folder: Path) -> Manifest:
@@ -313,6 +314,26 @@ def test_audio_that_cannot_be_read_and_pipes_are_listed(tmp_path: Path) -> None:
         ("e", "audio", "unreadable"),
         ("e", "image", "unreadable"),
     ]
+
+
+def test_a_decoder_that_crashes_costs_its_file_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(CRASHING_SOUNDFILE)
+    monkeypatch.setenv("PYTHONPATH", first_on_path(tmp_path))
+    new_workers()
+    for name, seed in (("a.wav", 0), ("b-crash.wav", 1), ("c.flac", 0)):
+        soundfile.write(tmp_path / name, tune(seed), RATE_HZ)
+    items = [
+        Item("a", split="train", media={"audio": (tmp_path / "a.wav",)}),
+        Item("b", split="train", media={"audio": (tmp_path / "b-crash.wav",)}),
+        Item("c", split="test", media={"audio": (tmp_path / "c.flac",)}),
+    ]
+    found = audit(Manifest(items))
+    assert [(r.id, r.code) for r in found.missing] == [("b", "crashed")]
+    assert "b-crash.wav: reading it ended the process, twice (SIGSEGV" in found.missing[0].detail
+    assert [leak.kind for leak in found.leaks] == ["similar audio"]
+    new_workers()
 
 
 def test_similar_tracks_of_albums(tmp_path: Path) -> None:

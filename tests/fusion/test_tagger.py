@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
-from small import NAME, Small
+from small import MODEL, NAME, Small
 
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.errors import BundleError, InputError, MmgenreError
@@ -253,10 +253,10 @@ def test_nobody_has_anything(tagger: GenreTagger) -> None:
 
 
 def test_the_models_alone_are_enough(small: Small, tmp_path: Path, tagger: GenreTagger) -> None:
-    """Encoders and head can be given away without catalogue, inputs or embeddings."""
-    for part in ("encoders", f"fusion/{NAME}/model"):
-        shutil.copytree(small.run / part, tmp_path / "model" / part)
-    moved = GenreTagger.from_pretrained(tmp_path / "model")
+    """The model folder can be given away without its run."""
+    shutil.copytree(small.run / MODEL, tmp_path / "mine")
+    moved = GenreTagger.from_pretrained(tmp_path / "mine")
+    assert moved.name == "mine"
     assert moved.predict(text="Heavy riffs, loud amplifiers.") == tagger.predict(
         text="Heavy riffs, loud amplifiers."
     )
@@ -271,8 +271,7 @@ def test_of_several_fusions_the_runs_own_is_the_default(run: Path) -> None:
 
 
 def test_of_several_fusions_without_a_run_one_is_named(run: Path, tmp_path: Path) -> None:
-    for part in ("encoders", "fusion"):
-        shutil.copytree(run / part, tmp_path / part)
+    shutil.copytree(run / "fusion", tmp_path / "fusion")
     message = r"has multi-cosine-a\+t, multi-logistic-a\+t\+i, single-.*; name one with --fusion"
     with pytest.raises(BundleError, match=message):
         GenreTagger.from_pretrained(tmp_path)
@@ -288,11 +287,17 @@ def test_a_folder_without_models(tmp_path: Path) -> None:
         GenreTagger.from_pretrained(tmp_path)
 
 
+def test_a_model_folder_has_no_fusions_to_choose_from(small: Small) -> None:
+    with pytest.raises(
+        BundleError, match=rf"model: is one model and no run; .*'{NAME}'".replace("+", r"\+")
+    ):
+        GenreTagger.from_pretrained(small.run / MODEL, NAME)
+
+
 def test_a_damaged_model_is_refused(small: Small, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    for part in ("encoders", "fusion"):
-        shutil.copytree(small.run / part, folder / part)
-    vocabulary = folder / "encoders" / "text" / "vocabulary.json"
+    shutil.copytree(small.run / "fusion", folder / "fusion")
+    vocabulary = folder / MODEL / "encoders" / "text" / "vocabulary.json"
     content = json.loads(vocabulary.read_text(encoding="utf-8"))
     content["words"][0] = "zyzzyva"
     vocabulary.write_text(json.dumps(content), encoding="utf-8")
@@ -313,26 +318,25 @@ def rewritten(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 @pytest.mark.parametrize(
     ("part", "change"),
     [
-        ("encoders/text", lambda d: d["config"].pop("reads")),
-        ("encoders/text", lambda d: d["config"].update(reads=7)),
-        ("encoders/text", lambda d: d.update(config=[])),
-        ("encoders/text", lambda d: d["config"].update(config={"no": "setting"})),
-        ("encoders/text", lambda d: d["config"].update(encoder="no.such:thing")),
-        (f"fusion/{NAME}/model", lambda d: d.update(config=None)),
-        (f"fusion/{NAME}/model", lambda d: d.update(config={})),
-        (f"fusion/{NAME}/model", lambda d: d.update(kind=["x"])),
-        (f"fusion/{NAME}/model", lambda d: d["provenance"].update(parents=7)),
-        (f"fusion/{NAME}/model", lambda d: d["provenance"].pop("parents")),
+        (f"{MODEL}/encoders/text", lambda d: d["config"].pop("reads")),
+        (f"{MODEL}/encoders/text", lambda d: d["config"].update(reads=7)),
+        (f"{MODEL}/encoders/text", lambda d: d.update(config=[])),
+        (f"{MODEL}/encoders/text", lambda d: d["config"].update(config={"no": "setting"})),
+        (f"{MODEL}/encoders/text", lambda d: d["config"].update(encoder="no.such:thing")),
+        (MODEL, lambda d: d.update(config=None)),
+        (MODEL, lambda d: d.update(config={})),
+        (MODEL, lambda d: d.update(kind=["x"])),
+        (MODEL, lambda d: d["provenance"].update(parents=7)),
+        (MODEL, lambda d: d["provenance"].pop("parents")),
     ],
 )
 def test_an_odd_config_is_an_error_that_names_the_folder(
     small: Small, tmp_path: Path, part: str, change: Callable[[dict[str, Any]], object]
 ) -> None:
     folder = tmp_path / "run"
-    for name in ("encoders", "fusion"):
-        shutil.copytree(small.run / name, folder / name)
+    shutil.copytree(small.run / "fusion", folder / "fusion")
     rewritten(folder / part, change)
-    with pytest.raises(MmgenreError, match=re.escape(part.partition("/model")[0])):
+    with pytest.raises(MmgenreError, match=re.escape(part)):
         GenreTagger.from_pretrained(folder)
 
 
@@ -340,8 +344,7 @@ def test_a_fusion_that_is_being_written_or_was_set_aside_is_none(
     small: Small, tmp_path: Path, tagger: GenreTagger
 ) -> None:
     folder = tmp_path / "run"
-    for name in ("encoders", "fusion"):
-        shutil.copytree(small.run / name, folder / name)
+    shutil.copytree(small.run / "fusion", folder / "fusion")
     for name in (f".{NAME}.box-1-0123abcd.tmp", f"{NAME}.damaged", f".{NAME}.old"):
         shutil.copytree(folder / "fusion" / NAME, folder / "fusion" / name)
     found = GenreTagger.from_pretrained(folder)
@@ -354,10 +357,11 @@ def test_texts_are_sent_nowhere_on_the_word_of_a_model(
 ) -> None:
     monkeypatch.setenv("MMGENRE_CACHE", str(tmp_path / "cache"))
     folder, url = tmp_path / "run", "https://x.org/annotate"
-    for name in ("encoders", "fusion"):
-        shutil.copytree(small.run / name, folder / name)
+    shutil.copytree(small.run / "fusion", folder / "fusion")
     entities = {"annotator": "spotlight", "url": url}
-    rewritten(folder / "encoders/text", lambda d: d["config"]["reads"].update(entities=entities))
+    rewritten(
+        folder / MODEL / "encoders/text", lambda d: d["config"]["reads"].update(entities=entities)
+    )
     asking = GenreTagger.from_pretrained(folder)
     with pytest.raises(BundleError, match=rf"would send every text to {url}.*--entities-url"):
         asking.predict(text="Heavy riffs.")

@@ -40,6 +40,7 @@ SETTINGS = (
     "fusion.combine=concatenation",
 )
 NAME = "multi-logistic-a+t+i"  # the fusion that the shared run has
+MODEL = f"fusion/{NAME}/model"  # and its model folder
 
 
 @dataclass(frozen=True)

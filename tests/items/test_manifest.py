@@ -355,6 +355,19 @@ def test_rows_are_tracks_of_audio_and_items_of_other_media(tmp_path: Path) -> No
         ]
 
 
+def test_inline_texts_and_the_other_rows_are_all_rows(tmp_path: Path) -> None:
+    file = tmp_path / "m.csv"
+    file.write_text("id,text_file,text\na,,words\nb,b.txt,words\nc,c.txt,\nd,,\ne,,more", "utf-8")
+    manifest = Manifest.read(file)
+    assert manifest.inline("text") == (["a", "e"], ["words", "more"])
+    assert [i for i, _ in manifest.rows("text", inline=False)] == ["b", "c"]
+    assert [i for i, _ in manifest.rows("text")] == ["a", "b", "c", "e"]
+    made = Manifest(list(manifest))  # in Python
+    assert made.inline("text") == ([], [])
+    assert list(made.rows("text", inline=False)) == list(manifest.rows("text"))
+    assert manifest.inline("audio") == ([], [])
+
+
 def test_columns_answer_as_the_items_do(tmp_path: Path) -> None:
     manifest = Manifest(catalogue(tmp_path))
     assert manifest.labels() == (("Rock",), ("Jazz/Vocal Jazz", "R&B"), ())

@@ -207,8 +207,9 @@ def test_a_second_call_does_nothing(small: Small, tmp_path: Path, idle: None) ->
 
 
 def test_a_setting_of_text_leaves_audio_and_image(small: Small, tmp_path: Path) -> None:
-    run = small.copy(tmp_path / "run")
+    run, text = small.copy(tmp_path / "run"), "Heavy riffs, loud amplifiers."
     before, prints, files = fingerprints(run), encoder(run, "text").fingerprint, times(run)
+    predicted = GenreTagger.from_pretrained(run).predict(text=text)
     extract_features(run=run, settings=["text.hidden_dim=40"])
     after = fingerprints(run)
     assert after["text"] != before["text"]
@@ -217,9 +218,8 @@ def test_a_setting_of_text_leaves_audio_and_image(small: Small, tmp_path: Path) 
     changed = {name for name, time in times(run).items() if files.get(name) != time}
     assert {name.split("/")[0] for name in changed} == {"encoders", "embeddings.h5"}
     assert {name.split("/")[1] for name in changed if "/" in name} == {"text"}
-    # The old table is not of these embeddings: it is neither shown nor used any more.
-    with pytest.raises(BundleError, match=r"encoders/text: not the one that the fusion .* trained"):
-        GenreTagger.from_pretrained(run)
+    # The old table is not of these embeddings, and is not shown any more. Its model goes on.
+    assert GenreTagger.from_pretrained(run).predict(text=text) == predicted
     fuse(("text",), run=run, seeds=1)
     saved = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     assert [f["name"] for f in saved["fusions"]] == ["multi-logistic-t"]
@@ -597,16 +597,20 @@ def test_joint_alone(joint_run: Path, small: Small, tmp_path: Path) -> None:
     assert result["rows"][6]["inputs"] == [f"joint.{m}" for m in MODALITIES]
 
 
-def test_a_joint_space_made_anew_disowns_the_older_fusion(
+def test_a_joint_space_made_anew_leaves_the_older_fusion_its_own(
     joint_run: Path, small: Small, tmp_path: Path
 ) -> None:
     run = Small(small.manifest, joint_run, small.result).copy(tmp_path / "run")
     name = f"{NAME}-with-joint"
-    assert GenreTagger.from_pretrained(run, name).joint is not None
-    fuse(("audio", "text"), run=run, joint=True, seeds=1)  # a joint space of its own
-    assert GenreTagger.from_pretrained(run, name).joint is not None
+    predicted = GenreTagger.from_pretrained(run, name).predict(text="Heavy riffs.")
+    spaces = list((run / "joint").glob("*/sha256.json"))
     fuse(run=run, seeds=1, settings=["fusion.joint=alone", "joint.margin=0.3"])
-    with pytest.raises(BundleError, match=r"joint: not the one that the fusion"):
+    assert list((run / "joint").glob("*/sha256.json")) == spaces  # of the new one alone
+    tagger = GenreTagger.from_pretrained(run, name)
+    assert tagger.joint is not None
+    assert tagger.predict(text="Heavy riffs.") == predicted
+    shutil.rmtree(run / "fusion" / name / "model" / "joint")
+    with pytest.raises(BundleError, match=r"joint/a\+t\+i: not the one that the fusion"):
         GenreTagger.from_pretrained(run, name)
 
 

@@ -155,6 +155,18 @@ def test_nothing_is_opened_where_nothing_has_changed(
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
 
 
+def test_inline_texts_are_told_apart_wherever_they_change(tmp_path: Path, read: list[str]) -> None:
+    file, target = tmp_path / "m.csv", tmp_path / "t.h5"
+    versions = ("a,xy,,\nb,z,,\n", "a,x,,\nb,yz,,\n", "a,x,,\nbyz,x,,\n", "a,x,,\nb,x,,\n")
+    found = []
+    for rows in (*versions, versions[-1]):
+        file.write_text("id,text,artist,album\n" + rows, encoding="utf-8")
+        extract_inputs(Manifest.read(file), "text", TextInput(), target, workers=1)
+        found.append(sorted(read))
+        read.clear()
+    assert found == [["a", "b"], ["a", "b"], ["byz"], ["b"], []]
+
+
 def test_bytes_count_on_request(
     tmp_path: Path, folder: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

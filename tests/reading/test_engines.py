@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from text_files import first_on_path
+from text_files import CRASHING_SOUNDFILE, first_on_path
 
 from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.disk.store import FeatureStore, content_hash
@@ -48,33 +48,6 @@ try:
     )
 except MmgenreError as error:
     sys.exit(str(error))
-"""
-# Put before soundfile in every process: a file of this name is read by a decoder with a bug.
-BUG = """
-import sys
-import importlib.abc, importlib.util
-
-class Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name != "soundfile":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec("soundfile")
-        load = spec.loader.exec_module
-        def exec_module(module):
-            load(module)
-            whole = module.SoundFile
-            class Crashing(whole):
-                def __init__(self, file, *args, **kwargs):
-                    if str(file).endswith("crash.wav"):
-                        import ctypes
-                        ctypes.string_at(0)
-                    super().__init__(file, *args, **kwargs)
-            module.SoundFile = Crashing
-        spec.loader.exec_module = exec_module
-        return spec
-
-sys.meta_path.insert(0, Finder())
 """
 
 
@@ -118,7 +91,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_decoder_that_crashes_costs_its_file_only(tmp_path: Path, workers: int) -> None:
-    (tmp_path / "sitecustomize.py").write_text(BUG)
+    (tmp_path / "sitecustomize.py").write_text(CRASHING_SOUNDFILE)
     tones(tmp_path / "audio", 14)
     (tmp_path / "audio" / "006.wav").rename(tmp_path / "audio" / "006-crash.wav")
     target = tmp_path / "audio.h5"

@@ -27,6 +27,7 @@ from mmgenre.reading.engines import read_parts
 from mmgenre.reading.extraction import extract_inputs, parts_of
 from mmgenre.reading.parts import Part, part_name, read_part
 from mmgenre.text.settings import TextInput
+from mmgenre.workers import WorkerLostError
 
 MADE = Provenance("inputs", 1, {})
 
@@ -156,12 +157,31 @@ def test_a_crash_is_of_its_settings_and_media(tmp_path: Path) -> None:
     before, now = some_parts(tmp_path), some_parts(tmp_path, made=replace(MADE, stage_version=2))
     before[0].path.parent.mkdir(parents=True)
     before[0].being_read.write_text("i01")
-    assert before[0].blame("SIGSEGV")
-    assert before[0].crashed() == {"i01": "SIGSEGV"}
+    assert before[0].blame(WorkerLostError("SIGSEGV(-11)"))
+    why = "reading it ended the process, twice (SIGSEGV(-11))"
+    assert before[0].crashed() == {"i01": ("crashed", why)}
     assert now[0].crashed() == {}
     read_parts(now, workers=1)
     with FeatureStore(now[0].path, "text") as store:
         assert store.ids == ("i00", "i01")
+
+
+def test_a_row_that_took_too_long_is_called_so(tmp_path: Path) -> None:
+    part = some_parts(tmp_path)[0]
+    part.path.parent.mkdir(parents=True)
+    part.being_read.write_text("i00")
+    assert part.blame(WorkerLostError("SIGALRM(-14)"))
+    assert part.crashed() == {"i00": ("too_slow", "reading it took longer than 300 s, twice")}
+    assert read_part(part)
+    with FeatureStore(part.path, "text") as store:
+        assert [(r.id, r.code) for r in store.refused] == [("i00", "too_slow")]
+
+
+def test_the_process_is_to_end_a_while_after_each_row_begins(tmp_path: Path) -> None:
+    told: list[float] = []
+    part = replace(some_parts(tmp_path)[0], limit_s=7.0)
+    assert read_part(part, told.append)
+    assert told == [7.0, 7.0, 0]
 
 
 def test_the_row_that_is_being_read_is_named_whole(
@@ -192,9 +212,9 @@ def test_a_torn_line_about_a_crash_is_passed_over(tmp_path: Path) -> None:
     part = some_parts(tmp_path)[0]
     part.path.parent.mkdir(parents=True)
     part.crashes.write_text(json.dumps(["i00", "SIGSEGV"]) + '\n["i01", "SIG')
-    assert part.crashed() == {"i00": "SIGSEGV"}
+    assert part.crashed() == {"i00": ("crashed", "SIGSEGV")}
     part.being_read.write_text("i0")  # cut short, too: no row of this part
-    assert not part.blame("SIGSEGV")
+    assert not part.blame(WorkerLostError("SIGSEGV(-11)"))
 
 
 @pytest.mark.parametrize(

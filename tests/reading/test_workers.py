@@ -13,7 +13,7 @@ from pathlib import Path
 import loky
 import psutil
 import pytest
-from text_files import ODD_READERS, first_on_path, text_files
+from text_files import ODD_READERS, first_on_path, new_workers, text_files
 
 from mmgenre.disk.locks import claimed
 from mmgenre.disk.store import FeatureStore
@@ -28,6 +28,7 @@ from mmgenre.reading.extraction import (
 )
 from mmgenre.reading.parts import Part, read_part
 from mmgenre.text.settings import TextInput
+from mmgenre.workers import WorkerLostError
 
 # Reads the texts of a folder with two workers.
 LEADER = """
@@ -75,7 +76,7 @@ def test_suspects_are_read_side_by_side(tmp_path: Path, monkeypatch: pytest.Monk
     def alone(part: Part) -> bool:
         all_at_once.wait(timeout=10)
         if not part.crashes.is_file():
-            raise engines.WorkerLostError(f"SIGSEGV({part.rows[1][0]})")
+            raise WorkerLostError(f"SIGSEGV({part.rows[1][0]})")
         return read_part(part)
 
     monkeypatch.setattr(engines, "alone", alone)
@@ -100,6 +101,37 @@ def test_of_several_suspects_each_names_its_row(
     found = [refused_in(part) for part in parts]
     assert [[row_id for row_id, _ in refused] for refused in found] == [["01"], [], ["04"]]
     assert all("SIGSEGV" in why for refused in found for _, why in refused)
+
+
+def test_a_reader_that_never_ends_costs_its_row_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sleeps, one holds Python's lock in C code for ever."""
+    (tmp_path / "sitecustomize.py").write_text(ODD_READERS)
+    monkeypatch.setenv("PYTHONPATH", first_on_path(tmp_path))
+    new_workers()
+    manifest = text_files(tmp_path / "texts", ["fine", "stuck", "fine", "fine", "hung", "fine"])
+    others = workers_of(os.getpid())
+    target = tmp_path / "t.h5"
+    extract_inputs(manifest, "text", TextInput(), target, workers=2, limit_s=3)
+    with FeatureStore(target, "text") as store:
+        assert store.ids == ("00", "02", "03", "05")
+        assert [(r.id, r.code) for r in store.refused] == [("01", "too_slow"), ("04", "too_slow")]
+        for refusal, name in zip(store.refused, ("01-stuck.txt", "04-hung.txt"), strict=True):
+            assert f"{name}: reading it took longer than 3 s, twice" in refusal.detail
+    left = [p for p in workers_of(os.getpid()) if p not in others]
+    assert all(p.cpu_percent(0.2) < 50 for p in left)  # none is at it still
+    new_workers()
+
+
+def test_this_process_does_not_end_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise AssertionError("would end the process of the user")
+
+    monkeypatch.setattr("signal.setitimer", forbidden)
+    (part,) = some_parts(texts(2), tmp_path)
+    assert read_parts([part], workers=1) == []
+    assert refused_in(part) == []
 
 
 def workers_of(pid: int) -> list[psutil.Process]:
@@ -191,7 +223,7 @@ def test_a_row_that_another_process_is_at_is_not_blamed(
     (part,) = some_parts(texts(2), tmp_path)
 
     def ended_at_once(part: Part) -> bool:
-        raise engines.WorkerLostError("SIGKILL(-9)")
+        raise WorkerLostError("SIGKILL(-9)")
 
     monkeypatch.setattr(engines, "alone", ended_at_once)
     with ThreadPoolExecutor(1) as other:
@@ -217,12 +249,13 @@ def test_a_process_that_ends_before_the_first_row_ends_the_run(
     def ended_at_once(part: Part) -> bool:
         tries.append(part)
         assert len(tries) < 3, "for ever"
-        raise engines.WorkerLostError("SIGKILL(-9)")
+        raise WorkerLostError("SIGKILL(-9)")
 
     monkeypatch.setattr(engines, "alone", ended_at_once)
     with pytest.raises(MmgenreError, match=r"\.h5: .* ended before the first row: SIGKILL\(-9\)"):
         read_parts([part], workers=1)
-    assert part.crashed() == {"01": "reading it ended the process, twice (SIGKILL(-9))"}
+    why = "reading it ended the process, twice (SIGKILL(-9))"
+    assert part.crashed() == {"01": ("crashed", why)}
 
 
 def test_a_process_that_ends_when_its_part_is_there_costs_nothing(
@@ -234,7 +267,7 @@ def test_a_process_that_ends_when_its_part_is_there_costs_nothing(
 
     def ended_afterwards(part: Part) -> bool:
         assert read_part(part)
-        raise engines.WorkerLostError("SIGKILL(-9)")
+        raise WorkerLostError("SIGKILL(-9)")
 
     monkeypatch.setattr(engines, "alone", ended_afterwards)
     assert read_parts([part], workers=1) == []
@@ -251,7 +284,7 @@ def test_processes_that_end_before_they_begin_are_not_tried_for_ever(
         if len(tries) == 2:
             assert read_part(parts[0])
             yield parts[0]  # something came of it: two more in vain are allowed
-        raise engines.WorkerLostError("SIGKILL(-9)")
+        raise WorkerLostError("SIGKILL(-9)")
 
     monkeypatch.setattr(engines, "_engine", engine)
     with pytest.raises(

@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-import scipy.signal
 from numpy.random import Generator
 
 from mmgenre.datasets.synthetic.bands import STYLES, Style
@@ -39,8 +37,10 @@ def render_track(
         stems[0] += _tail(stems[2] + stems[3], main.reverb, rng)
     mix = stems.sum(axis=0, keepdims=True)
     if stereo:
+        from scipy.signal import resample_poly  # half a second
+
         pan = np.array([[1.0], [-1.0]]) * np.array(STEREO_PAN)
-        mix = scipy.signal.resample_poly((1 - pan).astype(np.float32) @ stems, 2, 1, axis=1)
+        mix = resample_poly((1 - pan).astype(np.float32) @ stems, 2, 1, axis=1)
     gain = rng.uniform(0.25, 0.95) / float(np.abs(mix).max())
     return np.ascontiguousarray((mix * gain).T, dtype=np.float32)
 
@@ -148,9 +148,11 @@ def _tail(dry: FloatArray, level: float, rng: Generator) -> FloatArray:
     tail = rng.standard_normal(len(t_s)) * np.exp(-t_s / 0.25)
     # Unit energy: the tail of steady sound is then `level` times as strong as the sound.
     tail *= level / np.sqrt(np.sum(tail**2))
-    n = scipy.fft.next_fast_len(len(dry) + len(tail), real=True)
-    spectrum = scipy.fft.rfft(dry, n) * scipy.fft.rfft(tail.astype(np.float32), n)
-    return scipy.fft.irfft(spectrum, n)[: len(dry)].astype(np.float32)
+    from scipy.fft import irfft, next_fast_len, rfft
+
+    n = next_fast_len(len(dry) + len(tail), real=True)
+    spectrum = rfft(dry, n) * rfft(tail.astype(np.float32), n)
+    return irfft(spectrum, n)[: len(dry)].astype(np.float32)
 
 
 class Instrument(NamedTuple):
