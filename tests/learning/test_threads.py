@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,8 @@ def hashes(n: int) -> list[str]:
             (lambda: AudioEncoder(audio, "logistic"), patches),
             (lambda: KernelEncoder((100, 200), 2048).fit(rows[:, 0]), rows),
         ):
-            vectors = embed(seeded(0, make), Rows(views), [str(k) for k in range(N)])
+            network: Any = seeded(0, make)
+            vectors = embed(network, Rows(views), [str(k) for k in range(N)])
             found.append(hashlib.sha256(vectors.tobytes()).hexdigest())
         assert torch.get_num_threads() == n  # as before
     finally:
