@@ -72,7 +72,11 @@ class Kind:
     input_paths: Mapping[str, set[str]] | None = None  # that name files; for pydantic's `exclude`
     # input settings -> what these files hold, which counts instead of their names
     input_content: Callable[[Any], Mapping[str, object]] = lambda _: {}
-    # input settings -> "module:name" of (input store, progress) -> `Twins`; None: no such search
+    # input settings -> how a row is made of a file's path and bytes, which are then read once for
+    # their hash, too; None: only by `read`
+    decode: Callable[[Any], Callable[[Path, bytes, Any], NDArray[Any]] | None] = lambda _: None
+    # input settings -> a module that finds near twins, if any: PRINTS, a name of its fingerprints;
+    # prints_of(rows), these as bytes; twins_in(input store, progress) -> `Twins`
     twins: Callable[[Any], str | None] = lambda _: None
 
     def files(self, section: Any) -> dict[str, str]:
