@@ -92,7 +92,14 @@ def extract_features(
 
 
 def fuse(
-    modalities: shared.ModalitiesOption = "a,t,i",
+    modalities: Annotated[
+        str | None,
+        Option(
+            "--modalities",
+            "-m",
+            help="As a,t,i; default: all, or where vectors are given, those that have any.",
+        ),
+    ] = None,
     run: shared.RunOption = shared.DEFAULT_RUN,
     manifest: Annotated[
         Path | None, Option(help="CSV of items, to begin a run with --features.")
@@ -100,7 +107,7 @@ def fuse(
     media_root: shared.MediaRootOption = None,
     features: Annotated[
         list[str] | None,
-        Option(help="Vectors made elsewhere: NAME=FILE (.npy, .npz, .h5), or a store FILE.h5."),
+        Option(help="Vectors made elsewhere: NAME=FILE (.npz, .npy, .h5, .parquet), or a store."),
     ] = None,
     inputs: Annotated[
         str | None, Option(help="One row only, as joint.a for the joint audio vector (MM_AUDIO).")
@@ -120,7 +127,7 @@ def fuse(
     as_json: shared.JsonOption = False,
 ) -> None:
     """Joint space, late fusion and evaluation of every subset of the modalities."""
-    wanted = shared.modalities_of(modalities)
+    wanted = shared.modalities_of(modalities) if modalities else None
     from mmgenre.disk.records import read_record
     from mmgenre.measuring.results import RESULT
     from mmgenre.pipeline import commands
@@ -139,7 +146,12 @@ def fuse(
     measured = read_record(run / RESULT)
     target = measured["recipe"]["target"]["name"]
     dataset, notes = measured["dataset"], [*measured["notes"], *fusion_notes(result, target)]
-    refused = [r for r in dataset["refused"] if r["modality"] in wanted]
+    read = {
+        name.removeprefix("joint.").partition(".")[0]
+        for row in result["rows"]
+        for name in row["inputs"]
+    }
+    refused = [r for r in dataset["refused"] if r["modality"] in read]
     if not as_json:
         shared.print_rich(rich_table(result))
     lines = []
@@ -193,6 +205,10 @@ def predict(
     image: Annotated[Path | None, Option(help="A cover.")] = None,
     manifest: Annotated[Path | None, Option(help="CSV of many items instead.")] = None,
     media_root: shared.MediaRootOption = None,
+    features: Annotated[
+        list[str] | None,
+        Option(help="Vectors made elsewhere, NAME=FILE, for a model of such; ids are items."),
+    ] = None,
     fusion: Annotated[str | None, Option(help="Name of a folder under RUN/fusion.")] = None,
     entities_url: Annotated[
         str | None, Option(help="Address of the entity service that the model's texts go to.")
@@ -205,8 +221,11 @@ def predict(
     as_json: shared.JsonOption = False,
 ) -> None:
     """Names the genres of one item, or of a manifest, from any subset of the modalities."""
-    if bool(audio or text or image) == (manifest is not None):
-        raise typer.BadParameter("give --audio, --text or --image (any of them), or --manifest")
+    if bool(audio or text or image) == bool(manifest or features):
+        raise typer.BadParameter(
+            "give --audio, --text or --image (any of them), or --manifest, --features or both"
+        )
+    given = shared.features_of(features or [])
     from mmgenre.fusion.tagger import GenreTagger
     from mmgenre.items.manifest import Manifest
 
@@ -215,10 +234,11 @@ def predict(
     )
     typer.echo(f"fusion: {tagger.name}", err=True)
     refused: Sequence[Refusal] = ()
-    if manifest is not None:
+    if manifest is not None or given:
         with shared.progress_bars() as progress:
-            items = Manifest.read(manifest, media_roots=media_root or ())
-            predictions, refused = tagger.predict_manifest(items, progress=progress)
+            roots = media_root or ()
+            items = None if manifest is None else Manifest.read(manifest, media_roots=roots)
+            predictions, refused = tagger.predict_manifest(items, features=given, progress=progress)
     else:
         with shared.usage():  # a modality that this model does not know
             predictions = [tagger.predict(audio=audio, text=text, image=image)]

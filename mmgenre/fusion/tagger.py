@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.config import Settings
+from mmgenre.datasets.features import import_features
 from mmgenre.disk.allowed import allowed, as_named
 from mmgenre.disk.bundle import (
     bundle_fingerprint,
@@ -23,8 +25,8 @@ from mmgenre.disk.bundle import (
 from mmgenre.disk.files import finished_folders
 from mmgenre.disk.locks import tidy
 from mmgenre.disk.records import read_record
-from mmgenre.disk.store import FeatureStore
-from mmgenre.errors import BundleError, InputError, Refusal
+from mmgenre.disk.store import FeatureStore, group_names
+from mmgenre.errors import BundleError, InputError, Refusal, StoreError, VectorsWarning
 from mmgenre.fusion.ensemble import KIND as SOLVED
 from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.head import FusionModel
@@ -69,7 +71,7 @@ class Prediction:
     kind: Literal["probability", "cosine"]  # from a logistic head, or (-1 to 1) a cosine head
     genres: tuple[Genre, ...]
     named: tuple[str, ...]  # the genres that the model would give the item
-    used: tuple[Modality, ...]  # the modalities it was judged by
+    used: tuple[str, ...]  # the modalities, and vectors made elsewhere, it was judged by
     refused: tuple[Refusal, ...] = ()  # its media that could not be used
 
 
@@ -82,6 +84,7 @@ class GenreTagger:
     joint: JointSpace | None
     fusion: FusionModel | SolvedFusion
     name: str  # of the fusion
+    given: Mapping[str, int] = field(default_factory=dict)  # inputs made elsewhere -> their width
     # By view: the address that its texts would be sent to on the word of the model alone.
     unasked: Mapping[str, str] = field(default_factory=dict)
 
@@ -129,11 +132,6 @@ class GenreTagger:
             assert provenance is not None  # or there would be no model
             parents = dict[str, str](provenance["parents"])  # fingerprints by name
         plain = dict.fromkeys(name.removeprefix(JOINT) for name in model.widths)
-        if given := sorted(name for name in plain if f"encoder.{name}" not in parents):
-            raise BundleError(
-                f"{folder}: the fusion {chosen} reads vectors that were given to the run "
-                f"({', '.join(given)}), and nothing here can make them from media"
-            )
 
         def trained_on(parent: str, paths: Sequence[Path], among: Path) -> Path:
             for path in paths:
@@ -151,8 +149,10 @@ class GenreTagger:
             with odd_as_error(space):
                 joint = load_joint(space)
         named = allowed(folder) | as_named([*allow, *([entities_url] if entities_url else [])])
+        widths = {**(joint.widths if joint is not None else {}), **model.widths}
+        given = {name: widths[name] for name in plain if f"encoder.{name}" not in parents}
         encoders, reads = {}, {}
-        for view in plain:
+        for view in [name for name in plain if name not in given]:
             modality, path = modality_of(view), folder / "encoders" / view
             with odd_as_error(folder / "fusion" / chosen):
                 kind = kind_of(modality)
@@ -162,7 +162,7 @@ class GenreTagger:
                 reads[view] = kind.inputs.model_validate(bundle.config["reads"])
         addresses = {view: url for view, own in reads.items() if (url := address_in(own))}
         unasked = {view: url for view, url in addresses.items() if url not in named}
-        return cls(encoders, reads, joint, model, chosen, unasked)
+        return cls(encoders, reads, joint, model, chosen, given, unasked)
 
     def predict(
         self,
@@ -189,7 +189,7 @@ class GenreTagger:
         if not given:
             raise ValueError("give at least one of audio, text, image")
         if unknown := sorted(given.keys() - set(self.modalities)):
-            raise ValueError(f"{', '.join(unknown)}: this model knows {', '.join(self.modalities)}")
+            raise ValueError(f"{', '.join(unknown)}: this model {self._needs()}")
         predictions, refused = self.predict_manifest(Manifest([Item("item", media=given)]))
         if not predictions:  # a detail reads "file: what is wrong [code]"
             code, text = refused[0].code, refused[0].detail
@@ -198,19 +198,42 @@ class GenreTagger:
         return predictions[0]
 
     def predict_manifest(
-        self, manifest: Manifest, *, workers: int | None = None, progress: Progress = silent
+        self,
+        manifest: Manifest | None = None,
+        *,
+        features: Mapping[str, Path] | None = None,
+        workers: int | None = None,
+        progress: Progress = silent,
     ) -> tuple[list[Prediction], list[Refusal]]:
         """Genres of many items; damaged media are listed, the rest of the item is still used.
 
         An item of which nothing can be used gets no prediction and is listed with code `missing`.
+
+        Args:
+            manifest: the items; None: every id in `features` is one.
+            features: vectors made elsewhere, name -> file, as `import_features` takes them; names
+                and widths are those that the model was trained with.
+            workers: processes that read media; None: one per core.
+            progress: progress callback.
+
+        Raises:
+            StoreError: vectors that cannot be read, or of another width.
+            BundleError: vectors that the model does not read, or texts that would be sent away.
         """
+        given = self._given_vectors(features or {})
+        if manifest is None:
+            ids = dict.fromkeys(item_id for rows in given.values() for item_id in rows)
+            manifest = Manifest([Item(item_id) for item_id in ids])
+        elif strange := [i for rows in given.values() for i in rows if i not in manifest]:
+            text = f"{len(strange):,} ids of vectors are no item (first: {strange[0]!r})"
+            warnings.warn(f"{manifest.where}: {text}", VectorsWarning, stacklevel=2)
         for view, url in self.unasked.items():
             if manifest.count(having=[modality_of(view)]):
                 raise BundleError(
                     f"encoder {view}: would send every text to {url}, which the model names and "
                     f"you did not. If you trust it: --entities-url {url}"
                 )
-        vectors: dict[str, dict[str, NDArray[np.float32]]] = {}
+        vectors = given
         refused: list[Refusal] = []
         with TemporaryDirectory(prefix="mmgenre-") as folder:
             read: dict[tuple[str, str], Path] = {}
@@ -232,7 +255,10 @@ class GenreTagger:
                     vectors[view] = dict(zip(ids, means, strict=True))
         table = self._table(manifest.ids(), vectors)
         has_input = np.any(list(table.present.values()), axis=0)
-        listed, why = {item_of(r.id) for r in refused}, f"has none of {', '.join(self.modalities)}"
+        listed, why = (
+            {item_of(r.id) for r in refused},
+            f"has nothing to judge by: this model {self._needs()}",
+        )
         refused += [
             Refusal(item_id, "all", "missing", f"{item_id}: {why}")
             for item_id, any_input in zip(table.ids, has_input, strict=True)
@@ -245,12 +271,46 @@ class GenreTagger:
         ranked = self._rank(table.select(has_input))
         return [replace(p, refused=of.get(p.id, ())) for p in ranked], refused
 
+    def _needs(self) -> str:
+        """What it predicts from: "reads audio, text, and vectors made elsewhere (...)"."""
+        own = ", ".join(self.modalities)
+        if not self.given:
+            return f"reads {own}"
+        names = ", ".join(self.given)
+        how = f"vectors made elsewhere ({names}; predict --features NAME=FILE)"
+        return f"reads {own}{' and ' if own else ''}{how}"
+
+    def _given_vectors(
+        self, features: Mapping[str, Path]
+    ) -> dict[str, dict[str, NDArray[np.float32]]]:
+        """Input -> item -> vector, of all inputs made elsewhere; of those not in `features` {}."""
+        vectors: dict[str, dict[str, NDArray[np.float32]]] = {name: {} for name in self.given}
+        if not features:
+            return vectors
+        with TemporaryDirectory(prefix="mmgenre-") as folder:
+            path = import_features(features, Path(folder) / "features.h5")
+            names = group_names(path)
+            if unknown := [name for name in names if name not in self.given]:
+                raise BundleError(f"vectors {', '.join(unknown)}: this model {self._needs()}")
+            for name in names:
+                with FeatureStore(path, name) as store:
+                    rows, width = store.take(store.ids), self.given[name]
+                    if rows.shape[1] != width:
+                        raise StoreError(
+                            f"{features.get(name, name)}: {name} has vectors of width "
+                            f"{rows.shape[1]:,}, and the model was trained on {width:,}; were they "
+                            "made by another program?"
+                        )
+                    vectors[name] = dict(zip(store.ids, rows, strict=True))
+        return vectors
+
     def _table(
         self, ids: tuple[str, ...], vectors: dict[str, dict[str, NDArray[np.float32]]]
     ) -> FeatureTable:
         x, present = {}, {}
-        for view, encoder in self.encoders.items():
-            rows, absent = vectors[view], np.zeros(encoder.embedding_dim, np.float32)
+        widths = {view: encoder.embedding_dim for view, encoder in self.encoders.items()}
+        for view, width in (widths | dict(self.given)).items():
+            rows, absent = vectors[view], np.zeros(width, np.float32)
             x[view] = np.array([rows.get(i, absent) for i in ids], np.float32)
             present[view] = np.asarray(
                 x[view].any(axis=1)
@@ -275,7 +335,7 @@ class GenreTagger:
             genres = tuple(Genre(names[j], float(scores[j])) for j in order)
             named = genres[:1] if threshold is None else [g for g in genres if g.score >= threshold]
             here = {modality_of(n.removeprefix(JOINT)) for n, p in table.present.items() if p[i]}
-            used = tuple(m for m in self.modalities if m in here)
+            used = tuple(m for m in (*self.modalities, *self.given) if m in here)
             predictions.append(
                 Prediction(table.ids[i], kind, genres, tuple(g.name for g in named), used)
             )

@@ -15,7 +15,13 @@ from typing import Any, ParamSpec, TypeVar, cast
 from mmgenre.datasets.features import import_features
 from mmgenre.disk.locks import claimed, locked
 from mmgenre.disk.provenance import Provenance
-from mmgenre.disk.store import FeatureStore, check_store, content_hash, provenance_of
+from mmgenre.disk.store import (
+    FeatureStore,
+    check_store,
+    content_hash,
+    group_names,
+    provenance_of,
+)
 from mmgenre.errors import MmgenreError, RecipeError, Refusal, WaitingWarning
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.learning.processes import from_main, is_main
@@ -375,7 +381,7 @@ def give_features(run: Run, sources: Mapping[str, Path]) -> None:
 
 @alone_in_run
 def fuse(
-    modalities: Sequence[Modality] = tuple(MODALITIES),
+    modalities: Sequence[Modality] | None = None,
     *,
     run: Path | str = DEFAULT_RUN,
     manifest: Path | str | None = None,
@@ -397,7 +403,8 @@ def fuse(
 
     Args:
         modalities: the whole; every subset of it becomes a row of the table, and so does every
-            encoder of a modality that has several.
+            encoder of a modality that has several. None: all; in a run to which vectors were given,
+            those that it has vectors of, so that given vectors alone have no media read.
         run: its folder.
         manifest: CSV; to begin a run with vectors made elsewhere.
         media_roots: as in `extract_features`.
@@ -425,6 +432,7 @@ def fuse(
         from_main(lambda: give_features(state, features))
         state = replace(state)  # what was given is read anew
     recipe = fusion_recipe(state.recipe, head, joint, task, settings)
+    modalities = modalities or with_vectors(state)
     modalities = tuple(m for m in MODALITIES if m in modalities)
     learned = [m for m in modalities if m in state.given or state.manifest.count(having=[m])]
     names = (*learned, *(name for name in state.given if name not in MODALITIES))
@@ -462,6 +470,14 @@ def fuse(
         return measured(state, fusion.path)
 
     return from_main(measure)
+
+
+def with_vectors(run: Run) -> tuple[Modality, ...]:
+    """All modalities; of a run to which vectors were given, those that it has vectors of."""
+    if not run.given:
+        return tuple(MODALITIES)
+    held = {n.partition(".")[0] for n in (*run.given, *group_names(run.folder / "embeddings.h5"))}
+    return tuple(m for m in MODALITIES if m in held)
 
 
 def given_to(run: Run, name: str) -> Artefact:

@@ -169,7 +169,7 @@ def test_nothing_given(tagger: GenreTagger) -> None:
 
 def test_a_modality_that_the_model_does_not_know(run: Path) -> None:
     tagger = GenreTagger.from_pretrained(run, "multi-cosine-a+t")
-    with pytest.raises(ValueError, match="image: this model knows audio, text"):
+    with pytest.raises(ValueError, match="image: this model reads audio, text"):
         tagger.predict(image="cover.png", text="Heavy riffs, loud amplifiers.")
 
 

@@ -624,7 +624,7 @@ def test_mm_audio_is_learned_with_covers_and_needs_none_to_predict(
     manifest = Manifest.read(small.manifest)
     track = manifest[manifest.ids(having=["audio"])[0]].media["audio"][0]
     assert tagger.predict(audio=track).used == ("audio",)
-    with pytest.raises(ValueError, match="image: this model knows audio"):
+    with pytest.raises(ValueError, match="image: this model reads audio"):
         tagger.predict(image=track)
     # What the run answers with by itself is still the fusion of all its modalities.
     assert set(GenreTagger.from_pretrained(run).encoders) == set(MODALITIES)
