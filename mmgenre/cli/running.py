@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
 
 from mmgenre.cli import shared
 from mmgenre.errors import Refusal
+
+if TYPE_CHECKING:
+    from mmgenre.fusion.prediction import Prediction
 
 
 def extract_features(
@@ -199,7 +202,7 @@ def quickstart(
 
 
 def predict(
-    model: Annotated[Path, Argument(help="Folder of a run.")],
+    model: Annotated[str, Argument(help="Folder of a run; with --zero-shot hf:OWNER/NAME.")],
     audio: Annotated[list[Path] | None, Option(help="A track; repeat for an album.")] = None,
     text: Annotated[Path | None, Option(help="A text file.")] = None,
     image: Annotated[Path | None, Option(help="A cover.")] = None,
@@ -217,6 +220,12 @@ def predict(
         list[str] | None,
         Option(help="A file to open, or an encoder module:NAME to import, that the model names."),
     ] = None,
+    zero_shot: Annotated[
+        bool, Option("--zero-shot", help="Compare with --labels, by a frozen CLAP or CLIP alone.")
+    ] = False,
+    labels: Annotated[
+        str | None, Option(help="With --zero-shot: genres, joined by commas.")
+    ] = None,
     top: Annotated[int, Option(min=1, help="Genres shown for each item.")] = 5,
     as_json: shared.JsonOption = False,
 ) -> None:
@@ -226,23 +235,49 @@ def predict(
             "give --audio, --text or --image (any of them), or --manifest, --features or both"
         )
     given = shared.features_of(features or [])
+    if zero_shot != (labels is not None) or (zero_shot and (features or fusion or allow)):
+        raise typer.BadParameter("--zero-shot and --labels belong together, with media alone")
     from mmgenre.fusion.tagger import GenreTagger
     from mmgenre.items.manifest import Manifest
 
+    refused: Sequence[Refusal] = ()
+    if labels is not None:
+        from mmgenre.fusion.prediction import one_item, the_one
+        from mmgenre.fusion.zero_shot import predict_zero_shot
+
+        genres = [genre.strip() for genre in labels.split(",")]
+        with shared.progress_bars() as progress:
+            items = (
+                Manifest([one_item(audio, text, image)])
+                if manifest is None
+                else Manifest.read(manifest, media_roots=media_root or ())
+            )
+            predictions, refused = predict_zero_shot(model, genres, items, progress=progress)
+        if manifest is None:
+            the_one(predictions, refused)
+        _show_predictions(predictions, refused, top, as_json=as_json)
+        return
     tagger = GenreTagger.from_pretrained(
         model, fusion, entities_url=entities_url, allow=allow or ()
     )
     typer.echo(f"fusion: {tagger.name}", err=True)
-    refused: Sequence[Refusal] = ()
     if manifest is not None or given:
         with shared.progress_bars() as progress:
             roots = media_root or ()
-            items = None if manifest is None else Manifest.read(manifest, media_roots=roots)
-            predictions, refused = tagger.predict_manifest(items, features=given, progress=progress)
+            listed = None if manifest is None else Manifest.read(manifest, media_roots=roots)
+            predictions, refused = tagger.predict_manifest(
+                listed, features=given, progress=progress
+            )
     else:
         with shared.usage():  # a modality that this model does not know
             predictions = [tagger.predict(audio=audio, text=text, image=image)]
         refused = predictions[0].refused
+    _show_predictions(predictions, refused, top, as_json=as_json)
+
+
+def _show_predictions(
+    predictions: Sequence[Prediction], refused: Sequence[Refusal], top: int, *, as_json: bool
+) -> None:
     shown = [{**asdict(p), "genres": [asdict(g) for g in p.genres[:top]]} for p in predictions]
     for row in shown:
         del row["refused"]  # stands below for all items

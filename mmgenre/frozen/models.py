@@ -46,6 +46,7 @@ class Family:
     """Models of one architecture. One family is one file, and one line in `FAMILIES`."""
 
     load: str  # "module:function": (`Place`, `FrozenInput`) -> a model of its medium
+    knows_words: bool = False  # its models have `words`: texts -> vectors to compare with
 
 
 # By medium, then by `model_type` in config.json; "timm" and "sentence-transformers" are told by
@@ -55,14 +56,16 @@ FAMILIES: Mapping[str, Mapping[str, Family]] = {
         **dict.fromkeys(
             ("hubert", "wav2vec2", "wavlm", "mert_model"), Family("mmgenre.frozen.hubert:load")
         ),
-        "clap": Family("mmgenre.frozen.clap:load"),
+        "clap": Family("mmgenre.frozen.clap:load", knows_words=True),
     },
     "image": {
         **dict.fromkeys(
             ("dinov2", "dinov2_with_registers", "dinov3_vit", "vit"),
             Family("mmgenre.frozen.vision:load"),
         ),
-        **dict.fromkeys(("clip", "siglip", "siglip2"), Family("mmgenre.frozen.clip:load")),
+        **dict.fromkeys(
+            ("clip", "siglip", "siglip2"), Family("mmgenre.frozen.clip:load", knows_words=True)
+        ),
         "timm": Family("mmgenre.frozen.timm_models:load"),
     },
     "text": {"sentence-transformers": Family("mmgenre.frozen.sentences:load")},

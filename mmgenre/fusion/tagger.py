@@ -26,11 +26,12 @@ from mmgenre.disk.files import finished_folders
 from mmgenre.disk.locks import tidy
 from mmgenre.disk.records import read_record
 from mmgenre.disk.store import FeatureStore, group_names
-from mmgenre.errors import BundleError, InputError, Refusal, StoreError, VectorsWarning
+from mmgenre.errors import BundleError, Refusal, StoreError, VectorsWarning
 from mmgenre.fusion.ensemble import KIND as SOLVED
 from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.head import FusionModel
 from mmgenre.fusion.joint import JointSpace, load_joint, project
+from mmgenre.fusion.prediction import Genre, Prediction, one_item, the_one
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
@@ -53,26 +54,6 @@ JOINT = "joint."  # before an input's name: its vector in the joint space
 def modality_of(view: str) -> Modality:
     """The modality of an input that was embedded: "audio" of "audio.statistics"."""
     return view.partition(".")[0]
-
-
-@dataclass(frozen=True)
-class Genre:
-    """A genre and its score: see `Prediction.kind`."""
-
-    name: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The genres of an item, likeliest first."""
-
-    id: str
-    kind: Literal["probability", "cosine"]  # from a logistic head, or (-1 to 1) a cosine head
-    genres: tuple[Genre, ...]
-    named: tuple[str, ...]  # the genres that the model would give the item
-    used: tuple[str, ...]  # the modalities, and vectors made elsewhere, it was judged by
-    refused: tuple[Refusal, ...] = ()  # its media that could not be used
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,23 +160,11 @@ class GenreTagger:
             ValueError: nothing is given, or a modality that the model was not trained on.
             InputError: nothing that is given can be used; it is of the first damaged file.
         """
-        tracks = [audio] if isinstance(audio, str | Path) else audio or []
-        media: dict[Modality, tuple[Path | str, ...]] = {
-            "audio": tuple(Path(track) for track in tracks),
-            "text": () if text is None else (text,),
-            "image": () if image is None else (Path(image),),
-        }
-        given = {modality: files for modality, files in media.items() if files}
-        if not given:
-            raise ValueError("give at least one of audio, text, image")
-        if unknown := sorted(given.keys() - set(self.modalities)):
+        item = one_item(audio, text, image)
+        if unknown := sorted(item.media.keys() - set(self.modalities)):
             raise ValueError(f"{', '.join(unknown)}: this model {self._needs()}")
-        predictions, refused = self.predict_manifest(Manifest([Item("item", media=given)]))
-        if not predictions:  # a detail reads "file: what is wrong [code]"
-            code, text = refused[0].code, refused[0].detail
-            where, _, detail = text.removesuffix(f" [{code}]").partition(": ")
-            raise InputError(code, where, detail)
-        return predictions[0]
+        predictions, refused = self.predict_manifest(Manifest([item]))
+        return the_one(predictions, refused)
 
     def predict_manifest(
         self,
@@ -222,8 +191,8 @@ class GenreTagger:
         """
         given = self._given_vectors(features or {})
         if manifest is None:
-            ids = dict.fromkeys(item_id for rows in given.values() for item_id in rows)
-            manifest = Manifest([Item(item_id) for item_id in ids])
+            items = dict.fromkeys(item_id for rows in given.values() for item_id in rows)
+            manifest = Manifest([Item(item_id) for item_id in items])
         elif strange := [i for rows in given.values() for i in rows if i not in manifest]:
             text = f"{len(strange):,} ids of vectors are no item (first: {strange[0]!r})"
             warnings.warn(f"{manifest.where}: {text}", VectorsWarning, stacklevel=2)

@@ -438,13 +438,13 @@ def fuse(
     names = (*learned, *(name for name in state.given if name not in MODALITIES))
     if not names:
         raise MmgenreError(f"{state.dataset}: no item has {' or '.join(modalities)}")
-    rows = table_rows(state, recipe, names, inputs)
     vectors: dict[str, Artefact] = {}
     for name in names:
         given = name in state.given
         vectors |= (
             {name: given_to(state, name)} if given else vectors_of(state, name, looking=False)
         )
+    rows = table_rows(state, recipe, names, inputs)
     joined = joined_names(state, recipe, names, rows)
     base = fusion_name(recipe, names, inputs, joined, settings)
     crossfits = {

@@ -6,6 +6,7 @@ n test items, R rows, K seeds, L labels.
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.solved import solve_heads
 from mmgenre.pipeline.tables import SCORED, Made, Scored, check_row, tables_of
+from mmgenre.pipeline.words import with_words
 from mmgenre.progress import Progress
 
 
@@ -44,16 +46,18 @@ def make_fusion(
     progress: Progress,
 ) -> None:
     """Trains the heads (several processes do it together); writes the folder beside, then swaps."""
+    read = replace(heads, rows=tuple(row for row in heads.rows if not row.words))
     if heads.encoder is not None:
         made = _score_by_encoder(run, recipe, heads, *heads.encoder)
     elif recipe.fusion.solver == "lbfgs":
         if not is_main():
             return
-        made = solve_heads(run, recipe, heads, progress)
+        made = solve_heads(run, recipe, read, progress)
     else:
-        made = _score_by_heads(run, recipe, heads, progress)
+        made = _score_by_heads(run, recipe, read, progress)
     if not is_main():
         return
+    made = with_words(run, recipe, heads, made)
     n_seeds = made.scored["test"].scores.shape[2]
     about: dict[str, Any] = {
         "provenance": provenance.as_dict(),
@@ -73,7 +77,8 @@ def make_fusion(
     if heads.joint is not None:
         about["joint"] = bundle_file(heads.joint, "curve.json")
     for row, choice in zip(about["rows"], made.choices or (), strict=False):
-        row["choice"] = choice
+        if choice is not None:
+            row["choice"] = choice
     temporary = temporary_name(folder)
     with claimed(folder):
         try:

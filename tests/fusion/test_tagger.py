@@ -19,7 +19,8 @@ from small import NAME, Small
 
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.errors import BundleError, InputError, MmgenreError
-from mmgenre.fusion.tagger import GenreTagger, Prediction
+from mmgenre.fusion.prediction import Prediction
+from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.pipeline.commands import fuse
