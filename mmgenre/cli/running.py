@@ -126,6 +126,9 @@ def fuse(
     refit: Annotated[
         bool, Option("--refit", help="The saved model's heads also learn from validation items.")
     ] = False,
+    with_frozen: Annotated[
+        bool, Option("--with-frozen", help="Copy the frozen models that it needs into the run.")
+    ] = False,
     settings: shared.SetOption = None,
     as_json: shared.JsonOption = False,
 ) -> None:
@@ -138,6 +141,7 @@ def fuse(
     from mmgenre.report.terminal import rich_table
 
     how: dict[str, Any] = {"run": run, "manifest": manifest, "seeds": seeds}
+    how["with_frozen"] = with_frozen
     how |= {"media_roots": media_root or []}
     own = [*(settings or []), *(["fusion.refit=true"] if refit else [])]
     how |= {"head": head, "joint": joint, "task": task, "settings": own}
@@ -261,6 +265,8 @@ def predict(
         model, fusion, entities_url=entities_url, allow=allow or ()
     )
     typer.echo(f"fusion: {tagger.name}", err=True)
+    if tagger.licence is not None:
+        typer.echo(f"licence of the frozen models: {tagger.licence}", err=True)
     if manifest is not None or given:
         with shared.progress_bars() as progress:
             roots = media_root or ()

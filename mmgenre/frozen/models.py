@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.errors import WeightsError
-from mmgenre.frozen.places import Place, find
+from mmgenre.frozen.places import Place, place_of
 from mmgenre.frozen.settings import FrozenInput
 from mmgenre.learning.kind import resolve
 
@@ -103,13 +103,13 @@ def load_model(reads: FrozenInput, medium: Medium) -> Any:
     Raises:
         WeightsError: it is not here, damaged, incomplete, or cannot be read as the settings say.
     """
-    return _loaded(reads, medium, find(reads.name).sha256)
+    return _loaded(reads, medium, place_of(reads).sha256)
 
 
 @lru_cache(maxsize=4)
 def _loaded(reads: FrozenInput, medium: Medium, sha256: str) -> Any:
     del sha256  # part of the cache's key: files may be replaced while this process lives
-    place = find(reads.name)
+    place = place_of(reads)
     family = family_of(place, medium)
     try:
         return resolve(family.load)(place, reads)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from mmgenre.disk.locks import tidy
 from mmgenre.disk.records import read_record
 from mmgenre.disk.store import FeatureStore, group_names
 from mmgenre.errors import BundleError, Refusal, StoreError, VectorsWarning
+from mmgenre.frozen.carried import reading_with
+from mmgenre.frozen.licences import of_models
 from mmgenre.fusion.ensemble import KIND as SOLVED
 from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.head import FusionModel
@@ -74,6 +76,12 @@ class GenreTagger:
         """The modalities that it can name genres from."""
         own = {modality_of(view) for view in self.encoders}
         return tuple(m for m in MODALITIES if m in own)
+
+    @property
+    def licence(self) -> str | None:
+        """The strictest licence of the frozen models that it needs; None: it needs none."""
+        found: str | None = of_models(frozen_models(self.encoders.values())).get("licence")
+        return found
 
     @classmethod
     def from_pretrained(
@@ -140,7 +148,8 @@ class GenreTagger:
             trained_on(f"encoder.{view}", [path], path)
             with odd_as_error(path):
                 encoders[view], bundle = load_encoder(path, modality, kind, named)
-                reads[view] = kind.inputs.model_validate(bundle.config["reads"])
+                own = kind.inputs.model_validate(bundle.config["reads"])
+                reads[view] = reading_with(own, bundle)
         addresses = {view: url for view, own in reads.items() if (url := address_in(own))}
         unasked = {view: url for view, url in addresses.items() if url not in named}
         return cls(encoders, reads, joint, model, chosen, given, unasked)
@@ -309,6 +318,12 @@ class GenreTagger:
                 Prediction(table.ids[i], kind, genres, tuple(g.name for g in named), used)
             )
         return predictions
+
+
+def frozen_models(encoders: Iterable[Encoder]) -> list[Mapping[str, Any]]:
+    """What is known of the frozen models among encoders."""
+    states = [encoder.state() for encoder in encoders]
+    return [state["frozen"] for state in states if "frozen" in state]
 
 
 def _own_fusion(folder: Path, names: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ from mmgenre.disk.store import (
     provenance_of,
 )
 from mmgenre.errors import MmgenreError, RecipeError, Refusal, WaitingWarning
+from mmgenre.frozen.carried import carry
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.learning.processes import from_main, is_main
 from mmgenre.measuring.results import FusionResult
@@ -31,7 +32,7 @@ from mmgenre.pipeline.budget import seconds_of, within_budget
 from mmgenre.pipeline.crossfit import crossfit_of
 from mmgenre.pipeline.embed import embeddings_of
 from mmgenre.pipeline.fuse import plan_fusion
-from mmgenre.pipeline.learn import adopted_encoder, encoder_of, learning_run
+from mmgenre.pipeline.learn import adopted_encoder, encoder_of, learning_run, models_of
 from mmgenre.pipeline.measure import evaluate, measured
 from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.read import inputs_of, media_of
@@ -392,6 +393,7 @@ def fuse(
     joint: bool | None = None,
     task: str | None = None,
     seeds: int | None = None,
+    with_frozen: bool = False,
     settings: Sequence[str] = (),
     progress: Progress = silent,
 ) -> FusionResult:
@@ -417,6 +419,8 @@ def fuse(
         task: "single" or "multi". Encoders stay as they are.
         seeds: how many heads are trained for each row, by default 3; solved heads are the same from
             every seed, and there is one.
+        with_frozen: whether the frozen models that the encoders need are copied into the run, so
+            that it predicts where they are not.
         settings: changes to the recipe's sections labels, target, joint and fusion.
         progress: progress callback.
     """
@@ -463,6 +467,10 @@ def fuse(
     how["seeds"] = 1 if is_solved else seeds or SEEDS
     fusion = plan_fusion(state, recipe, base, rows, vectors, **how)
     carry_out([fusion], folder / LOCKS, progress=progress)
+
+    if with_frozen:
+        encoders = [a.path for a in fusion.parents if a.stage == "learn"]
+        from_main(lambda: carry(models_of(encoders), folder))
 
     def measure() -> FusionResult:
         look_for_twins(state, progress)

@@ -20,6 +20,7 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.records import write_record
 from mmgenre.disk.store import write_store
 from mmgenre.errors import MmgenreError
+from mmgenre.frozen.licences import of_models
 from mmgenre.fusion.head import FusionModel, predict, train_fusion
 from mmgenre.items.manifest import SPLITS
 from mmgenre.learning.encoder import load_task_head
@@ -29,6 +30,7 @@ from mmgenre.measuring import metrics
 from mmgenre.measuring.results import Curve
 from mmgenre.pipeline import scores as of
 from mmgenre.pipeline.align import feature_table
+from mmgenre.pipeline.learn import models_of
 from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.solved import solve_heads
@@ -79,6 +81,9 @@ def make_fusion(
     for row, choice in zip(about["rows"], made.choices or (), strict=False):
         if choice is not None:
             row["choice"] = choice
+    views = [heads.views[name].encoder for name in heads.inputs if name in heads.views]
+    if frozen := of_models(models_of(views)):
+        about["frozen"] = frozen
     temporary = temporary_name(folder)
     with claimed(folder):
         try:
@@ -89,7 +94,7 @@ def make_fusion(
                 write_store(path, of.SCORES_OF[split], [(scored.ids, scores)], provenance)
                 write_store(path, of.INPUTS_OF[split], [(scored.ids, scored.given)], provenance)
             if made.model is not None:
-                made.model.save(temporary / of.MODEL, provenance)
+                made.model.save(temporary / of.MODEL, provenance, frozen)
             write_record(temporary / of.ABOUT, about)
             swap(temporary, folder)
         finally:

@@ -187,7 +187,7 @@ def decided(
                 "covers say more (--set image.weights=PATH, or image.network=NAME says how)"
             )
     if manifest is not None:
-        _fetch_models(values, manifest, notes)
+        _fetch_models(values, manifest)
     found = {"labels": labels, "image": image}
     return {**values, **{name: section for name, section in found.items() if section}}
 
@@ -202,17 +202,15 @@ def models_in(values: Mapping[str, Any]) -> dict[str, list[str]]:
     return found
 
 
-def _fetch_models(values: Mapping[str, Any], manifest: Manifest, notes: list[str]) -> None:
-    """Downloads frozen models that are named and not here; `notes` gets licence and revision.
+def _fetch_models(values: Mapping[str, Any], manifest: Manifest) -> None:
+    """Downloads frozen models that are named and not here.
 
     Raises:
         WeightsError: one cannot be had.
     """
     for modality, names in models_in(values).items():
         for name in names if manifest.count(having=[modality]) else ():
-            place = fetch(ModelName.parse(name))
-            revision = f", revision {place.revision[:12]}" if place.revision else ""
-            notes.append(f"{name}: licence {place.licence or 'not stated in its card'}{revision}")
+            fetch(ModelName.parse(name))
 
 
 def _name_one_genre(manifest: Manifest) -> bool:
