@@ -89,6 +89,10 @@ class WaitingWarning(UserWarning):
     """Another process works in the same folder: says which one is waited for."""
 
 
+class VectorsWarning(UserWarning):
+    """Vectors made elsewhere that are of no item: says how many."""
+
+
 class WeightsError(MmgenreError):
     """Pretrained weights that cannot be had or do not fit."""
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
 
 from mmgenre.cli import shared
 from mmgenre.errors import Refusal
+
+if TYPE_CHECKING:
+    from mmgenre.fusion.prediction import Prediction
 
 
 def extract_features(
@@ -97,7 +100,14 @@ def extract_features(
 
 
 def fuse(
-    modalities: shared.ModalitiesOption = "a,t,i",
+    modalities: Annotated[
+        str | None,
+        Option(
+            "--modalities",
+            "-m",
+            help="As a,t,i; default: all, or where vectors are given, those that have any.",
+        ),
+    ] = None,
     run: shared.RunOption = shared.DEFAULT_RUN,
     manifest: Annotated[
         Path | None, Option(help="CSV of items, to begin a run with --features.")
@@ -105,7 +115,7 @@ def fuse(
     media_root: shared.MediaRootOption = None,
     features: Annotated[
         list[str] | None,
-        Option(help="Vectors made elsewhere: NAME=FILE (.npy, .npz, .h5), or a store FILE.h5."),
+        Option(help="Vectors made elsewhere: NAME=FILE (.npz, .npy, .h5, .parquet), or a store."),
     ] = None,
     inputs: Annotated[
         str | None, Option(help="One row only, as joint.a for the joint audio vector (MM_AUDIO).")
@@ -121,11 +131,14 @@ def fuse(
     refit: Annotated[
         bool, Option("--refit", help="The saved model's heads also learn from validation items.")
     ] = False,
+    with_frozen: Annotated[
+        bool, Option("--with-frozen", help="Copy the frozen models that it needs into the run.")
+    ] = False,
     settings: shared.SetOption = None,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Joint space, late fusion and evaluation of every subset of the modalities."""
-    wanted = shared.modalities_of(modalities)
+    wanted = shared.modalities_of(modalities) if modalities else None
     from mmgenre.disk.records import read_record
     from mmgenre.measuring.results import RESULT
     from mmgenre.pipeline import commands
@@ -133,6 +146,7 @@ def fuse(
     from mmgenre.report.terminal import rich_table
 
     how: dict[str, Any] = {"run": run, "manifest": manifest, "seeds": seeds}
+    how["with_frozen"] = with_frozen
     how |= {"media_roots": media_root or []}
     own = [*(settings or []), *(["fusion.refit=true"] if refit else [])]
     how |= {"head": head, "joint": joint, "task": task, "settings": own}
@@ -144,7 +158,12 @@ def fuse(
     measured = read_record(run / RESULT)
     target = measured["recipe"]["target"]["name"]
     dataset, notes = measured["dataset"], [*measured["notes"], *fusion_notes(result, target)]
-    refused = [r for r in dataset["refused"] if r["modality"] in wanted]
+    read = {
+        name.removeprefix("joint.").partition(".")[0]
+        for row in result["rows"]
+        for name in row["inputs"]
+    }
+    refused = [r for r in dataset["refused"] if r["modality"] in read]
     if not as_json:
         shared.print_rich(rich_table(result))
     lines = []
@@ -192,12 +211,19 @@ def quickstart(
 
 
 def predict(
-    model: Annotated[Path, Argument(help="Folder of a run, or RUN/fusion/NAME/model.")],
+    model: Annotated[
+        str,
+        Argument(help="Folder of a run, or RUN/fusion/NAME/model; --zero-shot: hf:OWNER/NAME."),
+    ],
     audio: Annotated[list[Path] | None, Option(help="A track; repeat for an album.")] = None,
     text: Annotated[Path | None, Option(help="A text file.")] = None,
     image: Annotated[Path | None, Option(help="A cover.")] = None,
     manifest: Annotated[Path | None, Option(help="CSV of many items instead.")] = None,
     media_root: shared.MediaRootOption = None,
+    features: Annotated[
+        list[str] | None,
+        Option(help="Vectors made elsewhere, NAME=FILE, for a model of such; ids are items."),
+    ] = None,
     fusion: Annotated[str | None, Option(help="Name of a folder under RUN/fusion.")] = None,
     entities_url: Annotated[
         str | None, Option(help="Address of the entity service that the model's texts go to.")
@@ -206,28 +232,66 @@ def predict(
         list[str] | None,
         Option(help="A file to open, or an encoder module:NAME to import, that the model names."),
     ] = None,
+    zero_shot: Annotated[
+        bool, Option("--zero-shot", help="Compare with --labels, by a frozen CLAP or CLIP alone.")
+    ] = False,
+    labels: Annotated[
+        str | None, Option(help="With --zero-shot: genres, joined by commas.")
+    ] = None,
     top: Annotated[int, Option(min=1, help="Genres shown for each item.")] = 5,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Names the genres of one item, or of a manifest, from any subset of the modalities."""
-    if bool(audio or text or image) == (manifest is not None):
-        raise typer.BadParameter("give --audio, --text or --image (any of them), or --manifest")
+    if bool(audio or text or image) == bool(manifest or features):
+        raise typer.BadParameter(
+            "give --audio, --text or --image (any of them), or --manifest, --features or both"
+        )
+    given = shared.features_of(features or [])
+    if zero_shot != (labels is not None) or (zero_shot and (features or fusion or allow)):
+        raise typer.BadParameter("--zero-shot and --labels belong together, with media alone")
     from mmgenre.fusion.tagger import GenreTagger
     from mmgenre.items.manifest import Manifest
 
+    refused: Sequence[Refusal] = ()
+    if labels is not None:
+        from mmgenre.fusion.prediction import one_item, the_one
+        from mmgenre.fusion.zero_shot import predict_zero_shot
+
+        genres = [genre.strip() for genre in labels.split(",")]
+        with shared.progress_bars() as progress:
+            items = (
+                Manifest([one_item(audio, text, image)])
+                if manifest is None
+                else Manifest.read(manifest, media_roots=media_root or ())
+            )
+            predictions, refused = predict_zero_shot(model, genres, items, progress=progress)
+        if manifest is None:
+            the_one(predictions, refused)
+        _show_predictions(predictions, refused, top, as_json=as_json)
+        return
     tagger = GenreTagger.from_pretrained(
         model, fusion, entities_url=entities_url, allow=allow or ()
     )
     typer.echo(f"fusion: {tagger.name}", err=True)
-    refused: Sequence[Refusal] = ()
-    if manifest is not None:
+    if tagger.licence is not None:
+        typer.echo(f"licence of the frozen models: {tagger.licence}", err=True)
+    if manifest is not None or given:
         with shared.progress_bars() as progress:
-            items = Manifest.read(manifest, media_roots=media_root or ())
-            predictions, refused = tagger.predict_manifest(items, progress=progress)
+            roots = media_root or ()
+            listed = None if manifest is None else Manifest.read(manifest, media_roots=roots)
+            predictions, refused = tagger.predict_manifest(
+                listed, features=given, progress=progress
+            )
     else:
         with shared.usage():  # a modality that this model does not know
             predictions = [tagger.predict(audio=audio, text=text, image=image)]
         refused = predictions[0].refused
+    _show_predictions(predictions, refused, top, as_json=as_json)
+
+
+def _show_predictions(
+    predictions: Sequence[Prediction], refused: Sequence[Refusal], top: int, *, as_json: bool
+) -> None:
     shown = [{**asdict(p), "genres": [asdict(g) for g in p.genres[:top]]} for p in predictions]
     for row in shown:
         del row["refused"]  # stands below for all items

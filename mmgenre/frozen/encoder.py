@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from mmgenre.disk.bundle import Bundle
 from mmgenre.disk.store import FeatureStore
-from mmgenre.errors import BundleError, WeightsError
-from mmgenre.frozen.places import Place, find
+from mmgenre.errors import BundleError
+from mmgenre.frozen.carried import place_for
+from mmgenre.frozen.places import find
 from mmgenre.frozen.settings import FrozenConfig, ModelName, config_of
 from mmgenre.learning.encoder import to_embedding, width_of
 from mmgenre.learning.settings import TargetName
@@ -124,19 +125,9 @@ def load(bundle: Bundle) -> FrozenVectors | FrozenNetwork:
     about = dict(bundle.config["frozen"])
     if about["model"] != bundle.config["encoder"]:
         raise BundleError(f"{bundle.folder}: damaged: {bundle.config['encoder']} is {about}")
-    check_same(find(ModelName.parse(about["model"])), about["sha256"])
+    place_for(bundle)
     if bundle.config["top"] == "vector":
         return FrozenVectors(about, int(bundle.config["width"]))
     config = FrozenConfig.model_validate(bundle.config["settings"])
     dim = int(bundle.config["embedding_dim"])
     return FrozenNetwork(about, bundle.config["shape"], config, dim)
-
-
-def check_same(place: Place, sha256: str) -> None:
-    """Raises WeightsError if the model in a place is another one than that of a hash."""
-    if place.sha256 != sha256:
-        raise WeightsError(
-            f"{place.folder}: holds another model than the encoder was made with (sha256 "
-            f"{place.sha256[:16]}..., not {sha256[:16]}...); put that one there, or make the "
-            "encoder anew: mmgenre extract-features"
-        )

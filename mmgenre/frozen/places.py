@@ -14,7 +14,7 @@ from typing import Any
 from mmgenre.disk.files import without_links
 from mmgenre.disk.provenance import sha256_files
 from mmgenre.errors import WeightsError
-from mmgenre.frozen.settings import ModelName
+from mmgenre.frozen.settings import FrozenInput, ModelName
 
 CONFIG = "config.json"
 READ = (".json", ".txt", ".model", ".safetensors")  # the suffixes of what is loaded
@@ -95,7 +95,7 @@ def find(name: ModelName) -> Place:
                 f"{folder}: {what}, so no model; copy one here, as save_pretrained writes it or "
                 "hf download OWNER/NAME --local-dir PATH fetches it"
             )
-        return Place(name, folder, None, _licence(folder))
+        return Place(name, folder, None, licence_in(folder))
     found = _snapshot(name, only_local=True)
     if found is None:
         raise WeightsError(
@@ -104,6 +104,18 @@ def find(name: ModelName) -> Place:
             "folder here, and name it dir:FOLDER"
         )
     return found
+
+
+def place_of(reads: FrozenInput) -> Place:
+    """The model that settings of inputs name, where it was carried along or as its name says.
+
+    Raises:
+        WeightsError: it is not here.
+    """
+    if reads.carried is None:
+        return find(reads.name)
+    folder = Path(reads.carried)
+    return Place(reads.name, folder, None, licence_in(folder))
 
 
 def fetch(name: ModelName) -> Place:
@@ -159,10 +171,11 @@ def _snapshot(name: ModelName, *, only_local: bool) -> Place | None:
     has_weights = any(f.suffix in (".safetensors", PICKLES) for f in files_of(folder))
     if not (folder / CONFIG).is_file() or not has_weights:
         return None
-    return Place(name, folder, folder.name, _licence(folder))
+    return Place(name, folder, folder.name, licence_in(folder))
 
 
-def _licence(folder: Path) -> str | None:
+def licence_in(folder: Path) -> str | None:
+    """The licence that the card in a model's folder states; None: it states none."""
     card = folder / "README.md"
     if not card.is_file():
         return None

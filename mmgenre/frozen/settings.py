@@ -111,6 +111,7 @@ class FrozenInput(Settings):
     layer: Layer | None = None
     pool: Pool | None = None
     window_s: float | None = Field(None, gt=0)
+    carried: str | None = Field(None, exclude=True)  # the model's folder in that of what uses it
 
     @property
     def name(self) -> ModelName:

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from mmgenre.errors import WeightsError
-from mmgenre.frozen.models import Floats
-from mmgenre.frozen.pictures import as_tensor
+from mmgenre.frozen.pictures import Pictures
 from mmgenre.frozen.places import PICKLES, Place, files_of
 from mmgenre.frozen.settings import FrozenInput
 from mmgenre.learning.training import pick_device
 
 
-@dataclass(frozen=True)
-class Timm:
-    """Squares -> pooled features."""
-
-    network: Any
-    size_px: int
-    width: int
-    mean: Floats
-    std: Floats
-
-    @torch.inference_mode()
-    def vectors(self, batch: np.ndarray[Any, Any]) -> Floats:
-        """(n, size, size, 3) bytes -> (n, width)."""
-        x = as_tensor(batch, self.mean, self.std).to(next(self.network.parameters()).device)
-        return np.asarray(self.network(x).float().cpu(), np.float32)
-
-
-def load(place: Place, reads: FrozenInput) -> Timm:
+def load(place: Place, reads: FrozenInput) -> Pictures:
     """The model of a folder as timm's `save_for_hf` writes it.
 
     Raises:
@@ -67,7 +48,7 @@ def load(place: Place, reads: FrozenInput) -> Timm:
         raise WeightsError(f"{place.folder}: reads {height} x {width} pixels, no square")
     network = network.eval().requires_grad_(False).to(pick_device())
     mean, std = (np.array(own[key], np.float32) for key in ("mean", "std"))
-    return Timm(network, int(height), int(network.num_features), mean, std)
+    return Pictures(network, network, int(height), int(network.num_features), mean, std)
 
 
 def _state(place: Place) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from mmgenre.config import Settings
 from mmgenre.errors import WeightsError
-from mmgenre.frozen.places import find
+from mmgenre.frozen.carried import carried_for
+from mmgenre.frozen.places import find, place_of
 from mmgenre.frozen.settings import FrozenInput, ModelName, config_of, names_a_model
 from mmgenre.learning.kind import EncoderType
 
@@ -32,6 +33,7 @@ def type_named(name: str) -> EncoderType | None:
         fixed=lambda section: config_of(section, name).top == "vector",
         given=True,
         view=label,
+        carried=lambda bundle: carried_for(bundle) is not None,
     )
 
 
@@ -41,7 +43,7 @@ def content_of(reads: Any) -> dict[str, object]:
     if frozen is None:
         return {}
     try:
-        return {"frozen": find(frozen.name).sha256}
+        return {"frozen": place_of(frozen).sha256}
     except WeightsError:
         return {"frozen": "missing"}
 
@@ -49,7 +51,7 @@ def content_of(reads: Any) -> dict[str, object]:
 def check_input(reads: Any) -> None:
     """Raises WeightsError, before media are read, if the model is not on this machine."""
     if reads.frozen is not None:
-        find(reads.frozen.name)
+        place_of(reads.frozen)
 
 
 def _reads(name: str, section: Any) -> Settings:

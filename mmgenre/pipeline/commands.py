@@ -15,8 +15,15 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from mmgenre.disk.locks import claimed, locked
 from mmgenre.disk.provenance import Provenance
-from mmgenre.disk.store import FeatureStore, check_store, content_hash, provenance_of
+from mmgenre.disk.store import (
+    FeatureStore,
+    check_store,
+    content_hash,
+    group_names,
+    provenance_of,
+)
 from mmgenre.errors import MmgenreError, RecipeError, Refusal, WaitingWarning
+from mmgenre.frozen.carried import carry
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.learning.processes import from_main, is_main
 from mmgenre.measuring.results import FusionResult
@@ -25,7 +32,7 @@ from mmgenre.pipeline.budget import seconds_of, within_budget
 from mmgenre.pipeline.crossfit import crossfit_of
 from mmgenre.pipeline.embed import embeddings_of
 from mmgenre.pipeline.fuse import plan_fusion
-from mmgenre.pipeline.learn import adopted_encoder, encoder_of, learning_run
+from mmgenre.pipeline.learn import adopted_encoder, encoder_of, learning_run, models_of
 from mmgenre.pipeline.measure import evaluate, measured
 from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.read import inputs_of, media_of
@@ -389,7 +396,7 @@ def give_features(run: Run, sources: Mapping[str, Path]) -> None:
 
 @alone_in_run
 def fuse(
-    modalities: Sequence[Modality] = tuple(MODALITIES),
+    modalities: Sequence[Modality] | None = None,
     *,
     run: Path | str = DEFAULT_RUN,
     manifest: Path | str | None = None,
@@ -400,6 +407,7 @@ def fuse(
     joint: bool | None = None,
     task: str | None = None,
     seeds: int | None = None,
+    with_frozen: bool = False,
     settings: Sequence[str] = (),
     progress: Progress = silent,
 ) -> FusionResult:
@@ -411,7 +419,8 @@ def fuse(
 
     Args:
         modalities: the whole; every subset of it becomes a row of the table, and so does every
-            encoder of a modality that has several.
+            encoder of a modality that has several. None: all; in a run to which vectors were given,
+            those that it has vectors of, so that given vectors alone have no media read.
         run: its folder.
         manifest: CSV; to begin a run with vectors made elsewhere.
         media_roots: as in `extract_features`.
@@ -424,6 +433,8 @@ def fuse(
         task: "single" or "multi". Encoders stay as they are.
         seeds: how many heads are trained for each row, by default 3; solved heads are the same from
             every seed, and there is one.
+        with_frozen: whether the frozen models that the encoders need are copied into the run, so
+            that it predicts where they are not.
         settings: changes to the recipe's sections labels, target, joint and fusion.
         progress: progress callback.
     """
@@ -439,18 +450,19 @@ def fuse(
         from_main(lambda: give_features(state, features))
         state = replace(state)  # what was given is read anew
     recipe = fusion_recipe(state.recipe, head, joint, task, settings)
+    modalities = modalities or with_vectors(state)
     modalities = tuple(m for m in MODALITIES if m in modalities)
     learned = [m for m in modalities if m in state.given or state.manifest.count(having=[m])]
     names = (*learned, *(name for name in state.given if name not in MODALITIES))
     if not names:
         raise MmgenreError(f"{state.dataset}: no item has {' or '.join(modalities)}")
-    rows = table_rows(state, recipe, names, inputs)
     vectors: dict[str, Artefact] = {}
     for name in names:
         given = name in state.given
         vectors |= (
             {name: given_to(state, name)} if given else vectors_of(state, name, looking=False)
         )
+    rows = table_rows(state, recipe, names, inputs)
     joined = joined_names(state, recipe, names, rows)
     base = fusion_name(recipe, names, inputs, joined, settings)
     crossfits = {
@@ -470,12 +482,24 @@ def fuse(
     fusion = plan_fusion(state, recipe, base, rows, vectors, **how)
     carry_out([fusion], folder / LOCKS, progress=progress)
 
+    if with_frozen:
+        encoders = [a.path for a in fusion.parents if a.stage == "learn"]
+        from_main(lambda: carry(models_of(encoders), folder))
+
     def measure() -> FusionResult:
         look_for_twins(state, progress)
         evaluate(state)
         return measured(state, fusion.path)
 
     return from_main(measure)
+
+
+def with_vectors(run: Run) -> tuple[Modality, ...]:
+    """All modalities; of a run to which vectors were given, those that it has vectors of."""
+    if not run.given:
+        return tuple(MODALITIES)
+    held = {n.partition(".")[0] for n in (*run.given, *group_names(run.folder / "embeddings.h5"))}
+    return tuple(m for m in MODALITIES if m in held)
 
 
 def given_to(run: Run, name: str) -> Artefact:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from mmgenre.disk.bundle import bundle_file
+from mmgenre.frozen.licences import name_of, of_models, terms
 from mmgenre.items.labels import ancestors, closure
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.notes import manifest_notes
 from mmgenre.learning.verdict import verdicts
 from mmgenre.measuring.results import Choice, Curve, FusionResult
 from mmgenre.pipeline.earlier import earlier_ids, learned_digest
+from mmgenre.pipeline.learn import models_of
 from mmgenre.pipeline.run import SYNTHETIC, Run
 from mmgenre.pipeline.twins import twin_notes
 
@@ -33,6 +35,7 @@ def run_notes(run: Run) -> list[str]:
         *twin_notes(run),
         *_of_splits(run),
         *_of_encoders(run),
+        *_of_licences(run),
     ]
 
 
@@ -105,6 +108,18 @@ def _of_encoders(run: Run) -> Iterator[str]:
                 held = cast(Curve, bundle_file(folder, "curve.json"))
                 for sentence in verdicts(held) if held["epochs"] else ():  # none: not trained
                     yield f"{view.name} ({view.encoder}): {sentence}"
+
+
+def _of_licences(run: Run) -> Iterator[str]:
+    views = [view for modality in MODALITIES for view in run.views(modality)]
+    found = of_models(models_of(run.encoder(view.name) for view in views))
+    for about in found.get("models", ()):
+        revision = f", revision {about['revision'][:12]}" if about["revision"] else ""
+        own = about["licence"]
+        yield f"{about['model']}: licence {name_of(own)} ({terms(own)}){revision}"
+    if len(found.get("models", ())) > 1:
+        whole = found["licence"]
+        yield f"whatever is made with all of these is under the strictest: {whole} ({terms(whole)})"
 
 
 def fusion_notes(result: FusionResult, target: str) -> list[str]:

@@ -67,7 +67,7 @@ def solve_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progress) -
     prior = _prior(tasks["train"])
     scores: dict[of.On, list[NDArray[np.float32]]] = {split: [] for split in SCORED}
     thresholds: list[list[float | None]] = []
-    choices: list[Choice] = []
+    choices: list[Choice | None] = []
     for number, row in enumerate(heads.rows):
         progress("fusion heads", number, len(heads.rows))
         patterns = fitting.row(row.inputs, row.combine)
@@ -79,8 +79,9 @@ def solve_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progress) -
         threshold = None
         if not recipe.exclusive:
             threshold = _threshold(model, fitting, row.inputs)
-        choices.append(_choice(row.inputs, patterns, fitting))
-        model = replace(model, threshold=threshold, about=choices[-1])
+        choice = _choice(row.inputs, patterns, fitting)
+        choices.append(choice)
+        model = replace(model, threshold=threshold, about=choice)
         thresholds.append([threshold])
     progress("fusion heads", len(heads.rows), len(heads.rows))
     if recipe.fusion.refit:

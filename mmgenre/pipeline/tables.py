@@ -37,7 +37,7 @@ class Made(NamedTuple):
     thresholds: list[list[float | None]]  # R x K
     curves: list[Curve | None]  # R, of the first seed
     model: FusionModel | SolvedFusion | None  # of the last row, first seed
-    choices: list[Choice] | None = None  # R: how the inputs of each are joined
+    choices: list[Choice | None] | None = None  # R: how the inputs of each are joined
 
 
 def tables_of(

@@ -21,9 +21,10 @@ from mmgenre.errors import WeightsError
 from mmgenre.frozen.models import load_model
 from mmgenre.frozen.settings import FrozenInput
 
-MEDIA = {"hubert": "audio", "clap": "audio", "dinov2": "image", "clip": "image", "bert": "text",
-         "timm_network": "image"}  # fmt: skip
-WIDTHS = {"hubert": 16, "clap": 16, "dinov2": 16, "clip": 16, "bert": 16, "timm_network": 96}
+MEDIA = {"hubert": "audio", "clap": "audio", "dinov2": "image", "clip": "image", "siglip": "image",
+         "bert": "text", "timm_network": "image"}  # fmt: skip
+WIDTHS = {"hubert": 16, "clap": 16, "dinov2": 16, "clip": 16, "siglip": 16, "bert": 16,
+          "timm_network": 96}  # fmt: skip
 
 
 def model(folder: Path, medium: Any, **settings: Any) -> Any:

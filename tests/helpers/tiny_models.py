@@ -76,6 +76,24 @@ def clip(folder: Path) -> Path:
     )  # fmt: skip
     of.CLIPModel(config).save_pretrained(folder)
     _image_processor(folder, 32)
+    _tokenizer(folder)
+    return folder
+
+
+def siglip(folder: Path) -> Path:
+    """A SigLIP of width 16, for 32 pixels."""
+    torch.manual_seed(0)
+    tower = {
+        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }  # fmt: skip
+    config = of.SiglipConfig(
+        text_config={**tower, "vocab_size": 300, "max_position_embeddings": 64},
+        vision_config={**tower, "image_size": 32, "patch_size": 16},
+    )
+    of.SiglipModel(config).save_pretrained(folder)
+    _image_processor(folder, 32)
+    _tokenizer(folder)
     return folder
 
 
@@ -127,5 +145,5 @@ def _tokenizer(folder: Path) -> None:
 
 
 MODELS: dict[str, Callable[[Path], Path]] = {
-    make.__name__: make for make in (hubert, clap, dinov2, clip, bert, timm_network)
+    make.__name__: make for make in (hubert, clap, dinov2, clip, siglip, bert, timm_network)
 }

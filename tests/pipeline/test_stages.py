@@ -628,7 +628,7 @@ def test_mm_audio_is_learned_with_covers_and_needs_none_to_predict(
     manifest = Manifest.read(small.manifest)
     track = manifest[manifest.ids(having=["audio"])[0]].media["audio"][0]
     assert tagger.predict(audio=track).used == ("audio",)
-    with pytest.raises(ValueError, match="image: this model knows audio"):
+    with pytest.raises(ValueError, match="image: this model reads audio"):
         tagger.predict(image=track)
     # What the run answers with by itself is still the fusion of all its modalities.
     assert set(GenreTagger.from_pretrained(run).encoders) == set(MODALITIES)
@@ -658,8 +658,10 @@ def test_vectors_given_to_a_run_are_inputs_like_the_others(
     assert [row["name"] for row in result["rows"]] == ["T", "clap", "T+clap"]
     auc = {row["name"]: row["all"]["summary"]["macro_roc_auc"]["mean"] for row in result["rows"]}
     assert auc["clap"] > 0.8 > auc["T"]  # the labels themselves, and noise
-    with pytest.raises(BundleError, match=r"reads vectors that were given to the run .clap, text"):
-        GenreTagger.from_pretrained(folder)
+    tagger = GenreTagger.from_pretrained(folder)
+    assert (tagger.modalities, tagger.given) == ((), {"text": 7, "clap": y.shape[1]})
+    with pytest.raises(ValueError, match=r"text: this model reads vectors made elsewhere .text, c"):
+        tagger.predict(text="A review.")
     with pytest.raises(MmgenreError, match=r"features.h5: holds vectors for text"):
         extract_features(run=folder, modalities=("text",))
 
