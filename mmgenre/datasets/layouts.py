@@ -16,6 +16,12 @@ class Layout:
 
 
 LAYOUTS: Mapping[str, Layout] = {
+    "library": Layout(
+        "tagged music",
+        "library:read_library",
+        ("covers", "by", "separators", "progress"),
+        has_covers=True,
+    ),
     "mumu": Layout("MuMu", "mumu:read_mumu", ("progress",)),
     "msdi": Layout("MSD-I", "msd:read_msdi"),
     "cls": Layout("a genre file of the Million Song Dataset", "msd:read_cls"),

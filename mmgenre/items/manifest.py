@@ -32,7 +32,7 @@ from mmgenre.disk.files import without_links
 from mmgenre.disk.locks import replacing_alone
 from mmgenre.errors import ManifestError
 from mmgenre.items.headers import near_misses
-from mmgenre.items.labels import levels
+from mmgenre.items.labels import path_faults
 from mmgenre.items.modalities import MODALITIES, Modality
 
 Split = Literal["train", "val", "test"]
@@ -471,12 +471,8 @@ def _list_faults(column: str, is_cover: bool, cell: str) -> list[str]:
 
 
 def _labels_faults(cell: str) -> list[str]:
-    return _list_faults("labels", False, cell) + [
-        f"labels: {label!r} has an empty part or spaces around '/'; a path reads Jazz/Vocal Jazz, "
-        "a name with a slash R&B//Soul"
-        for label in _split_list(cell)
-        if "///" in label or any(not part or part != part.strip(" /") for part in levels(label))
-    ]
+    found = (fault for label in _split_list(cell) for fault in path_faults(label))
+    return _list_faults("labels", False, cell) + [f"labels: {fault}" for fault in found]
 
 
 def _to_csv(columns: Columns, path: Path) -> bytes:
