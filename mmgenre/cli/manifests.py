@@ -153,14 +153,14 @@ def split(
     """Draws splits that share no artist and no album."""
     from mmgenre.items.manifest import SPLITS, Manifest
     from mmgenre.items.notes import manifest_notes, unlearned_notes
-    from mmgenre.items.splits import make_splits
+    from mmgenre.items.splits import split_anew
 
     try:
         train, val, test = (float(part) for part in ratios.split(","))
     except ValueError:
         raise typer.BadParameter(f"--ratios {ratios!r}: three numbers, as 0.8,0.1,0.1") from None
     items = Manifest.read(manifest)
-    done = items.with_splits(make_splits(items, (train, val, test), seed))
+    done = split_anew(items, (train, val, test), seed)
     done.write(out)
     for note in (*manifest_notes(done), *unlearned_notes(done)):
         typer.echo(f"note: {note}")

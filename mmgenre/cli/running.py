@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,23 @@ from mmgenre.cli import shared
 from mmgenre.errors import Refusal
 
 
+class Unit(StrEnum):
+    """What an item of a folder of music is."""
+
+    TRACK = "track"
+    ALBUM = "album"
+
+
 def extract_features(
+    music: Annotated[
+        Path | None,
+        Argument(
+            exists=True, file_okay=False, help="Folder of tagged music, instead of a manifest."
+        ),
+    ] = None,
+    by: Annotated[
+        Unit | None, Option(help="What an item of a folder of music is; default: a track.")
+    ] = None,
     manifest: Annotated[
         Path | None, Option(help="CSV of items; without it the built-in catalogue.")
     ] = None,
@@ -53,7 +70,12 @@ def extract_features(
     how: dict[str, Any] = {"modalities": shared.modalities_of(modalities), "recipe": recipe}
     how |= {"run": run, "settings": settings or [], "workers": workers}
     how |= {"accept_missing": accept_missing, "media_roots": media_root or []}
-    how["check_content"] = check_content
+    how |= {"check_content": check_content, "by": by.value if by else None}
+    if music is not None and manifest is not None:
+        raise typer.BadParameter("give a folder of music or --manifest, not both")
+    if by is not None and music is None:
+        raise typer.BadParameter("--by is of a folder of music, and none is given")
+    manifest = music or manifest
     encoders = shared.encoders_of(encoder or [])
     if shard is not None and (encoder or dask or retrain):
         raise typer.BadParameter(
@@ -125,6 +147,7 @@ def fuse(
     from mmgenre.measuring.results import RESULT
     from mmgenre.pipeline import commands
     from mmgenre.pipeline.notes import fusion_notes
+    from mmgenre.pipeline.scores import PREDICTIONS
     from mmgenre.report.terminal import rich_table
 
     how: dict[str, Any] = {"run": run, "manifest": manifest, "seeds": seeds}
@@ -148,6 +171,8 @@ def fuse(
         n = f"{given['n_items']:,} items{unknown}, of {dataset['n_items']:,}"
         lines.append(f"{given['name']}: vectors for {n}")
     lines += [f"note: {note}" for note in notes]
+    named = run / "fusion" / result["name"] / PREDICTIONS
+    lines += [f"genres of the items that had none: {named}"] if named.is_file() else []
     lines.append(f"next: mmgenre report {run}")
     listed = {"given": dataset["given"], "refused": refused, "notes": notes}
     shared.show({**result, "run": str(run), **listed}, lines, as_json=as_json)

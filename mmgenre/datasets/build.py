@@ -11,8 +11,7 @@ from unicodedata import normalize
 
 from mmgenre.datasets.cover_table import Field
 from mmgenre.datasets.features import write_features
-from mmgenre.datasets.layouts import LAYOUTS
-from mmgenre.datasets.library import By
+from mmgenre.datasets.layouts import LAYOUTS, By
 from mmgenre.datasets.selection import (
     keep_frequent,
     keep_having,

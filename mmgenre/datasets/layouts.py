@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+By = Literal["track", "album"]  # what an item of a library is
 
 
 @dataclass(frozen=True)

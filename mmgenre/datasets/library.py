@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Literal
 
+from mmgenre.datasets.layouts import By
 from mmgenre.datasets.lyrics import without_times
 from mmgenre.datasets.music_folder import MusicFolder, album_folder, look_into
 from mmgenre.datasets.sources import (
@@ -30,7 +30,6 @@ from mmgenre.items.names import album_key, artist_of, fold
 from mmgenre.progress import Progress, silent
 from mmgenre.text.decoding import read_text
 
-By = Literal["track", "album"]
 SEPARATORS = ";"  # between the genres of one tag; others belong to names, as in Pop/Rock
 DOUBTFUL_SEPARATORS = ",/|\\"
 VARIOUS = "Various Artists"

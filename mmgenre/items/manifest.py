@@ -176,7 +176,7 @@ class Manifest:
         """{id: split}; None for an item without one."""
         return dict(zip(self.columns.ids, self.columns.splits, strict=True))
 
-    def with_splits(self, splits: Mapping[str, Split]) -> Manifest:
+    def with_splits(self, splits: Mapping[str, Split | None]) -> Manifest:
         """The same items in other splits; ManifestError unless exactly the items are given one."""
         ids = self.columns.ids
         faults = [f"id {i!r} is given no split" for i in ids if i not in splits]

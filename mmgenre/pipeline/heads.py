@@ -32,6 +32,7 @@ from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.solved import solve_heads
 from mmgenre.pipeline.tables import SCORED, Made, Scored, check_row, tables_of
+from mmgenre.pipeline.unlabelled import write_predictions
 from mmgenre.progress import Progress
 
 
@@ -85,6 +86,7 @@ def make_fusion(
                 write_store(path, of.INPUTS_OF[split], [(scored.ids, scored.given)], provenance)
             if made.model is not None:
                 made.model.save(temporary / of.MODEL, provenance)
+                write_predictions(temporary / of.PREDICTIONS, run, made.model, heads.places)
             write_record(temporary / of.ABOUT, about)
             swap(temporary, folder)
         finally:
