@@ -40,7 +40,9 @@ def build(
     ],
     folder: Annotated[Path, Argument(help="Folder of the files; for cls and csv also the file.")],
     out: OutOption,
-    audio: Annotated[Path | None, Option(help="Audio files named by track id.")] = None,
+    audio: Annotated[
+        Path | None, Option(help="Audio files named by track id; for csv as in the table.")
+    ] = None,
     images: Annotated[
         Path | None, Option(help="Covers named by item id; for csv as in the table.")
     ] = None,
@@ -78,7 +80,7 @@ def build(
 ) -> None:
     """Makes a manifest from tagged music, a table, or a dataset and the media you have of it."""
     from mmgenre.datasets.build import build_manifest
-    from mmgenre.datasets.cover_table import parse_columns
+    from mmgenre.datasets.table_columns import parse_columns
 
     how: dict[str, Any] = {"audio": audio, "images": images, "dataset": dataset}
     units = [unit.value for unit in by or () if unit is not Unit.ARTIST]

@@ -9,7 +9,6 @@ from pkgutil import resolve_name
 from typing import Any
 from unicodedata import normalize
 
-from mmgenre.datasets.cover_table import Field
 from mmgenre.datasets.features import write_features
 from mmgenre.datasets.layouts import LAYOUTS, By
 from mmgenre.datasets.selection import (
@@ -21,6 +20,7 @@ from mmgenre.datasets.selection import (
     sampled,
 )
 from mmgenre.datasets.sources import Fault, Published, check_folder, found_note, refuse
+from mmgenre.datasets.table_columns import Field
 from mmgenre.disk.locks import replacing_alone
 from mmgenre.disk.store import group_names
 from mmgenre.errors import ManifestError
@@ -124,13 +124,16 @@ def build_manifest(
             raise ManifestError(layout, [fault])
     renamed = read_map(genre_map) if genre_map is not None else None
     covers = out.parent / f"{out.stem}-covers"
-    given: dict[str, Any] = {"images": images, "covers": covers, "progress": progress}
+    given: dict[str, Any] = {"audio": audio, "images": images, "covers": covers}
+    given["progress"] = progress
     given |= {name: value for name, value in wanted.items() if value is not None}
     read = resolve_name(f"mmgenre.datasets.{chosen.reader}")
     options = {name: given[name] for name in chosen.options if name in given}
     published: Published = read(folder, **options)
-    own = None if "images" in chosen.options else images  # else the reader has used them
-    published = attach_media(published, audio=audio, images=own)
+    # Else the reader has used them.
+    tracks = None if any("audio" in item.media for item in published.items) else audio
+    own = None if "images" in chosen.options else images
+    published = attach_media(published, audio=tracks, images=own)
     if renamed is not None:
         published = mapped(published, renamed)
     if only_with:
