@@ -82,6 +82,7 @@ def extract_features(
             "with --shard media are only read: no --encoder, no --dask, no --retrain"
         )
     from mmgenre.pipeline import commands
+    from mmgenre.pipeline.run import REFUSED
     from mmgenre.reading.extraction import Shard
 
     if shard is not None:
@@ -110,7 +111,7 @@ def extract_features(
     lines += [f"note: {note}" for note in result.notes]
     lines.append(f"next: mmgenre fuse --run {run} --modalities {modalities}")
     shared.show(result.as_dict(), lines, as_json=as_json)
-    shared.finish(result.refused)
+    shared.finish(result.refused, details=run / REFUSED)
 
 
 def fuse(
@@ -147,6 +148,7 @@ def fuse(
     from mmgenre.measuring.results import RESULT
     from mmgenre.pipeline import commands
     from mmgenre.pipeline.notes import fusion_notes
+    from mmgenre.pipeline.run import REFUSED
     from mmgenre.pipeline.scores import PREDICTIONS
     from mmgenre.report.terminal import rich_table
 
@@ -176,7 +178,7 @@ def fuse(
     lines.append(f"next: mmgenre report {run}")
     listed = {"given": dataset["given"], "refused": refused, "notes": notes}
     shared.show({**result, "run": str(run), **listed}, lines, as_json=as_json)
-    shared.finish([Refusal(**r) for r in refused])
+    shared.finish([Refusal(**r) for r in refused], details=run / REFUSED)
 
 
 def report(

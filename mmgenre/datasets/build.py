@@ -1,6 +1,5 @@
 """A published dataset -> a manifest, and a feature store of the vectors published with it."""
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,10 +18,10 @@ from mmgenre.datasets.selection import (
     read_map,
     sampled,
 )
-from mmgenre.datasets.sources import Fault, Published, check_folder, found_note, refuse
+from mmgenre.datasets.sources import Published, check_folder, found_note, refuse
 from mmgenre.datasets.table_columns import Field
-from mmgenre.disk.locks import replacing_alone
 from mmgenre.disk.store import group_names
+from mmgenre.disk.tables import write_table
 from mmgenre.errors import ManifestError
 from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import SUFFIXES, Modality
@@ -161,24 +160,11 @@ def _write(published: Published, out: Path, roots: Sequence[Path]) -> Built:
         write_features(published.features, store)
     manifest.write(out)
     rows = {name: sum(len(p.ids) for p in parts) for name, parts in published.features.items()}
-    refused = _write_faults(published.faults, out.with_name(f"{out.stem}-refused.csv"))
+    rows_of_faults = ((fault.path, fault.reason, fault.detail) for fault in published.faults)
+    table = out.with_name(f"{out.stem}-refused.csv")
+    refused = write_table(table, ("path", "fault", "detail"), rows_of_faults)
     reasons = dict(Counter(fault.reason for fault in published.faults).most_common())
     return Built(out, store, manifest.info(), rows, published.notes, reasons, refused)
-
-
-def _write_faults(faults: Sequence[Fault], path: Path) -> Path | None:
-    """Writes the table of files with faults; None if there are none, and no earlier table."""
-    if not faults and not path.is_file():
-        return None
-    with replacing_alone(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("path", "fault", "detail"))
-        # Names of any bytes: this table is read by people.
-        rows.writerows(
-            [ascii(f.path)[1:-1] if not f.path.isprintable() else f.path, f.reason, f.detail]
-            for f in faults
-        )
-    return path
 
 
 def attach_media(

@@ -17,6 +17,7 @@ from mmgenre.datasets.layouts import By
 from mmgenre.disk.locks import claimed, locked
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, check_store, content_hash, provenance_of
+from mmgenre.disk.tables import write_table
 from mmgenre.errors import MmgenreError, RecipeError, Refusal, WaitingWarning
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.learning.processes import from_main, is_main
@@ -35,6 +36,7 @@ from mmgenre.pipeline.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.pipeline.rows import fusion_name, joined_names, table_rows
 from mmgenre.pipeline.run import (
     DEFAULT_RUN,
+    REFUSED,
     STATE,
     Run,
     check_address,
@@ -204,8 +206,14 @@ def extract_features(
         return counts
 
     from_main(partial(look_for_twins, state, progress))
+    from_main(partial(_list_refused, state))
     notes = tuple(from_main(lambda: run_notes(state)))
     return Extraction(folder, folder / "embeddings.h5", from_main(count), state.refused, notes)
+
+
+def _list_refused(run: Run) -> None:
+    rows = ((r.id, r.modality, r.code, r.detail) for r in run.refused)
+    write_table(run.folder / REFUSED, ("id", "modality", "code", "detail"), rows)
 
 
 def present_modalities(run: Run, modalities: Sequence[Modality]) -> list[Modality]:

@@ -60,6 +60,9 @@ STATE = "run.json"
 EDITED = "edited or damaged since the run wrote it (its sha256 is not that in run.json)"
 
 
+REFUSED = "refused.csv"  # every row of media that could not be used
+
+
 @dataclass(frozen=True)
 class Folds:
     """A division of training items, no artist in two: id -> fold, 0 to count - 1."""
