@@ -10,7 +10,7 @@ from typing import Any
 import mutagen
 import numpy as np
 import soundfile
-from mutagen import flac, id3
+from mutagen import flac, id3, mp4
 from PIL import Image
 
 RATE_HZ = 22_050
@@ -39,6 +39,8 @@ def tag(path: Path, picture: bytes | None = None, **fields: str | list[str]) -> 
     values = {name: [v] if isinstance(v, str) else v for name, v in fields.items()}
     if isinstance(file.tags, id3.ID3):
         _tag_id3(file.tags, values, picture)
+    elif isinstance(file, mp4.MP4):
+        _tag_mp4(file, values, picture)
     else:
         for name, value in values.items():
             file[name] = value
@@ -83,6 +85,36 @@ def _tag_id3(tags: Any, values: dict[str, list[str]], picture: bytes | None) -> 
             tags.add(id3.TXXX(encoding=3, desc=described, text=value))
     if picture is not None:
         tags.add(id3.APIC(encoding=3, mime="image/jpeg", type=3, desc="", data=picture))
+
+
+MP4_NAMES = {
+    "artist": "©ART",
+    "albumartist": "aART",
+    "album": "©alb",
+    "title": "©nam",
+    "genre": "©gen",
+    "date": "©day",
+    "lyrics": "©lyr",
+}
+
+
+def _tag_mp4(file: Any, values: dict[str, list[str]], picture: bytes | None) -> None:
+    for name, value in values.items():
+        if name in MP4_NAMES:
+            file[MP4_NAMES[name]] = value
+        elif name in ("discnumber", "tracknumber"):
+            key = {"discnumber": "disk", "tracknumber": "trkn"}[name]
+            number, _, total = value[0].partition("/")
+            file[key] = [(int(number), int(total or 0))]
+        elif name == "compilation":
+            file["cpil"] = value[0] == "1"
+        else:
+            own = {"musicbrainz_trackid": "MusicBrainz Track Id"}
+            own |= {"musicbrainz_albumid": "MusicBrainz Album Id"}
+            key = f"----:com.apple.iTunes:{own.get(name, name.upper())}"
+            file[key] = [text.encode() for text in value]
+    if picture is not None:
+        file["covr"] = [mp4.MP4Cover(picture)]
 
 
 def make_library(folder: Path) -> Path:
