@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,7 +18,23 @@ if TYPE_CHECKING:
     from mmgenre.fusion.prediction import Prediction
 
 
+class Unit(StrEnum):
+    """What an item of a folder of music is."""
+
+    TRACK = "track"
+    ALBUM = "album"
+
+
 def extract_features(
+    music: Annotated[
+        Path | None,
+        Argument(
+            exists=True, file_okay=False, help="Folder of tagged music, instead of a manifest."
+        ),
+    ] = None,
+    by: Annotated[
+        Unit | None, Option(help="What an item of a folder of music is; default: a track.")
+    ] = None,
     manifest: Annotated[
         Path | None, Option(help="CSV of items; without it the built-in catalogue.")
     ] = None,
@@ -61,12 +78,19 @@ def extract_features(
     how |= {"run": run, "settings": settings or [], "workers": workers}
     how |= {"accept_missing": accept_missing, "media_roots": media_root or []}
     how |= {"check_content": check_content, "item_limit_s": item_limit}
+    how |= {"by": by.value if by else None}
+    if music is not None and manifest is not None:
+        raise typer.BadParameter("give a folder of music or --manifest, not both")
+    if by is not None and music is None:
+        raise typer.BadParameter("--by is of a folder of music, and none is given")
+    manifest = music or manifest
     encoders = shared.encoders_of(encoder or [])
     if shard is not None and (encoder or dask or retrain):
         raise typer.BadParameter(
             "with --shard media are only read: no --encoder, no --dask, no --retrain"
         )
     from mmgenre.pipeline import commands
+    from mmgenre.pipeline.run import REFUSED
     from mmgenre.reading.extraction import Shard
 
     if shard is not None:
@@ -96,7 +120,7 @@ def extract_features(
     lines.append(f"next: mmgenre fuse --run {run} --modalities {modalities}")
     # Its hash of the embeddings reads all of them.
     shared.show(result.as_dict() if as_json else None, lines, as_json=as_json)
-    shared.finish(result.refused)
+    shared.finish(result.refused, details=run / REFUSED)
 
 
 def fuse(
@@ -143,6 +167,8 @@ def fuse(
     from mmgenre.measuring.results import RESULT
     from mmgenre.pipeline import commands
     from mmgenre.pipeline.notes import fusion_notes
+    from mmgenre.pipeline.run import REFUSED
+    from mmgenre.pipeline.scores import PREDICTIONS
     from mmgenre.report.terminal import rich_table
 
     how: dict[str, Any] = {"run": run, "manifest": manifest, "seeds": seeds}
@@ -172,10 +198,12 @@ def fuse(
         n = f"{given['n_items']:,} items{unknown}, of {dataset['n_items']:,}"
         lines.append(f"{given['name']}: vectors for {n}")
     lines += [f"note: {note}" for note in notes]
+    named = run / "fusion" / result["name"] / PREDICTIONS
+    lines += [f"genres of the items that had none: {named}"] if named.is_file() else []
     lines.append(f"next: mmgenre report {run}")
     listed = {"given": dataset["given"], "refused": refused, "notes": notes}
     shared.show({**result, "run": str(run), **listed}, lines, as_json=as_json)
-    shared.finish([Refusal(**r) for r in refused])
+    shared.finish([Refusal(**r) for r in refused], details=run / REFUSED)
 
 
 def report(

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+By = Literal["track", "album"]  # what an item of a library is
 
 
 @dataclass(frozen=True)
@@ -16,11 +19,19 @@ class Layout:
 
 
 LAYOUTS: Mapping[str, Layout] = {
+    "library": Layout(
+        "tagged music",
+        "library:read_library",
+        ("covers", "by", "separators", "progress"),
+        has_covers=True,
+    ),
     "mumu": Layout("MuMu", "mumu:read_mumu", ("progress",)),
     "msdi": Layout("MSD-I", "msd:read_msdi"),
     "cls": Layout("a genre file of the Million Song Dataset", "msd:read_cls"),
     "tartarus": Layout("the arrays of Oramas 2018", "tartarus:read_tartarus", ("dataset",)),
-    "folders": Layout("one folder of covers per genre", "folders:read_folders", has_covers=True),
-    "csv": Layout("a CSV of covers", "cover_table:read_cover_table", ("columns", "images")),
+    "folders": Layout(
+        "one folder of tracks or covers per genre", "folders:read_folders", has_covers=True
+    ),
+    "csv": Layout("a table of items", "item_table:read_item_table", ("columns", "audio", "images")),
     "covers20k": Layout("20k album covers", "folders:read_covers20k", has_covers=True),
 }

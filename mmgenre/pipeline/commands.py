@@ -13,6 +13,7 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
+from mmgenre.datasets.layouts import By
 from mmgenre.disk.locks import claimed, locked
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import (
@@ -22,6 +23,7 @@ from mmgenre.disk.store import (
     group_names,
     provenance_of,
 )
+from mmgenre.disk.tables import write_table
 from mmgenre.errors import MmgenreError, RecipeError, Refusal, WaitingWarning
 from mmgenre.frozen.carried import carry
 from mmgenre.items.modalities import MODALITIES, Modality
@@ -34,12 +36,14 @@ from mmgenre.pipeline.embed import embeddings_of
 from mmgenre.pipeline.fuse import plan_fusion
 from mmgenre.pipeline.learn import adopted_encoder, encoder_of, learning_run, models_of
 from mmgenre.pipeline.measure import evaluate, measured
+from mmgenre.pipeline.music import manifest_of_folder
 from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.read import inputs_of, media_of
 from mmgenre.pipeline.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.pipeline.rows import fusion_name, joined_names, table_rows
 from mmgenre.pipeline.run import (
     DEFAULT_RUN,
+    REFUSED,
     STATE,
     Run,
     check_address,
@@ -141,12 +145,14 @@ def extract_features(
     accept_missing: bool = False,
     check_content: bool = False,
     retrain: bool = False,
+    by: By | None = None,
     progress: Progress = silent,
 ) -> Extraction:
     """Media -> inputs -> encoders trained on the genre task -> embeddings.h5.
 
     Args:
-        manifest: CSV; None: the run's own, or the built-in catalogue for a new run.
+        manifest: CSV, or a folder of tagged music, whose manifest is built into the run; None: the
+            run's own, or the built-in catalogue for a new run.
         media_roots: folders beside the manifest's own that its media may lie in, at any depth.
         run: the folder for everything made.
         modalities: a modality that no item has is left out.
@@ -165,6 +171,7 @@ def extract_features(
             not only those whose path, size, times or inode differ.
         retrain: whether encoders learn anew that have not learned on all items, since some were
             added.
+        by: of a folder of music: whether an item is a track (default) or an album.
         progress: progress callback.
 
     Raises:
@@ -175,6 +182,7 @@ def extract_features(
     if budget is not None:
         seconds_of(budget)  # a mistake shows before media are read
     given: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe, "settings": settings}
+    given["by"] = by
     state = replace(_prepared(folder, manifest, **given, progress=progress), retrain=retrain)
     present = present_modalities(state, modalities)
     encoders = encoders or {}
@@ -209,6 +217,7 @@ def extract_features(
         return counts
 
     from_main(partial(look_for_twins, state, progress))
+    from_main(partial(_list_refused, state))
     notes = tuple(from_main(lambda: run_notes(state)))
     return Extraction(folder, folder / "embeddings.h5", from_main(count), state.refused, notes)
 
@@ -216,6 +225,11 @@ def extract_features(
 def _check_limit(limit_s: float | None) -> None:
     if limit_s is not None and not 0 < limit_s < math.inf:
         raise MmgenreError(f"a time limit of {limit_s} s for an item: more than 0 s")
+
+
+def _list_refused(run: Run) -> None:
+    rows = ((r.id, r.modality, r.code, r.detail) for r in run.refused)
+    write_table(run.folder / REFUSED, ("id", "modality", "code", "detail"), rows)
 
 
 def present_modalities(run: Run, modalities: Sequence[Modality]) -> list[Modality]:
@@ -235,7 +249,14 @@ def present_modalities(run: Run, modalities: Sequence[Modality]) -> list[Modalit
 
 
 def _prepared(
-    folder: Path, manifest: Path | str | None, *, one_by_one: bool = False, **how: Any
+    folder: Path,
+    manifest: Path | str | None,
+    *,
+    one_by_one: bool = False,
+    by: By | None = None,
+    media_roots: Sequence[Path] = (),
+    progress: Progress = silent,
+    **how: Any,
 ) -> Run:
     """The run; rank 0 settles and writes what it is made from, the others read that.
 
@@ -246,7 +267,13 @@ def _prepared(
 
     def settle() -> None:
         with locked(folder / LOCKS / "prepare") if one_by_one else nullcontext():
-            made.append(prepare_run(folder, manifest=source, **how))
+            file, roots = source, media_roots
+            if source is not None and source.is_dir():
+                file, roots = manifest_of_folder(source, folder, by, progress), [*roots, source]
+            elif by is not None:
+                raise MmgenreError(f"by {by}: is of a folder of music, and none is given")
+            given: dict[str, Any] = {"manifest": file, "media_roots": roots, "progress": progress}
+            made.append(prepare_run(folder, **given, **how))
 
     from_main(settle)
     return made[0] if made else open_run(folder, is_checked=True)
@@ -339,6 +366,7 @@ def read_shard(
     item_limit_s: float | None = None,
     accept_missing: bool = False,
     check_content: bool = False,
+    by: By | None = None,
     progress: Progress = silent,
 ) -> ShardResult:
     """Reads one of n shares of a run's media; `extract_features` then finds them read.
@@ -352,7 +380,7 @@ def read_shard(
     """
     _check_limit(item_limit_s)
     how: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe, "settings": settings}
-    state = _prepared(Path(run), manifest, one_by_one=True, **how, progress=progress)
+    state = _prepared(Path(run), manifest, one_by_one=True, by=by, **how, progress=progress)
     parts: dict[str, tuple[int, int]] = {}
     for modality in present_modalities(state, [m for m in modalities if m not in state.given]):
         stores = {view.input_name: view for view in state.recipe.views(modality)}

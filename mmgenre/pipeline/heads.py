@@ -37,6 +37,7 @@ from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.solved import solve_heads
 from mmgenre.pipeline.tables import SCORED, Made, Scored, check_row, tables_of
+from mmgenre.pipeline.unlabelled import write_predictions
 from mmgenre.pipeline.words import with_words
 from mmgenre.progress import Progress
 
@@ -99,6 +100,7 @@ def make_fusion(
                 made.model.save(temporary / MODEL, provenance, frozen)
                 if run.pool is None:  # cells of experiments are measured and do not predict
                     _carry_parts(heads, made.model.widths, temporary / MODEL, provenance)
+                write_predictions(temporary / of.PREDICTIONS, run, made.model, heads.places)
             write_record(temporary / of.ABOUT, about)
             swap(temporary, folder)
         finally:

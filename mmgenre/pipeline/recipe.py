@@ -215,8 +215,11 @@ def _fetch_models(values: Mapping[str, Any], manifest: Manifest) -> None:
 
 
 def _name_one_genre(manifest: Manifest) -> bool:
-    """Whether every item has one label, and no two are lost in a broader one, which counts then."""
-    names = {tuple(row) for row in manifest.labels()}
+    """Whether every item has one label, and no two are lost in a broader one, which counts then.
+
+    Items without a label say nothing of the task.
+    """
+    names = {tuple(row) for row in manifest.labels()} - {()}
     if any(len(set(row)) != 1 for row in names):
         return False
     return len({ancestors(row[0])[0] for row in names}) == len(names)

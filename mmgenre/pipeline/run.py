@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmgenre.datasets.sources import found_note
 from mmgenre.datasets.synthetic import built_in_catalogue
 from mmgenre.disk.allowed import allow, allow_media, allowed, allowed_media, as_named
 from mmgenre.disk.files import set_damaged_aside, without_links
@@ -57,6 +58,9 @@ MANIFEST = "manifest.csv"
 FORMAT = 3  # of run.json and of everything beside it
 STATE = "run.json"
 EDITED = "edited or damaged since the run wrote it (its sha256 is not that in run.json)"
+
+
+REFUSED = "refused.csv"  # every row of media that could not be used
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,8 @@ class Run:
     def outside(self, *, exclusive: bool) -> frozenset[str]:
         """Genres of validation or test that no training item has: nothing learns or scores them."""
         if exclusive not in self.unlearned:
-            everything = LabelSpace.of(self.manifest.labels(), exclusive=exclusive)
+            labelled = filter(None, self.manifest.labels())
+            everything = LabelSpace.of(labelled, exclusive=exclusive)
             learned = self.space(exclusive=exclusive).names
             self.unlearned[exclusive] = frozenset(everything.names) - frozenset(learned)
         return self.unlearned[exclusive]
@@ -205,6 +210,12 @@ class Run:
             ids = self.manifest.ids(split)
             self.divided[n, split] = Folds(make_folds(self.manifest, ids, n, self.recipe.seed))
         return self.divided[n, split]
+
+    @cached_property
+    def unlabelled(self) -> tuple[str, ...]:
+        """The items without a genre, which are in no split."""
+        c = self.manifest.columns
+        return tuple(i for i, labels in zip(c.ids, c.labels, strict=True) if not labels)
 
     @cached_property
     def refused(self) -> tuple[Refusal, ...]:
@@ -451,25 +462,33 @@ def with_splits(
     notes: list[str] | None = None,
     known: Mapping[str, Split | None] | None = None,
 ) -> Manifest:
-    """The manifest with every item in a split: its own splits, or drawn ones.
+    """The manifest with every item that has a genre in a split: its own splits, or drawn ones.
 
-    Of items without one, those that the run has had before stay in their `known` split, and those
-    that were added get the split of their artist, or one that is drawn. `notes` gets a sentence on
-    artists that are in two of its own splits under two spellings, which may be one artist or not.
+    Items without a genre are in none: nothing learns from them. Of the others without a split,
+    those that the run has had before stay in their `known` one, and those that were added get the
+    split of their artist, or one that is drawn. `notes` gets a sentence on artists that are in two
+    of its own splits under two spellings, which may be one artist or not.
 
     Raises:
-        LabelError: items have no labels.
+        LabelError: no item has a label.
         ManifestError: only some have a split.
         SplitError: the splits leak and the recipe does not allow it, one has no item, or none can
             be drawn.
     """
-    labels = zip(manifest.ids(), manifest.labels(), strict=True)
-    if unlabelled := [item_id for item_id, own in labels if not own]:
-        raise LabelError(
-            f"{manifest.where}: {len(unlabelled)} of {len(manifest)} items have no labels (first: "
-            f"{unlabelled[0]!r}); training needs them. To name genres of unlabelled items: "
-            "mmgenre predict RUN --manifest FILE"
-        )
+    c = manifest.columns
+    if not all(c.labels):
+        labelled = [item_id for item_id, own in zip(c.ids, c.labels, strict=True) if own]
+        if not labelled:
+            raise LabelError(
+                f"{manifest.where}: none of {len(manifest)} items has a label, and training needs "
+                "them. To name genres by a model that is there: mmgenre predict RUN --manifest FILE"
+            )
+        placed = [i for i, own, s in zip(c.ids, c.labels, c.splits, strict=True) if s and not own]
+        if placed and notes is not None:
+            what = "item(s) without a genre are in a split of the manifest: they are in none here"
+            notes += [note for note in found_note(placed, what) if note not in notes]
+        done = with_splits(manifest.only(labelled), recipe, notes, known)
+        return manifest.with_splits({**dict.fromkeys(c.ids), **done.splits})
     open_ids = [i for i, split in manifest.splits.items() if split is None]
     kept = {i: s for i in open_ids if (s := (known or {}).get(i)) is not None}
     given = {i: split for i, split in manifest.splits.items() if split is not None}

@@ -17,6 +17,7 @@ from mmgenre.frozen.settings import FrozenInput
 from mmgenre.pipeline.align import Places
 
 SCORES, ABOUT = "scores.h5", "fusion.json"
+PREDICTIONS = "predictions.csv"  # genres of the items that have none
 SCORES_OF = {"test": "scores", "val": "val"}  # the group of each split's scores
 INPUTS_OF = {"test": "inputs", "val": "val.inputs"}  # and of which inputs its items have
 On = Literal["val", "test"]

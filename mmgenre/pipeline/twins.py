@@ -87,8 +87,8 @@ def twin_notes(run: Run) -> Iterator[str]:
 
 
 def _is_across(manifest: Manifest, pair: tuple[str, str]) -> bool:
-    known = [manifest[item_id].split for item_id in pair if item_id in manifest]
-    return len(set(known)) > 1
+    known = {manifest[item_id].split for item_id in pair if item_id in manifest}
+    return len(known - {None}) > 1  # without a genre an item is in no split
 
 
 def _searches(run: Run) -> dict[Modality, _Search]:

@@ -17,6 +17,7 @@ import pytest
 from command_line import Call, Outcome
 from small import NAME, SETTINGS, Small
 
+from mmgenre.cli.shared import refusal_lines
 from mmgenre.datasets.audit import Audit
 from mmgenre.errors import Refusal
 from mmgenre.fusion.tagger import GenreTagger
@@ -547,3 +548,18 @@ def test_what_decoders_print_is_not_among_the_results() -> None:
     assert json.loads(done.stdout) == {"a": 1}
     assert "a decoder's warning" in done.stderr
     assert "of another process" in done.stderr
+
+
+def test_many_refused_items_are_counted_by_their_faults(tmp_path: Path) -> None:
+    table = tmp_path / "refused.csv"
+    many = [Refusal(f"a{k}", "audio", "unreadable", f"a{k}.m4a: no decoder") for k in range(30)]
+    many.append(Refusal("b", "image", "truncated", "b.jpg: cut"))
+    assert len(refusal_lines(many)) == 31
+    assert len(refusal_lines(many, table)) == 31  # it is not there
+    table.touch()
+    assert refusal_lines(many, table) == [
+        "refused: 30 audio unreadable, such as a0: a0.m4a: no decoder",
+        "refused: 1 image truncated, such as b: b.jpg: cut",
+        f"refused in all: 31, each with its fault in {table}",
+    ]
+    assert len(refusal_lines(many[:3], table)) == 3

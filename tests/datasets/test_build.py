@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Call
+from music import make_library
 from published_layouts import (
     make_covers20k,
     make_folders,
@@ -36,6 +37,7 @@ def make_cls(folder: Path) -> Path:
 
 
 MAKERS: dict[str, Callable[[Path], Path]] = {
+    "library": make_library,
     "mumu": make_mumu,
     "msdi": make_msdi,
     "cls": make_cls,
@@ -137,7 +139,9 @@ def test_a_reader_takes_the_options_of_its_layout(layout: Layout) -> None:
 
 
 def test_an_unknown_layout_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="unknown layout 'gtzan'; layouts are mumu, msdi, cls"):
+    with pytest.raises(
+        ManifestError, match="unknown layout 'gtzan'; layouts are library, mumu, msdi"
+    ):
         build_manifest("gtzan", tmp_path, tmp_path / "m.csv")
 
 
