@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DONE, FAILED, USAGE, SOME_REFUSED = 0, 1, 2, 3
 EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 usage, 3 done but some items were refused (listed)."
 DEFAULT_RUN = Path("runs/default")
+WIDE = 160  # characters of a table that no terminal shows
 LISTED = 10  # refused items that are shown one by one
 
 RunOption = Annotated[Path, Option("--run", help="Folder of the run.")]
@@ -113,7 +114,8 @@ def print_rich(table: Any) -> None:
     """Something that rich can print, on stdout."""
     from rich.console import Console
 
-    Console().print(table)
+    # A terminal has a width; in a file or a pipe nothing may be cut.
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
 def finish(

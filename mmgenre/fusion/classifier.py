@@ -35,7 +35,7 @@ NAME = "x"  # of the only input
 MANY = "multilabel-indicator"
 
 
-class GenreClassifier(ClassifierMixin, BaseEstimator):
+class GenreClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """What a run puts on vectors of other programs: scaling, L2 strength and kernel by folds.
 
     One genre an item: `y` (n,) of any names, and a softmax. Many: `y` (n, n_labels) of 0 and 1, and
@@ -85,7 +85,7 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):
         experts = given_experts(_table(rows), NAME, task, kernel=self.kernel)
         self._combination = _joined(experts, task)
         self._experts = [crossed.expert for crossed in experts.values()]
-        self.choices_ = {
+        self.choices_: dict[str, dict[str, Any]] = {
             key: {"scaling": crossed.scaling, "strength": crossed.strength}
             for key, crossed in experts.items()
         }
@@ -147,6 +147,6 @@ def _table(rows: NDArray[np.float32]) -> FeatureTable:
 def _joined(experts: dict[str, Crossed], task: Task) -> Combination:
     """The product of the experts, weighted by their outputs for items that they have not seen."""
     outputs = np.stack([c.outputs for c in experts.values() if c.outputs is not None], axis=1)
-    here = np.isfinite(outputs).all(axis=(1, 2))
+    here = np.asarray(np.isfinite(outputs).all(axis=(1, 2)))
     own = task.of(here)
     return combine(outputs[here], task.target.targets(own.y), task.target)

@@ -75,7 +75,8 @@ def _of_splits(run: Run) -> Iterator[str]:
     yield from _of_genres_outside(run)
     space, of_val = run.labels(), set(run.manifest.labels("val"))  # few distinct rows of a million
     y = space.encode(sorted(of_val), outside=run.outside(exclusive=space.exclusive))
-    lacking = [n for n, some in zip(space.names, y.any(axis=0).tolist(), strict=True) if not some]
+    found = cast(list[bool], y.any(axis=0).tolist())
+    lacking = [name for name, some in zip(space.names, found, strict=True) if not some]
     if lacking:
         yield (
             f"val has no item of {len(lacking)} genre(s), which take no part in what is chosen "

@@ -130,10 +130,10 @@ def main(runs: Path, own: Path, folders: list[Path], on: On) -> None:
         exclusive = open_run(runs / f"{folder.name}-0").recipe.exclusive
         metric = DRAW_METRICS["macro_f1" if exclusive else "macro_roc_auc"]
         for row in with_frozen[0].whole:
-            columns = {
-                "own": [side.whole[row] for side in without],
+            columns: dict[str, list[Floats | None]] = {
+                "own": [side.whole.get(row) for side in without],
                 "frozen": [side.frozen.get(row) for side in with_frozen],
-                "both": [side.whole[row] for side in with_frozen],
+                "both": [side.whole.get(row) for side in with_frozen],
                 "scikit-learn": [side.peer.get(row) for side in with_frozen],
             }
             said = [f"{folder.name:12} {row:4}"]

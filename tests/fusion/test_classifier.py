@@ -16,7 +16,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from mmgenre import GenreClassifier
 
 
-def checks(model: GenreClassifier) -> Any:
+def checks(model: GenreClassifier) -> pytest.MarkDecorator:
     """Every check of scikit-learn by its name."""
     found = estimator_checks_generator(model, legacy=True)
     return pytest.mark.parametrize(
