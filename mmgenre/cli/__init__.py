@@ -13,6 +13,7 @@ from typer import Option
 from mmgenre.cli import manifests, stores
 from mmgenre.cli.encoders import encoders
 from mmgenre.cli.experiments import benchmark, plan, run
+from mmgenre.cli.models import export
 from mmgenre.cli.running import doctor, extract_features, fuse, predict, quickstart, report
 from mmgenre.cli.shared import DONE, EXIT_CODES, FAILED
 from mmgenre.errors import (
@@ -56,7 +57,8 @@ def _options(shown: VersionOption = False) -> None:
 
 
 for command in (
-    quickstart, extract_features, fuse, run, plan, benchmark, report, predict, encoders, doctor,
+    quickstart, extract_features, fuse, run, plan, benchmark, report, export, predict,
+    encoders, doctor,
 ):  # fmt: skip
     app.command()(command)
 

@@ -23,12 +23,14 @@ from mmgenre.disk.bundle import (
 )
 from mmgenre.disk.locks import tidy
 from mmgenre.disk.store import FeatureStore, group_names
-from mmgenre.errors import BundleError, Refusal, StoreError, VectorsWarning
+from mmgenre.errors import BundleError, MmgenreError, Refusal, StoreError, VectorsWarning
 from mmgenre.frozen.carried import reading_with
 from mmgenre.frozen.licences import of_models
 from mmgenre.fusion.ensemble import KIND as SOLVED
 from mmgenre.fusion.ensemble import SolvedFusion
+from mmgenre.fusion.exported import check_exported, copy_model, downloaded, is_on_hub, push
 from mmgenre.fusion.head import FusionModel
+from mmgenre.fusion.in_memory import Cover, Track, as_files
 from mmgenre.fusion.joint import JointSpace, load_joint, project
 from mmgenre.fusion.prediction import Genre, Prediction, one_item, the_one
 from mmgenre.fusion.table import FeatureTable
@@ -68,6 +70,7 @@ class GenreTagger:
     given: Mapping[str, int] = field(default_factory=dict)  # inputs made elsewhere -> their width
     # By view: the address that its texts would be sent to on the word of the model alone.
     unasked: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None  # of the model that it was loaded from
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -90,7 +93,9 @@ class GenreTagger:
         entities_url: str | None = None,
         allow: Collection[str] = (),
     ) -> GenreTagger:
-        """Loads a fusion of a run, or a fusion's own model folder, RUN/fusion/NAME/model.
+        """Loads a fusion of a run, an exported model, or one of the hub (hf:OWNER/NAME).
+
+        A fusion's own model folder, RUN/fusion/NAME/model, is a model, too.
 
         `fusion` is the name of one of the run's fusions; default: the only one, or the one whose
         task and head are the run's own. `entities_url` is the address of the service that finds
@@ -103,7 +108,8 @@ class GenreTagger:
                 was fitted on is not there (in a run of an earlier version: was made anew since); or
                 it needs what is not allowed.
         """
-        folder = Path(run)
+        folder = downloaded(str(run)) if is_on_hub(run) else Path(run)
+        check_exported(folder)
         model, name = model_of(folder, fusion)
         tidy(model.parent)
         named = allowed(folder) | as_named([*allow, *([entities_url] if entities_url else [])])
@@ -143,28 +149,54 @@ class GenreTagger:
                 reads[view] = reading_with(own, bundle)
         addresses = {view: url for view, own in reads.items() if (url := address_in(own))}
         unasked = {view: url for view, url in addresses.items() if url not in named}
-        return cls(encoders, reads, joint, heads, name, given, unasked)
+        return cls(encoders, reads, joint, heads, name, given, unasked, model)
 
     def predict(
         self,
-        audio: Path | str | Sequence[Path | str] | None = None,
+        audio: Track | Sequence[Track] | None = None,
         text: Path | str | None = None,
-        image: Path | str | None = None,
+        image: Cover | None = None,
+        *,
+        sr: int | None = None,
     ) -> Prediction:
         """Genres of one item from whichever modalities are given.
 
-        `audio`: a file, or the tracks of an album; `text`: a file if a Path, else the text itself.
+        Args:
+            audio: a track, or those of an album, each a file, the bytes of one, or samples (n,) or
+                (channels, n) at `sr` Hz.
+            text: a file if a Path, else the text itself.
+            image: a file, the bytes of one, a Pillow image, or pixels (height, width, 3).
+            sr: the sampling rate of samples.
+
         Damaged media are left out, and listed in `refused` of the prediction.
 
         Raises:
             ValueError: nothing is given, or a modality that the model was not trained on.
             InputError: nothing that is given can be used; it is of the first damaged file.
         """
-        item = one_item(audio, text, image)
-        if unknown := sorted(item.media.keys() - set(self.modalities)):
-            raise ValueError(f"{', '.join(unknown)}: this model {self._needs()}")
-        predictions, refused = self.predict_manifest(Manifest([item]))
-        return the_one(predictions, refused)
+        with as_files(audio, sr, image) as (tracks, cover):
+            item = one_item(tracks, text, cover)
+            if unknown := sorted(item.media.keys() - set(self.modalities)):
+                raise ValueError(f"{', '.join(unknown)}: this model {self._needs()}")
+            return the_one(*self.predict_manifest(Manifest([item])))
+
+    def save_pretrained(self, folder: Path | str) -> Path:
+        """Copies the model that it was loaded from into a new folder, which is whole without a run.
+
+        `mmgenre export` also writes its card and figures, which only the run knows.
+
+        Raises:
+            MmgenreError: the folder exists, or the model is of an earlier version, which does not
+                carry its encoders.
+        """
+        if self.folder is None:
+            raise MmgenreError(f"{self.name}: was not loaded from a folder")
+        return copy_model(self.folder, Path(folder), self.name)
+
+    def push_to_hub(self, repository: str, *, private: bool = False) -> str:
+        """Uploads the model to the Hugging Face hub as OWNER/NAME; returns its address."""
+        with TemporaryDirectory(prefix="mmgenre-") as name:
+            return push(self.save_pretrained(Path(name) / "model"), repository, private=private)
 
     def predict_manifest(
         self,
