@@ -38,7 +38,7 @@ def copy_model(model: Path, target: Path, name: str) -> Path:
     ):
         raise BundleError(
             f"{model}: made by an earlier version, and does not carry its encoders; make it again: "
-            "mmgenre fuse"
+            f"mmgenre fuse --run {model.absolute().parents[2]}"
         )
     beside = temporary_name(target)
     try:
