@@ -109,7 +109,15 @@ def load_model(reads: FrozenInput, medium: Medium) -> Any:
 @lru_cache(maxsize=4)
 def _loaded(reads: FrozenInput, medium: Medium, sha256: str) -> Any:
     del sha256  # part of the cache's key: files may be replaced while this process lives
-    place = place_of(reads)
+    return load_anew(place_of(reads), reads, medium)
+
+
+def load_anew(place: Place, reads: FrozenInput, medium: Medium) -> Any:
+    """The model in a place, shared with nobody.
+
+    Raises:
+        WeightsError: as `load_model`.
+    """
     family = family_of(place, medium)
     try:
         return resolve(family.load)(place, reads)
@@ -133,6 +141,8 @@ def strictly(
     Raises:
         WeightsError: weights that are missing, unexpected or of another shape.
     """
+    import torch
+
     from mmgenre.learning.training import pick_device
 
     with silence():
@@ -141,6 +151,7 @@ def strictly(
             local_files_only=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
+            dtype=torch.float32,  # whatever it was saved in
             **more,
         )
     faults = {

@@ -10,7 +10,13 @@ from mmgenre.config import Settings
 from mmgenre.errors import WeightsError
 from mmgenre.frozen.carried import carried_for
 from mmgenre.frozen.places import find, place_of
-from mmgenre.frozen.settings import FrozenInput, ModelName, config_of, names_a_model
+from mmgenre.frozen.settings import (
+    FrozenInput,
+    ModelName,
+    ReadByModel,
+    config_of,
+    names_a_model,
+)
 from mmgenre.learning.kind import EncoderType
 
 
@@ -30,7 +36,8 @@ def type_named(name: str) -> EncoderType | None:
         uses=("frozen", "embedding_dim", "training"),
         reads=partial(_reads, name),
         check=lambda _: find(ModelName.parse(name)),
-        fixed=lambda section: config_of(section, name).top == "vector",
+        fixed=partial(_is_fixed, name),
+        content=partial(_content, name),
         given=True,
         view=label,
         carried=lambda bundle: carried_for(bundle) is not None,
@@ -54,8 +61,23 @@ def check_input(reads: Any) -> None:
         place_of(reads.frozen)
 
 
+def _is_fixed(name: str, section: Any) -> bool:
+    config = config_of(section, name)
+    return config.top == "vector" and config.tune == "none"
+
+
+def _content(name: str, section: Any) -> dict[str, object]:
+    """The model's hash, where it stands for no input: of one that is tuned."""
+    if config_of(section, name).tune == "none":
+        return {}
+    return content_of(ReadByModel(frozen=FrozenInput(model=name)))
+
+
 def _reads(name: str, section: Any) -> Settings:
     config = config_of(section, name)
+    if config.tune != "none":
+        plain: Settings = section.input
+        return plain
     chosen = config.model_dump(include={"layer", "pool", "window_s"})
     changes: dict[str, Any] = {"frozen": FrozenInput(model=name, **chosen)}
     if "excerpt_s" in type(section.input).model_fields:

@@ -44,6 +44,8 @@ class EncoderType:
     # function of the section where settings decide.
     fixed: bool | Callable[[Any], bool] = False
     given: bool = False  # if fixed: vectors to be scaled as those of other programs are
+    # section -> what it depends on beside its settings and inputs, for its fingerprint
+    content: Callable[[Any], Mapping[str, object]] = lambda _: {}
     # (`Bundle`): whether files of others that it opens lie in the model's own folder.
     carried: Callable[[Any], bool] = lambda _: False
     view: str | None = None  # in names of folders and in tables; None: the end of its name

@@ -97,6 +97,7 @@ def encoder_of(
         "settings": {**settings, **contents},
         "options": section.options.get(view.encoder, {}),
         "labels": run.manifest.task_digest,
+        **encoder_type.content(section),
     }
     if not view.fixed:
         target, task = recipe.target.used(), recipe.labels.task
