@@ -13,7 +13,7 @@ from coded import RATE_HZ, encode
 from command_line import Call
 from music import cover, make_library, make_sound, tag
 from mutagen.apev2 import BINARY, APEValue
-from mutagen.asf import ASFByteArrayAttribute
+from mutagen.asf._attrs import ASFByteArrayAttribute
 from published_layouts import by_id, noted
 from real_music import make_real_library
 

@@ -87,7 +87,7 @@ def _add(made: RealLibrary, real: Path, song: dict[str, str], number: int, piece
         path.with_suffix(".lrc").write_text(f"[ar:{artist}]\n{timed}", encoding="utf-8")
     elif text:
         path.with_suffix(".txt").write_text(text, encoding="utf-8")
-    tag(path, cover, **fields)  # type: ignore[arg-type]
+    tag(path, cover, **fields)
     words = " ".join((without_times(text) if turn % 3 != 2 else text).split())
     made.tagged[item_id] = Put(artist, labels, cover is not None, words)
 
