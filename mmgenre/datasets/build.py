@@ -25,6 +25,7 @@ from mmgenre.disk.tables import write_table
 from mmgenre.errors import ManifestError
 from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import SUFFIXES, Modality
+from mmgenre.items.notes import unlabelled_notes
 from mmgenre.progress import Progress, silent
 
 FEATURES = "features.h5"  # beside the manifest
@@ -169,7 +170,8 @@ def _write(published: Published, out: Path, roots: Sequence[Path]) -> Built:
     table = out.with_name(f"{out.stem}-refused.csv")
     refused = write_table(table, ("path", "fault", "detail"), rows_of_faults)
     reasons = dict(Counter(fault.reason for fault in published.faults).most_common())
-    return Built(out, store, manifest.info(), rows, published.notes, reasons, refused)
+    notes = (*unlabelled_notes(manifest), *published.notes)
+    return Built(out, store, manifest.info(), rows, notes, reasons, refused)
 
 
 def attach_media(

@@ -197,7 +197,7 @@ def _notes(
         yield f"{len(left_out)} {what}: {names}"
     bare = sum(not item.labels for item in items)
     if bare:
-        yield f"{bare} of {len(items)} tracks have no such genre: nothing learns from them"
+        yield f"{bare} of {len(items)} tracks have no such genre: they are kept"
     if audio is None:
         yield "no folder fma_small, fma_medium, fma_large or fma_full here: give --audio"
     else:

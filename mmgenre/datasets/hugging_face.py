@@ -58,7 +58,7 @@ def read_hugging_face(folder: Path) -> Published:
     if not any(item.media for item in items):
         refuse(folder, ["none of the files that the tables name is there"])
     bare = [item.id for item in items if not item.labels]
-    notes += sources.found_note(bare, "items have no genre: kept, nothing learns from them")
+    notes += sources.found_note(bare, "items have no genre: they are kept")
     notes += sources.renamed_note(written)
     if not any(item.artist or item.album for item in items):
         notes.append(NO_ARTISTS_NOTE)
