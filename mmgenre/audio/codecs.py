@@ -85,9 +85,10 @@ class Decoded:
         self._path = path
         try:
             self._container = av.open(str(path.absolute()), format=name)
-            if not self._container.streams.audio:
+            streams = self._container.streams.audio
+            if not streams or streams[0].codec_context is None:
                 raise InputError("unreadable", str(path), f"no audio in a file of format {name}")
-            self._stream = self._container.streams.audio[0]
+            self._stream = streams[0]
             self._stream.codec_context.thread_count = 1  # files are decoded beside each other
             # A header of HE-AAC states half the rate, and not always the channels.
             first = next(self._container.decode(self._stream))

@@ -46,7 +46,18 @@ def build(
     images: Annotated[
         Path | None, Option(help="Covers named by item id; for csv as in the table.")
     ] = None,
-    dataset: Annotated[str | None, Option(help="Only tartarus: which of several datasets.")] = None,
+    dataset: Annotated[
+        str | None, Option(help="Only tartarus and mirdata: which of several datasets.")
+    ] = None,
+    subset: Annotated[
+        str | None,
+        Option(help="Only fma: small, medium, large; only music4all-aa: album, artist."),
+    ] = None,
+    labels: Annotated[str | None, Option(help="Only fma: top or all genres.")] = None,
+    split: Annotated[
+        str | None,
+        Option(help="Only jamendo: 0 to 4; only gtzan: filtered, fold1 or none."),
+    ] = None,
     columns: Annotated[
         str | None, Option(help="Only csv: its columns, as in image=filename,labels=genre.")
     ] = None,
@@ -87,6 +98,7 @@ def build(
     if len(units) > 1:
         raise typer.BadParameter("--by: track or album, not both")
     how |= {"by": units[0] if units else None, "by_artist": Unit.ARTIST in (by or ())}
+    how |= {"subset": subset, "labels": labels, "split": split}
     how |= {"separators": separators, "genre_map": genre_map, "min_items": min_items}
     how |= {"sample": sample, "seed": seed}
     how |= {"only_with": () if only_with is None else shared.modalities_of(only_with)}

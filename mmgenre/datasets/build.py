@@ -25,6 +25,7 @@ from mmgenre.disk.tables import write_table
 from mmgenre.errors import ManifestError
 from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import SUFFIXES, Modality
+from mmgenre.items.notes import unlabelled_notes
 from mmgenre.progress import Progress, silent
 
 FEATURES = "features.h5"  # beside the manifest
@@ -80,6 +81,9 @@ def build_manifest(
     columns: Mapping[Field, str] | None = None,
     by: By | None = None,
     separators: str | None = None,
+    subset: str | None = None,
+    labels: str | None = None,
+    split: str | None = None,
     only_with: Sequence[Modality] = (),
     min_share: float | None = None,
     min_items: int | None = None,
@@ -95,7 +99,8 @@ def build_manifest(
     go into `features.h5` beside the CSV `out`. Audio files are named by track id, images by item
     id; for csv, as the table names them. `dataset` (tartarus only) says which of several in the
     folder, `columns` (csv only) the column of each field, `by` and `separators` (library only) what
-    an item is and what separates the genres of a tag. That media may lie in these folders is
+    an item is and what separates the genres of a tag; `subset`, `labels` and `split` are those of
+    the readers of published datasets. That media may lie in these folders is
     remembered on this machine.
 
     Then, in this order: genres are renamed by the table `genre_map` (`read_map`); items that lack a
@@ -116,6 +121,7 @@ def build_manifest(
     if images is not None and chosen.has_covers:
         raise ManifestError(layout, [f"images {images}: the covers are in {folder} itself"])
     wanted = {"dataset": dataset, "columns": columns, "by": by, "separators": separators}
+    wanted |= {"subset": subset, "labels": labels, "split": split}
     for name, value in wanted.items():
         if value is not None and name not in chosen.options:
             having = ", ".join(n for n in LAYOUTS if name in LAYOUTS[n].options)
@@ -164,7 +170,8 @@ def _write(published: Published, out: Path, roots: Sequence[Path]) -> Built:
     table = out.with_name(f"{out.stem}-refused.csv")
     refused = write_table(table, ("path", "fault", "detail"), rows_of_faults)
     reasons = dict(Counter(fault.reason for fault in published.faults).most_common())
-    return Built(out, store, manifest.info(), rows, published.notes, reasons, refused)
+    notes = (*unlabelled_notes(manifest), *published.notes)
+    return Built(out, store, manifest.info(), rows, notes, reasons, refused)
 
 
 def attach_media(

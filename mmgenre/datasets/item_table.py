@@ -93,7 +93,7 @@ def read_item_table(
     foreign = sorted(ours - set(chosen.values()))
     if foreign:
         notes.append(f"columns left out, because a manifest's differ: {', '.join(foreign)}")
-    notes += sources.found_note(bare, "rows have no genre: kept, nothing learns from them")
+    notes += sources.found_note(bare, "rows have no genre: they are kept")
     notes += [note for found in named.values() for note in found.notes()]
     for modality in [f for f in ("audio", "image") if f in chosen]:
         without = sum(modality not in item.media for item in items)

@@ -33,5 +33,18 @@ LAYOUTS: Mapping[str, Layout] = {
         "one folder of tracks or covers per genre", "folders:read_folders", has_covers=True
     ),
     "csv": Layout("a table of items", "item_table:read_item_table", ("columns", "audio", "images")),
+    "fma": Layout("FMA", "fma:read_fma", ("subset", "labels", "images")),
+    "jamendo": Layout("MTG-Jamendo", "jamendo:read_jamendo", ("split", "audio")),
+    "gtzan": Layout("GTZAN", "gtzan:read_gtzan", ("split",), has_covers=True),
+    "music4all": Layout("Music4All", "music4all:read_music4all", has_covers=True),
+    "music4all-aa": Layout(
+        "Music4All A+A", "music4all:read_music4all_aa", ("subset",), has_covers=True
+    ),
+    "hf": Layout(
+        "an audiofolder or imagefolder of Hugging Face",
+        "hugging_face:read_hugging_face",
+        has_covers=True,
+    ),
+    "mirdata": Layout("a dataset of mirdata", "mirdata_sets:read_mirdata", ("dataset",)),
     "covers20k": Layout("20k album covers", "folders:read_covers20k", has_covers=True),
 }

@@ -283,14 +283,9 @@ def _notes(
     items: Sequence[Item],
     shared: frozenset[Path],
 ) -> Iterator[str]:
-    def without(n: int, what: str, then: str = "") -> list[str]:
-        return [f"{n} of {len(items)} items are without {what}{then}"] if n else []
+    def without(n: int, what: str) -> list[str]:
+        return [f"{n} of {len(items)} items are without {what}"] if n else []
 
-    yield from without(
-        sum(not item.labels for item in items),
-        "a genre",
-        ": they are kept, nothing learns from them, and fuse names their genres",
-    )
     yield from without(sum(not item.artist for item in items), "an artist")
     yield from without(sum("image" not in item.media for item in items), "a cover")
     yield from without(sum("text" not in item.media for item in items), "a text")

@@ -7,7 +7,9 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from mmgenre.datasets.folders import HIDDEN, UNWRITABLE
@@ -52,19 +54,6 @@ class MusicFolder:
         here = self.beside.get(folder, {})
         return next((here[name] for name in REVIEW_NAMES if name in here), None)
 
-    @property
-    def digest(self) -> str:
-        """Hash of names, sizes and times of all these files: equal, nothing has changed."""
-        found = hashlib.sha256()
-        beside = (path for here in self.beside.values() for path in here.values())
-        for path in sorted([*self.tracks, *beside]):
-            try:
-                state = path.stat()
-            except OSError:
-                continue
-            found.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\n".encode(errors="replace"))
-        return found.hexdigest()
-
 
 def album_folder(folder: Path) -> Path:
     """The folder above one of a disc; any other is an album's own.
@@ -73,6 +62,35 @@ def album_folder(folder: Path) -> Path:
     ('Album', 'Discovery')
     """
     return folder.parent if DISC_FOLDER.fullmatch(folder.name) else folder
+
+
+def folder_digest(root: Path) -> str:
+    """Hash of names, sizes and times of all files that `look_into` lists: equal, nothing changed.
+
+    Of a hundred thousand files in a second: no path is made.
+    """
+    check_folder(root)
+    found = hashlib.sha256()
+    for folder, _ in _walk(str(root), _no_word):
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in sorted(entries, key=attrgetter("name")):
+                suffix = _suffix(entry.name)
+                if suffix in SUFFIXES["audio"] or _is_beside(entry.name, suffix):
+                    with suppress(OSError):
+                        state = entry.stat()
+                        line = f"{entry.path}\0{state.st_size}\0{state.st_mtime_ns}\n"
+                        found.update(line.encode(errors="surrogateescape"))
+    return found.hexdigest()
+
+
+def _no_word(error: OSError) -> None:
+    """What cannot be listed is told by `look_into`."""
+
+
+def _suffix(name: str) -> str:
+    """As `Path.suffix`, in lower case; ten times as fast."""
+    stem, dot, end = name.rpartition(".")
+    return f".{end.lower()}" if dot and stem else ""
 
 
 def look_into(root: Path) -> MusicFolder:
@@ -87,26 +105,21 @@ def look_into(root: Path) -> MusicFolder:
         where = str(error.filename)
         found.faults.append(Fault(where, "folder cannot be read", str(error.strerror)))
 
-    for folder, names in _walk(root, found, unreadable):
-        tracks: list[Path] = []
-        here: dict[str, Path] = {}
+    for place, names in _walk(str(root), unreadable, found):
+        folder, here = Path(place), dict[str, Path]()
         for name in sorted(names):
-            path, suffix = folder / name, Path(name).suffix.lower()
+            path, suffix = folder / name, _suffix(name)
+            is_track = suffix in SUFFIXES["audio"]
             if HIDDEN.match(name):
                 found.n_hidden += 1
-            elif suffix in SUFFIXES["audio"]:
-                if (detail := _unwritable(path, root)) is None:
-                    tracks.append(path)
-                else:
-                    found.faults.append(Fault(str(path), "name no manifest can hold", detail))
-            elif _is_beside(name, suffix):
-                if (detail := _unwritable(path, root)) is None:
-                    here.setdefault(name.lower(), path)
-                else:
-                    found.faults.append(Fault(str(path), "name no manifest can hold", detail))
-            else:
+            elif not (is_track or _is_beside(name, suffix)):
                 found.others[suffix or "no suffix"] += 1
-        found.tracks += tracks
+            elif (detail := _unwritable(path, root)) is not None:
+                found.faults.append(Fault(str(path), "name no manifest can hold", detail))
+            elif is_track:
+                found.tracks.append(path)
+            else:
+                here.setdefault(name.lower(), path)
         if here:
             found.beside[folder] = here
     found.tracks.sort()
@@ -114,25 +127,30 @@ def look_into(root: Path) -> MusicFolder:
 
 
 def _is_beside(name: str, suffix: str) -> bool:
-    is_cover = Path(name).stem.lower() in COVER_NAMES and suffix in SUFFIXES["image"]
+    stem = name[: len(name) - len(suffix)].lower()
+    is_cover = stem in COVER_NAMES and suffix in SUFFIXES["image"]
     return is_cover or suffix in (".lrc", ".txt")
 
 
 def _walk(
-    root: Path, found: MusicFolder, unreadable: Callable[[OSError], None]
-) -> Iterator[tuple[Path, Sequence[str]]]:
+    root: str, unreadable: Callable[[OSError], None], found: MusicFolder | None = None
+) -> Iterator[tuple[str, Sequence[str]]]:
     """Folders and the names of their files; a link to a folder above would never end."""
-    seen: set[Path] = set()
+    seen: set[tuple[int, int]] = set()
     for place, folders, names in os.walk(root, onerror=unreadable, followlinks=True):
-        here = Path(place)
-        real = here.resolve()
-        if real in seen:
+        try:
+            state = Path(place).stat()
+        except OSError:  # gone meanwhile
+            continue
+        if (state.st_dev, state.st_ino) in seen:
             folders.clear()
             continue
-        seen.add(real)
-        found.n_hidden += sum(bool(HIDDEN.match(name)) for name in folders)
-        folders[:] = sorted(name for name in folders if not HIDDEN.match(name))
-        yield here, names
+        seen.add((state.st_dev, state.st_ino))
+        shown = sorted(name for name in folders if not HIDDEN.match(name))
+        if found is not None:
+            found.n_hidden += len(folders) - len(shown)
+        folders[:] = shown
+        yield place, names
 
 
 def _unwritable(path: Path, root: Path) -> str | None:

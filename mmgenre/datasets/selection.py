@@ -13,9 +13,10 @@ import numpy as np
 from mmgenre.datasets.sources import Published, found_note, read_table, refuse
 from mmgenre.errors import ManifestError
 from mmgenre.items.labels import ancestors, closure, path_faults
-from mmgenre.items.manifest import LIST_SEPARATOR, Item
+from mmgenre.items.manifest import LIST_SEPARATOR, Item, Manifest
 from mmgenre.items.modalities import Modality
 from mmgenre.items.names import artist_of, fold
+from mmgenre.items.splits import make_folds
 
 SHOWN = 5  # genres in a note
 
@@ -194,3 +195,18 @@ def sampled(
     how = f"{len(ids)} of {len(items)} items are drawn" + (", artists whole" if by_artist else "")
     drawn = tuple(item for item in published.items if item.id in ids)
     return replace(published, items=drawn, notes=(*published.notes, f"{how} (seed {seed})"))
+
+
+def with_validation(published: Published, parts: int = 8) -> Published:
+    """A dataset that publishes training and test only: one of so many parts of training is drawn.
+
+    No artist or album is in both.
+    """
+    items = [item for item in published.items if item.split == "train" and item.labels]
+    folds = make_folds(Manifest(items), [item.id for item in items], parts, seed=0)
+    drawn = {item_id for item_id, fold in folds.items() if fold == 0}
+    placed = tuple(replace(i, split="val") if i.id in drawn else i for i in published.items)
+    note = (
+        f"no validation is published: {len(drawn)} of {len(items)} training items are drawn for it"
+    )
+    return replace(published, items=placed, notes=(*published.notes, note))

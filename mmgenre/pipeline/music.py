@@ -29,14 +29,14 @@ def manifest_of_folder(
         MmgenreError: the manifest was edited since it was built, and would be overwritten.
     """
     from mmgenre.datasets.build import build_manifest  # mutagen, which a no-op does without
-    from mmgenre.datasets.music_folder import look_into
+    from mmgenre.datasets.music_folder import folder_digest
 
     out, record = run / FOLDER / MANIFEST, run / FOLDER / RECORD
     known = read_or_set_aside(record, "the manifest is built anew") or {}
     source = {
         "music": str(without_links(music)),
         "by": by or known.get("by", "track"),
-        "files": look_into(music).digest,
+        "files": folder_digest(music),
     }
     if out.is_file():
         is_as_built = known.get("manifest") == sha256_file(out)

@@ -19,7 +19,6 @@ from mmgenre.pipeline.earlier import earlier_ids, learned_digest
 from mmgenre.pipeline.learn import models_of
 from mmgenre.pipeline.music import library_notes
 from mmgenre.pipeline.run import SYNTHETIC, Run
-from mmgenre.pipeline.scores import PREDICTIONS
 from mmgenre.pipeline.twins import twin_notes
 
 OTHERS = 3  # ways of joining inputs that are named beside the best
@@ -30,17 +29,17 @@ FEW = 20  # items of validation, below which thresholds and choices are luck
 def run_notes(run: Run) -> list[str]:
     """What was decided for the run, odd names, twins, what splits lack, how trainings went."""
     names = [] if run.dataset == SYNTHETIC else manifest_notes(run.manifest)
-    return [
+    notes = [
         *run.decided,
         *_of_source(run),
         *library_notes(run.folder, run.dataset),
-        *_of_unlabelled(run),
         *names,
         *twin_notes(run),
         *_of_splits(run),
         *_of_encoders(run),
         *_of_licences(run),
     ]
+    return list(dict.fromkeys(notes))  # some were made when the manifest was built, too
 
 
 def _of_source(run: Run) -> Iterator[str]:
@@ -49,14 +48,6 @@ def _of_source(run: Run) -> Iterator[str]:
         yield (
             f"{run.dataset}, which the run names and you did not, was not looked at: if it is "
             "yours and has changed, add --manifest"
-        )
-
-
-def _of_unlabelled(run: Run) -> Iterator[str]:
-    if n := len(run.unlabelled):
-        yield (
-            f"{n:,} of {len(run.manifest):,} items have no genre: nothing learns from them, and "
-            f"mmgenre fuse names their genres (fusion/NAME/{PREDICTIONS})"
         )
 
 

@@ -74,7 +74,7 @@ def test_rows_without_a_genre_are_counted(tmp_path: Path) -> None:
     published = read_item_table(make_table(tmp_path, "path,genre\na.jpg,\nb.jpg,Folk\n"))
     assert [item.labels for item in published.items] == [(), ("Folk",)]
     note = noted(published, "no genre")
-    assert note == "1 rows have no genre: kept, nothing learns from them (first: 'a.jpg')"
+    assert note == "1 rows have no genre: they are kept (first: 'a.jpg')"
 
 
 def test_a_comma_separates_no_genres(tmp_path: Path) -> None:

@@ -210,6 +210,31 @@ def test_broken_tags_are_an_error_of_one_file(tmp_path: Path) -> None:
         read_tags(tmp_path / "a.flac")
 
 
+@pytest.mark.parametrize("suffix", [".mp3", ".flac", ".ogg", ".m4a"])
+def test_damaged_tags_are_read_or_an_error_of_their_own(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".m4a":
+        encode(path, "aac", np.zeros(RATE_HZ, np.int16))
+    else:
+        make_sound(path)
+    data = tag(path, cover(1), artist="One", genre=["Rock", "Pop"], lyrics="words").read_bytes()
+    rng = np.random.default_rng(7)
+    n_read, said = 0, []
+    for _ in range(60):
+        mutated = bytearray(data)
+        for at in rng.integers(0, min(len(data), 5000), 12).tolist():
+            mutated[at] = int(rng.integers(256))
+        path.write_bytes(mutated[: int(rng.integers(10, len(data)))])
+        try:
+            read_tags(path)
+            n_read += 1
+        except TagsError as error:
+            said.append(str(error))
+    assert len(said) + n_read == 60
+    assert said
+    assert all(said)
+
+
 def test_no_audio_file_at_all(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
     with pytest.raises(ManifestError, match="no audio file"):

@@ -23,6 +23,7 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, content_hash, fingerprint_of, group_names, write_store
 from mmgenre.errors import BundleError, MmgenreError, RecipeError, WeightsError
 from mmgenre.fusion.head import KIND
+from mmgenre.fusion.table import FeatureTable
 from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
@@ -31,6 +32,7 @@ from mmgenre.measuring.results import FusionResult
 from mmgenre.pipeline.commands import extract_features, fuse, read_shard
 from mmgenre.pipeline.run import open_run, prepare_run
 from mmgenre.pipeline.scores import read_scores
+from mmgenre.pipeline.tables import hidden_by_columns
 from mmgenre.reading.extraction import Shard
 
 OTHER_SEED = 1  # draws other splits of the small catalogue than 0, the shared run's
@@ -673,6 +675,38 @@ def test_hiding_modalities_of_test_items(joint_run: Path, small: Small, tmp_path
     row = result["rows"][-1]
     assert row["all"]["n_without_input"] > whole
     assert row["complete"] is None  # of no item is everything known to be there
+
+
+def test_hiding_a_modality_of_the_test_items_that_a_column_lists(
+    joint_run: Path, small: Small, tmp_path: Path
+) -> None:
+    """The lists of Music4All A+A are nested, and the same items lack the modality in every run."""
+    folder = Small(small.manifest, joint_run, small.result).copy(tmp_path / "run")
+    run = open_run(folder)
+    columns = run.manifest.columns
+    test = run.manifest.ids("test")
+    keeps = {item_id: str(100 * (k + 1) // len(test)) for k, item_id in enumerate(test)}
+    extra = {**columns.extra, "keeps": [keeps.get(i, "") for i in columns.ids]}
+    run = replace(run, manifest=Manifest(replace(columns, extra=extra), where="m"))
+    hidden = {}
+    for share in (0.0, 0.5, 0.9):
+        fusion = run.recipe.fusion.model_copy(
+            update={"missing_by": {"image": "keeps"}, "missing_share": share}
+        )
+        recipe = run.recipe.model_copy(update={"fusion": fusion})
+        found = hidden_by_columns(run, recipe, test)
+        assert set(found) == {"image"}
+        hidden[share] = {i for i, gone in zip(test, found["image"], strict=True) if gone}
+    assert hidden[0.0] == set()
+    assert hidden[0.5] == {i for i in test if float(keeps[i]) > 50}
+    assert hidden[0.5] < hidden[0.9]
+    x = {"audio": np.ones((len(test), 2), np.float32), "image.cnn": np.ones((len(test), 2), np.float32)}
+    table = FeatureTable(test, x, {name: np.ones(len(test), bool) for name in x})
+    left = table.hide(0.5, 0, {"image": np.isin(test, list(hidden[0.5]))})
+    assert left.present["audio"].all()
+    assert set(np.array(test)[~left.present["image.cnn"]]) == hidden[0.5]
+    with pytest.raises(RecipeError, match="needs a number from 0 to 100 for every test item"):
+        hidden_by_columns(run, recipe, run.manifest.ids("train"))
 
 
 def test_the_single_genre_task(joint_run: Path) -> None:
