@@ -8,7 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
-from mmgenre.disk.bundle import bundle_file
+from mmgenre.disk.bundle import CONFIG, bundle_file
 from mmgenre.frozen.licences import name_of, of_models, terms
 from mmgenre.items.labels import ancestors, closure
 from mmgenre.items.modalities import MODALITIES
@@ -66,8 +66,7 @@ def _of_splits(run: Run) -> Iterator[str]:
     yield from _of_genres_outside(run)
     space, of_val = run.labels(), set(run.manifest.labels("val"))  # few distinct rows of a million
     y = space.encode(sorted(of_val), outside=run.outside(exclusive=space.exclusive))
-    found = cast(list[bool], y.any(axis=0).tolist())
-    lacking = [name for name, some in zip(space.names, found, strict=True) if not some]
+    lacking = [name for k, name in enumerate(space.names) if not y[:, k].any()]
     if lacking:
         yield (
             f"val has no item of {len(lacking)} genre(s), which take no part in what is chosen "
@@ -108,10 +107,22 @@ def _of_encoders(run: Run) -> Iterator[str]:
                     f"{view.name}: learned on {len(ids):,} of {len(run.manifest):,} items; to "
                     f"learn anew on all: mmgenre extract-features --run {run.folder} --retrain"
                 )
+                yield from _of_new_genres(run, view.name, folder)
             if (folder / "curve.json").is_file():
                 held = cast(Curve, bundle_file(folder, "curve.json"))
                 for sentence in verdicts(held) if held["epochs"] else ():  # none: not trained
                     yield f"{view.name} ({view.encoder}): {sentence}"
+
+
+def _of_new_genres(run: Run, view: str, folder: Path) -> Iterator[str]:
+    learned = bundle_file(folder, CONFIG)["config"].get("learned")
+    if learned is None:  # made without genres
+        return
+    if new := sorted(set(run.labels().names) - set(learned["labels"])):
+        yield (
+            f"{view}: was trained before there was any item of {len(new)} genre(s), which heads "
+            f"know from the vectors that it gives, and it does not, until --retrain: {_shown(new)}"
+        )
 
 
 def _of_licences(run: Run) -> Iterator[str]:

@@ -107,6 +107,7 @@ class Run:
     earlier: dict[str, Run | None] = field(
         default_factory=dict
     )  # parts, by their manifest's digest
+    twins: dict[str, Any] = field(default_factory=dict)  # as `pipeline.twins` has just found them
     retrain: bool = False  # whether encoders that have not learned on all items are stale
 
     def inputs(self, name: str) -> Path:

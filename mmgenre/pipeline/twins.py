@@ -39,9 +39,10 @@ class _Search:
 def look_for_twins(run: Run, progress: Progress = silent) -> None:
     """Compares the covers and tracks that a run has read, unless that was done already.
 
-    Not those of the built-in catalogue, nor of a run whose folder cannot be written.
+    Not those of the built-in catalogue. What was found is kept in the run's folder; where that
+    cannot be written, in `run` alone, and the next command looks again.
     """
-    if run.dataset == SYNTHETIC or not os.access(run.folder, os.W_OK):
+    if run.dataset == SYNTHETIC:
         return
     searches, kept = _searches(run), _kept(run)
     if all(kept.get(m, {}).get("made_from") == s.made_from for m, s in searches.items()):
@@ -60,7 +61,9 @@ def look_for_twins(run: Run, progress: Progress = silent) -> None:
             "pairs": sorted({pair for pair in pairs if pair[0] != pair[1]}),
             "note": twins.note,
         }
-    write_json(run.folder / FILE, found)
+    run.twins.update(found)
+    if os.access(run.folder, os.W_OK):
+        write_json(run.folder / FILE, found)
 
 
 def twin_notes(run: Run) -> Iterator[str]:
@@ -106,6 +109,8 @@ def _searches(run: Run) -> dict[Modality, _Search]:
 
 def _kept(run: Run) -> dict[Modality, Any]:
     """What was found before; nothing if that is not there or damaged."""
+    if run.twins:
+        return run.twins
     try:
         kept = read_json(run.folder / FILE)
         for found in kept.values():

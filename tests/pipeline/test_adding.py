@@ -306,9 +306,15 @@ def test_a_new_genre_is_learned_by_heads(added: Begun, no_training: None) -> Non
     trained = next(i for i in added.items if splits.get(i.id) == "train" and i.artist)
     new = replace(added.items[-1], artist=trained.artist, album="", labels=("Polka",))
     added.write([*added.items[:-1], new])
-    assert len(noted(added.extract())) == 2
+    notes = added.extract()
+    assert len(noted(notes)) == 2
+    new_genres = [note for note in notes if "Polka" in note]
+    assert [note.partition(":")[0] for note in new_genres] == ["text"]  # the others have no genres
+    assert new_genres[0].endswith("it does not, until --retrain: Polka")
     result = fuse(("text",), run=added.run)
     assert "Polka" in result["labels"]
+    on_page = json.loads((added.run / "metrics.json").read_text(encoding="utf-8"))["notes"]
+    assert new_genres[0] in on_page
     tagger = GenreTagger.from_pretrained(added.run, result["name"])
     genres = tagger.predict(text=new.media["text"][0]).genres
     assert "Polka" in {genre.name for genre in genres}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,16 @@ def test_nothing_is_compared_again(run: Path, monkeypatch: pytest.MonkeyPatch) -
     before = (run / twins.FILE).stat().st_mtime_ns
     assert noted(run) == expected(run)
     assert (run / twins.FILE).stat().st_mtime_ns == before
+
+
+def test_a_run_that_cannot_be_written_is_searched_all_the_same(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run / twins.FILE).unlink()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
+    assert noted(run) == expected(run)
+    assert not (run / twins.FILE).exists()
 
 
 @pytest.mark.parametrize(
