@@ -23,7 +23,7 @@ def load(place: Place, reads: FrozenInput) -> Pictures:
     """
     from transformers import AutoModel
 
-    if reads.layer is not None or reads.pool is not None:
+    if reads.layer not in (None, "last") or reads.pool is not None:
         raise WeightsError(f"{reads.model}: gives one vector a cover; leave layer and pool out")
     network = strictly(AutoModel, place)
     config = network.config

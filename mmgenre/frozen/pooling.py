@@ -24,6 +24,8 @@ def layers_of(states: Sequence[Tensor], layer: Layer | None, where: str) -> list
         return list(states)
     if layer == "mean":
         return [torch.stack(list(states)).mean(dim=0)]
+    if layer == "stages":
+        raise WeightsError(f'{where}: layer "stages": it has one resolution; give a number')
     number = len(states) - 1 if layer in (None, "last") else int(layer)
     if not 0 <= number < len(states):
         raise WeightsError(f"{where}: layer {layer}: it has 0 to {len(states) - 1}")

@@ -16,7 +16,7 @@ SOURCES = ("hf", "timm", "dir")  # the Hugging Face hub, timm's models on it, a 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 TIMM_NAME = re.compile(r"[\w.-]+")
 REVISION = re.compile(r"[\w./-]+")
-Layer = int | Literal["last", "mean", "weighted"]
+Layer = int | Literal["last", "mean", "weighted", "stages"]
 Pool = Literal["mean", "mean+std", "cls"]
 
 
@@ -73,12 +73,14 @@ class FrozenConfig(Settings):
     """How frozen models of a modality are read, for all of them; `options` has those of one.
 
     `layer`: which hidden state; 0 is what enters the first block, "mean" all of them, "weighted"
-    a learned mixture (with `top = "network"`). None: what the model itself gives, for instance
-    after its projection. `pool`: over time or patches. `window_s`: None: the model's own. Only the
-    middle `excerpt_s` of a track are read. `top`: "vector" takes the vectors as they are;
-    "network" learns a feed-forward network on them, to `embedding_dim`. `tune`: whether the model
-    itself learns the genre task, in its last N blocks ("last 2") or in all; of covers and texts,
-    which are stored. Its weights learn at `tune_rate` times `training.learning_rate`.
+    a learned mixture (with `top = "network"`), "stages" those of each resolution beside each other.
+    None: the model's own, which is "stages" for networks of timm that have several, else what the
+    model itself gives, for instance after its projection. `pool`: over time or patches. `window_s`:
+    None: the model's own. Only the middle `excerpt_s` of a track are read. `top`: "vector" takes
+    the vectors as they are; "network" learns a feed-forward network on them, to `embedding_dim`.
+    `tune`: whether the model itself learns the genre task, in its last N blocks ("last 2") or in
+    all; of covers and texts, which are stored. Its weights learn at `tune_rate` times
+    `training.learning_rate`.
     """
 
     layer: Layer | None = None

@@ -138,7 +138,8 @@ def make_tuned(
     Raises:
         WeightsError: the model cannot be loaded, or has no such blocks.
     """
-    reads = FrozenInput(model=about["model"], layer=config.layer, pool=config.pool)
+    layer = config.layer or ("last" if medium == "image" else None)
+    reads = FrozenInput(model=about["model"], layer=layer, pool=config.pool)
     encoder: TunedCovers | TunedTexts = ENCODERS[medium](
         load_anew(place, reads, medium), about, config
     )

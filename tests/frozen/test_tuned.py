@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -38,7 +38,9 @@ IDS = tuple(f"i{k:02d}" for k in range(12))
 
 def made(folder: Path, medium: str, tune: str) -> Any:
     place = find(ModelName("dir", str(folder)))
-    return make_tuned(place, medium, place.about(), FrozenConfig(tune=tune, dropout=0.1))
+    return make_tuned(
+        place, cast(Medium, medium), place.about(), FrozenConfig(tune=tune, dropout=0.1)
+    )
 
 
 def store_of(folder: Path, medium: str, size: int = 40) -> Path:
@@ -88,7 +90,8 @@ def test_untrained_it_gives_the_models_vectors(
     tiny: Mapping[str, Path], name: str, tmp_path: Path
 ) -> None:
     medium: Any = "text" if name == "bert" else "image"
-    plain = load_model(FrozenInput(model=f"dir:{tiny[name]}"), medium)
+    last: Any = "last" if medium == "image" else None
+    plain = load_model(FrozenInput(model=f"dir:{tiny[name]}", layer=last), medium)
     encoder = made(tiny[name], medium, "all").eval()
     with FeatureStore(store_of(tmp_path, medium, getattr(plain, "size_px", 0)), medium) as store:
         found = learning.embed(encoder, encoder.source(store), IDS)

@@ -163,7 +163,7 @@ def test_media_in_memory_are_as_files(small: Small, exported: Path) -> None:
         {"image": pixels.astype(float)},
     ):
         with pytest.raises(ValueError, match=r"audio|sr|image"):
-            tagger.predict(**wrong)  # type: ignore[arg-type]
+            tagger.predict(**wrong)
 
 
 def test_without_network_the_hub_is_explained(
