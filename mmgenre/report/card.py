@@ -61,6 +61,7 @@ def card(facts: CardFacts) -> str:
         f"{facts.made_by}; fingerprint `{facts.fingerprint}`.",
         "",
         "```python",
+        *(["from pathlib import Path", ""] if "text" in facts.encoders else []),
         "from mmgenre import GenreTagger",
         "",
         'tagger = GenreTagger.from_pretrained("this folder")',
