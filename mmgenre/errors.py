@@ -21,6 +21,7 @@ InputCode = Literal[
     "too_small",  # an image that stands for a missing cover
     "crashed",  # its decoder ended the process, twice
     "too_slow",  # its decoder took longer than it may, twice
+    "not_written",  # tags that could not be written, so that the file is as it was
     "unexpected",  # any other failure of a decoder
 ]
 INPUT_CODES: tuple[str, ...] = get_args(InputCode)

@@ -14,7 +14,8 @@ from mmgenre.cli import manifests, stores
 from mmgenre.cli.encoders import encoders
 from mmgenre.cli.experiments import benchmark, plan, run
 from mmgenre.cli.models import export
-from mmgenre.cli.running import doctor, extract_features, fuse, predict, quickstart, report
+from mmgenre.cli.predicting import predict, untag
+from mmgenre.cli.running import doctor, extract_features, fuse, quickstart, report
 from mmgenre.cli.shared import DONE, EXIT_CODES, FAILED
 from mmgenre.errors import (
     DamageWarning,
@@ -57,7 +58,7 @@ def _options(shown: VersionOption = False) -> None:
 
 
 for command in (
-    quickstart, extract_features, fuse, run, plan, benchmark, report, export, predict,
+    quickstart, extract_features, fuse, run, plan, benchmark, report, export, predict, untag,
     encoders, doctor,
 ):  # fmt: skip
     app.command()(command)

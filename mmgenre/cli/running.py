@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,14 +13,7 @@ from mmgenre.cli import shared
 from mmgenre.errors import Refusal
 
 if TYPE_CHECKING:
-    from mmgenre.fusion.prediction import Prediction
-
-
-class Unit(StrEnum):
-    """What an item of a folder of music is."""
-
-    TRACK = "track"
-    ALBUM = "album"
+    pass
 
 
 def extract_features(
@@ -33,7 +24,7 @@ def extract_features(
         ),
     ] = None,
     by: Annotated[
-        Unit | None, Option(help="What an item of a folder of music is; default: a track.")
+        shared.Unit | None, Option(help="What an item of a folder of music is; default: a track.")
     ] = None,
     manifest: Annotated[
         Path | None, Option(help="CSV of items; without it the built-in catalogue.")
@@ -236,102 +227,6 @@ def quickstart(
     for result in results:
         shared.print_rich(rich_table(result))
     typer.echo(f"report: {page}")
-
-
-def predict(
-    model: Annotated[
-        str,
-        Argument(help="Folder of a run, or RUN/fusion/NAME/model; --zero-shot: hf:OWNER/NAME."),
-    ],
-    audio: Annotated[list[Path] | None, Option(help="A track; repeat for an album.")] = None,
-    text: Annotated[Path | None, Option(help="A text file.")] = None,
-    image: Annotated[Path | None, Option(help="A cover.")] = None,
-    manifest: Annotated[Path | None, Option(help="CSV of many items instead.")] = None,
-    media_root: shared.MediaRootOption = None,
-    features: Annotated[
-        list[str] | None,
-        Option(help="Vectors made elsewhere, NAME=FILE, for a model of such; ids are items."),
-    ] = None,
-    fusion: Annotated[str | None, Option(help="Name of a folder under RUN/fusion.")] = None,
-    entities_url: Annotated[
-        str | None, Option(help="Address of the entity service that the model's texts go to.")
-    ] = None,
-    allow: Annotated[
-        list[str] | None,
-        Option(help="A file to open, or an encoder module:NAME to import, that the model names."),
-    ] = None,
-    zero_shot: Annotated[
-        bool, Option("--zero-shot", help="Compare with --labels, by a frozen CLAP or CLIP alone.")
-    ] = False,
-    labels: Annotated[
-        str | None, Option(help="With --zero-shot: genres, joined by commas.")
-    ] = None,
-    top: Annotated[int, Option(min=1, help="Genres shown for each item.")] = 5,
-    as_json: shared.JsonOption = False,
-) -> None:
-    """Names the genres of one item, or of a manifest, from any subset of the modalities."""
-    if bool(audio or text or image) == bool(manifest or features):
-        raise typer.BadParameter(
-            "give --audio, --text or --image (any of them), or --manifest, --features or both"
-        )
-    given = shared.features_of(features or [])
-    if zero_shot != (labels is not None) or (zero_shot and (features or fusion or allow)):
-        raise typer.BadParameter("--zero-shot and --labels belong together, with media alone")
-    from mmgenre.fusion.tagger import GenreTagger
-    from mmgenre.items.manifest import Manifest
-
-    refused: Sequence[Refusal] = ()
-    if labels is not None:
-        from mmgenre.fusion.prediction import one_item, the_one
-        from mmgenre.fusion.zero_shot import predict_zero_shot
-
-        genres = [genre.strip() for genre in labels.split(",")]
-        with shared.progress_bars() as progress:
-            items = (
-                Manifest([one_item(audio, text, image)])
-                if manifest is None
-                else Manifest.read(manifest, media_roots=media_root or ())
-            )
-            predictions, refused = predict_zero_shot(model, genres, items, progress=progress)
-        if manifest is None:
-            the_one(predictions, refused)
-        _show_predictions(predictions, refused, top, as_json=as_json)
-        return
-    tagger = GenreTagger.from_pretrained(
-        model, fusion, entities_url=entities_url, allow=allow or ()
-    )
-    typer.echo(f"fusion: {tagger.name}", err=True)
-    if tagger.licence is not None:
-        typer.echo(f"licence of the frozen models: {tagger.licence}", err=True)
-    if manifest is not None or given:
-        with shared.progress_bars() as progress:
-            roots = media_root or ()
-            listed = None if manifest is None else Manifest.read(manifest, media_roots=roots)
-            predictions, refused = tagger.predict_manifest(
-                listed, features=given, progress=progress
-            )
-    else:
-        with shared.usage():  # a modality that this model does not know
-            predictions = [tagger.predict(audio=audio, text=text, image=image)]
-        refused = predictions[0].refused
-    _show_predictions(predictions, refused, top, as_json=as_json)
-
-
-def _show_predictions(
-    predictions: Sequence[Prediction], refused: Sequence[Refusal], top: int, *, as_json: bool
-) -> None:
-    shown = [{**asdict(p), "genres": [asdict(g) for g in p.genres[:top]]} for p in predictions]
-    for row in shown:
-        del row["refused"]  # stands below for all items
-    lines = []
-    for p in predictions:
-        lines.append(f"{p.id}  from {', '.join(p.used)}  ({p.kind}; * = named)")
-        for genre in p.genres[:top]:
-            mark = "*" if genre.name in p.named else " "
-            lines.append(f"  {mark} {genre.score:6.3f}  {genre.name}")
-    content = {"predictions": shown, "refused": [asdict(r) for r in refused]}
-    shared.show(content, lines, as_json=as_json)
-    shared.finish(refused)
 
 
 def doctor(as_json: shared.JsonOption = False) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,14 @@ EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 usage, 3 done but some items were 
 DEFAULT_RUN = Path("runs/default")
 WIDE = 160  # characters of a table that no terminal shows
 LISTED = 10  # refused items that are shown one by one
+
+
+class Unit(StrEnum):
+    """What an item of a folder of music is."""
+
+    TRACK = "track"
+    ALBUM = "album"
+
 
 RunOption = Annotated[Path, Option("--run", help="Folder of the run.")]
 ModalitiesOption = Annotated[

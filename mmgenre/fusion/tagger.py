@@ -176,9 +176,13 @@ class GenreTagger:
         """
         with as_files(audio, sr, image) as (tracks, cover):
             item = one_item(tracks, text, cover)
-            if unknown := sorted(item.media.keys() - set(self.modalities)):
-                raise ValueError(f"{', '.join(unknown)}: this model {self._needs()}")
+            self.check_modalities(item)
             return the_one(*self.predict_manifest(Manifest([item])))
+
+    def check_modalities(self, item: Item) -> None:
+        """ValueError if an item has a modality that the model was not trained on."""
+        if unknown := sorted(item.media.keys() - set(self.modalities)):
+            raise ValueError(f"{', '.join(unknown)}: this model {self._needs()}")
 
     def save_pretrained(self, folder: Path | str) -> Path:
         """Copies the model that it was loaded from into a new folder, which is whole without a run.
