@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -29,6 +30,7 @@ MAX_FAILED_STARTS = 3
 DASK_TIMEOUT_S = 10.0  # until a scheduler answers
 WATCH_S = 0.1  # between two checks whether the parent process exists
 IDLE_S = 60  # until processes without work end
+GROWN = "A worker was restarted while some jobs were given"  # begins a warning of loky's
 # There are as many workers as cores: none may start one thread per core for each matrix product.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -172,6 +174,9 @@ def processes(parts: Sequence[Part], workers: int) -> Iterator[Part]:
 
 def pool(workers: int) -> Any:
     """An executor of loky with processes of this machine, which are reused by later calls."""
+    # It replaces a process that has grown by 300 MB, as by loading a model, once its part is read,
+    # and warns of it. Nothing is lost; of one that was killed it still warns.
+    warnings.filterwarnings("ignore", GROWN, UserWarning)
     return loky.get_reusable_executor(
         workers, timeout=IDLE_S, env=ONE_THREAD, initializer=_end_with, initargs=(os.getpid(),)
     )
