@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -84,10 +85,11 @@ class Peak:
 def by_loop(model: Path, files: Sequence[Path]) -> dict[Path, Floats]:
     """File -> vector, by the usual script."""
     import torch
-    from transformers import AutoFeatureExtractor, HubertModel
+    import transformers as untyped
 
-    network = HubertModel.from_pretrained(model, dtype=torch.float32).eval()
-    rate_hz = AutoFeatureExtractor.from_pretrained(model).sampling_rate
+    of: Any = untyped
+    network = of.HubertModel.from_pretrained(model, dtype=torch.float32).eval()
+    rate_hz = of.AutoFeatureExtractor.from_pretrained(model).sampling_rate
     waiting: list[tuple[Path, Floats]] = []
     sums: dict[Path, list[Floats]] = {}
 
