@@ -17,6 +17,7 @@ from mmgenre.errors import WeightsError
 from mmgenre.frozen.settings import FrozenInput, ModelName
 
 CONFIG = "config.json"
+MODULES = "modules.json"  # lists the parts of a sentence-transformers model
 READ = (".json", ".txt", ".model", ".safetensors")  # the suffixes of what is loaded
 PICKLES = ".bin"  # only where there are no safetensors, and only their tensors
 OTHERS = ("onnx", "openvino", "coreml", "gguf")  # folders with the same model for other programs
@@ -89,7 +90,7 @@ def find(name: ModelName) -> Place:
     """
     if name.source == "dir":
         folder = without_links(Path(name.name).expanduser())
-        if not (folder / CONFIG).is_file():
+        if not _is_model(folder):
             what = f"has no {CONFIG}" if folder.is_dir() else "no such folder"
             raise WeightsError(
                 f"{folder}: {what}, so no model; copy one here, as save_pretrained writes it or "
@@ -140,6 +141,11 @@ def fetch(name: ModelName) -> Place:
     return found
 
 
+def _is_model(folder: Path) -> bool:
+    """Whether one lies in a folder, also one that consists of sentence-transformers' parts."""
+    return any((folder / name).is_file() for name in (CONFIG, MODULES))
+
+
 def repository(name: ModelName) -> str:
     """Its repository on the hub: `timm:NAME` is that of timm."""
     return f"timm/{name.name}" if name.source == "timm" else name.name
@@ -169,7 +175,7 @@ def _snapshot(name: ModelName, *, only_local: bool) -> Place | None:
             return None
         raise
     has_weights = any(f.suffix in (".safetensors", PICKLES) for f in files_of(folder))
-    if not (folder / CONFIG).is_file() or not has_weights:
+    if not _is_model(folder) or not has_weights:
         return None
     return Place(name, folder, folder.name, licence_in(folder))
 

@@ -13,10 +13,8 @@ import numpy as np
 from mmgenre.errors import WeightsError
 from mmgenre.frozen.known import KNOWN
 from mmgenre.frozen.models import Floats, silence, strictly
-from mmgenre.frozen.places import Place
+from mmgenre.frozen.places import MODULES, Place
 from mmgenre.frozen.settings import FrozenInput
-
-MODULES = "modules.json"  # lists the parts of a sentence-transformers model
 
 
 @dataclass(frozen=True)

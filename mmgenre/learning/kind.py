@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -71,6 +71,9 @@ class Kind:
     read: Callable[[Sequence[Path | str], Any, str], NDArray[Any]]
     is_ragged: Callable[[Any], bool]  # input settings -> whether the rows differ in length
     encoders: Mapping[str, EncoderType]  # by the name that a recipe gives in `encoders`
+    gone: Mapping[str, str] = field(
+        default_factory=dict
+    )  # encoders of earlier versions -> what to write
     content: Callable[[Any], Mapping[str, Path]] = lambda _: {}
     check_input: Callable[[Any], object] = lambda _: None
     input_paths: Mapping[str, set[str]] | None = None  # that name files; for pydantic's `exclude`
@@ -100,6 +103,8 @@ class Kind:
         """
         if name in self.encoders:
             return self.encoders[name]
+        if name in self.gone:
+            raise RecipeError(f"encoder {name!r}: {self.gone[name]}")
         if (model := resolve(FROZEN)(name)) is not None:
             return cast(EncoderType, model)
         outside = _entry_points()

@@ -36,7 +36,7 @@ BLOCKS = {"dinov2": 2, "clip": 1, "siglip": 1, "timm_network": 4, "bert": 1}
 IDS = tuple(f"i{k:02d}" for k in range(12))
 
 
-def made(folder: Path, medium: str, tune: str) -> Any:
+def made(folder: Path, medium: Any, tune: str) -> Any:
     place = find(ModelName("dir", str(folder)))
     return make_tuned(
         place, cast(Medium, medium), place.about(), FrozenConfig(tune=tune, dropout=0.1)

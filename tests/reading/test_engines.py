@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import resource
@@ -9,11 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import loky
 import numpy as np
 import psutil
 import pytest
@@ -265,3 +268,14 @@ def test_a_scheduler_that_does_not_answer_is_named(
     manifest = tones(tmp_path / "audio", 2)
     with pytest.raises(MmgenreError, match=re.escape("tcp://127.0.0.1:9")):
         extract_inputs(manifest, "audio", AudioInput(), tmp_path / "a.h5", dask="tcp://127.0.0.1:9")
+
+
+def test_a_process_that_was_replaced_is_no_news_for_the_user() -> None:
+    """As loky words it; a change of its words would show here."""
+    assert workers.GROWN in inspect.getsource(loky.process_executor)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        workers.pool(1)
+        warnings.warn(f"{workers.GROWN} to the executor because it grew.", stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+    assert [str(warning.message) for warning in told] == ["something else"]
