@@ -694,7 +694,7 @@ def test_hiding_a_modality_of_the_test_items_that_a_column_lists(
     assert hidden[0.0] == set()
     assert hidden[0.5] == {i for i in test if float(keeps[i]) > 50}
     assert hidden[0.5] < hidden[0.9]
-    x = {"audio": np.ones((len(test), 2), np.float32), "image.cnn": np.ones((len(test), 2), np.float32)}
+    x = {name: np.ones((len(test), 2), np.float32) for name in ("audio", "image.cnn")}
     table = FeatureTable(test, x, {name: np.ones(len(test), bool) for name in x})
     left = table.hide(0.5, 0, {"image": np.isin(test, list(hidden[0.5]))})
     assert left.present["audio"].all()
