@@ -23,6 +23,7 @@ import pytest
 import soundfile
 from text_files import CRASHING_SOUNDFILE, first_on_path
 
+from mmgenre import workers
 from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.disk.store import FeatureStore, content_hash
 from mmgenre.errors import MmgenreError, StoreError
