@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mmgenre.errors import MmgenreError
     from mmgenre.explain.heat import explain_covers
+    from mmgenre.fusion.classifier import GenreClassifier
     from mmgenre.fusion.tagger import GenreTagger
     from mmgenre.items.manifest import Item, Manifest
     from mmgenre.learning.kind import EncoderType
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EncoderType",
+    "GenreClassifier",
     "GenreTagger",
     "Item",
     "Manifest",
@@ -36,6 +38,7 @@ __all__ = [
 
 _HOMES = {
     "EncoderType": "mmgenre.learning.kind",
+    "GenreClassifier": "mmgenre.fusion.classifier",
     "GenreTagger": "mmgenre.fusion.tagger",
     "Item": "mmgenre.items.manifest",
     "Manifest": "mmgenre.items.manifest",

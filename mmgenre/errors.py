@@ -21,6 +21,7 @@ InputCode = Literal[
     "too_small",  # an image that stands for a missing cover
     "crashed",  # its decoder ended the process, twice
     "too_slow",  # its decoder took longer than it may, twice
+    "not_written",  # tags that could not be written, so that the file is as it was
     "unexpected",  # any other failure of a decoder
 ]
 INPUT_CODES: tuple[str, ...] = get_args(InputCode)
@@ -87,6 +88,10 @@ class DamageWarning(UserWarning):
 
 class WaitingWarning(UserWarning):
     """Another process works in the same folder: says which one is waited for."""
+
+
+class VectorsWarning(UserWarning):
+    """Vectors made elsewhere that are of no item: says how many."""
 
 
 class WeightsError(MmgenreError):

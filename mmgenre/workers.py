@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -23,6 +24,7 @@ from mmgenre.errors import InputError
 
 WATCH_S = 0.1  # between two checks whether the parent process exists
 IDLE_S = 60  # until processes without work end
+GROWN = "A worker was restarted while some jobs were given"  # begins a warning of loky's
 LIMIT_S, LIMIT_S_PER_MB = 300.0, 1.0  # how long one item may be read
 # There are as many workers as cores: none may start one thread per core for each matrix product.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -67,6 +69,9 @@ def end_after(seconds: float) -> None:
 
 def pool(workers: int) -> Any:
     """An executor of loky with processes of this machine, which are reused by later calls."""
+    # It replaces a process that has grown by 300 MB, as by loading a model, once its part is read,
+    # and warns of it. Nothing is lost; of one that was killed it still warns.
+    warnings.filterwarnings("ignore", GROWN, UserWarning)
     return loky.get_reusable_executor(
         workers, timeout=IDLE_S, env=ONE_THREAD, initializer=_begin, initargs=(os.getpid(),)
     )

@@ -62,9 +62,15 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _no_power_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of a test must survive a power cut, and waiting for the disk takes long."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture(autouse=True)
 def _no_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether ImageNet weights can be had is asked of a server where a recipe leaves it open."""
-    monkeypatch.setattr("mmgenre.image.weights.can_be_had", lambda *args: False)
+    """Where a recipe leaves it open, the machine decides whether ImageNet weights are used."""
+    monkeypatch.setattr("mmgenre.image.weights.are_here", lambda *args: False)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

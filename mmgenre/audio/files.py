@@ -13,6 +13,7 @@ from pathlib import Path
 
 import soundfile
 
+from mmgenre.audio.codecs import Decoded, format_of, open_decoded
 from mmgenre.audio.mpeg import with_true_count
 from mmgenre.errors import InputError
 
@@ -35,7 +36,7 @@ OGG_LAST = 4  # flag of the last page of a stream
 class Audio:
     """An open file; `parts` follow each other, `n_samples` is the length of all."""
 
-    parts: tuple[soundfile.SoundFile, ...]
+    parts: tuple[soundfile.SoundFile | Decoded, ...]
     rate_hz: int
     channels: int
     n_samples: int
@@ -46,6 +47,10 @@ def open_audio(path: Path) -> Audio:
     if path.suffix.lower() == ".raw":  # for libsndfile samples without a header
         what = "samples without a header, by its name; if it has one, rename it"
         raise InputError("unreadable", str(path), what)
+    if (name := format_of(path)) is not None:  # not left to libsndfile, which has odd guesses
+        decoded = open_decoded(path, name)
+        _check_rate(path, decoded.samplerate)
+        return Audio((decoded,), decoded.samplerate, decoded.channels, decoded.frames)
     file = soundfile.SoundFile(path)
     sources = _instead(path, file)
     parts = tuple(soundfile.SoundFile(source) for source in sources) or (file,)
@@ -54,12 +59,16 @@ def open_audio(path: Path) -> Audio:
         what = " and ".join(f"{channels} channel(s) at {rate_hz} Hz" for rate_hz, channels in kinds)
         raise InputError("unreadable", str(path), f"joined from parts of {what}; split it")
     rate_hz, channels = kinds[0]
-    if not LEAST_HZ <= rate_hz <= MOST_HZ:
-        what = f"its header declares a sampling rate of {rate_hz} Hz"
-        raise InputError("unreadable", str(path), f"{what}; allowed: {LEAST_HZ} to {MOST_HZ}")
+    _check_rate(path, rate_hz)
     if parts[0].frames >= UNKNOWN_SAMPLES:
         return Audio((_Streamed(path),), rate_hz, channels, _count(path))
     return Audio(parts, rate_hz, channels, sum(part.frames for part in parts))
+
+
+def _check_rate(path: Path, rate_hz: int) -> None:
+    if not LEAST_HZ <= rate_hz <= MOST_HZ:
+        what = f"its header declares a sampling rate of {rate_hz} Hz"
+        raise InputError("unreadable", str(path), f"{what}; allowed: {LEAST_HZ} to {MOST_HZ}")
 
 
 class _Streamed(soundfile.SoundFile):  # type: ignore[misc]
@@ -69,9 +78,9 @@ class _Streamed(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
 
-def skip_samples(file: soundfile.SoundFile, n_samples: int) -> int:
+def skip_samples(file: soundfile.SoundFile | Decoded, n_samples: int) -> int:
     """Skips as many samples, or all there are; returns how many."""
-    if file.seekable():
+    if isinstance(file, Decoded) or file.seekable():
         n_skipped: int = min(n_samples, file.frames)
         if n_skipped:
             file.seek(n_skipped)

@@ -43,6 +43,7 @@ MOST_COUNTER_BITS = 28
 # compared by a fifth of theirs.
 MOST_HOURS, LEAST_SAMPLE = 190, 0.1
 COMPARING = "comparing tracks"
+PRINTS = "tracks 1"  # changed whenever the same track would give other landmarks
 MIXING = np.uint64(0x9E3779B97F4A7C15)  # odd, so that the high bits depend on all
 
 
@@ -59,6 +60,11 @@ def fingerprint(log_cqt: NDArray[np.floating]) -> Landmarks:
     peaks = peaks[: _peaks(smooth, smooth.max() - np.float32(RANGE_DB), peaks)]
     made = np.empty(len(peaks) * NEXT * (NEXT - 1) // 2, np.int64)
     return made[: _landmarks(peaks, made)].astype(np.uint64)
+
+
+def prints_of(rows: Sequence[NDArray[np.floating]]) -> list[bytes]:
+    """The landmarks of transforms as they are stored."""
+    return [fingerprint(row).tobytes() for row in rows]
 
 
 @jit
@@ -124,9 +130,13 @@ def twins_in(store: FeatureStore, progress: Progress) -> Twins:
         what = f"{len(store):,} tracks ({hours:,.0f} hours) are too many to be compared"
         return Twins(note=f"{what}, which is done up to {most}")
     prints = []
-    for number, row_id in enumerate(store.ids):
+    for number, stored in enumerate(store.prints(PRINTS)):
         progress(COMPARING, number, len(store))
-        prints.append(_sampled(fingerprint(store.read(row_id)), share))
+        if stored is None:
+            own = fingerprint(store.read(store.ids[number]))
+        else:
+            own = np.frombuffer(stored, np.uint64)
+        prints.append(_sampled(own, share))
     found = [(store.ids[a], store.ids[b]) for a, b in similar(prints)]
     progress(COMPARING, len(store), len(store))
     what = f"{hours:,.0f} hours of tracks were compared by {share:.0%} of their landmarks"

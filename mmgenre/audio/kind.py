@@ -35,7 +35,7 @@ KIND = Kind(
     read=read,
     is_ragged=lambda config: config.features == "cqt" and config.frozen is None,
     twins=lambda config: (  # timbre, or a vector, is too little to tell tracks apart
-        "mmgenre.audio.fingerprint:twins_in"
+        "mmgenre.audio.fingerprint"
         if config.features == "cqt" and config.frozen is None
         else None
     ),

@@ -13,9 +13,17 @@ from typer import Option
 from mmgenre.cli import manifests, stores
 from mmgenre.cli.encoders import encoders
 from mmgenre.cli.experiments import benchmark, plan, run
-from mmgenre.cli.running import doctor, extract_features, fuse, predict, quickstart, report
+from mmgenre.cli.models import export
+from mmgenre.cli.predicting import predict, untag
+from mmgenre.cli.running import doctor, extract_features, fuse, quickstart, report
 from mmgenre.cli.shared import DONE, EXIT_CODES, FAILED
-from mmgenre.errors import DamageWarning, MmgenreError, OlderRunWarning, WaitingWarning
+from mmgenre.errors import (
+    DamageWarning,
+    MmgenreError,
+    OlderRunWarning,
+    VectorsWarning,
+    WaitingWarning,
+)
 from mmgenre.learning.processes import ElsewhereError, OutOfStepError, is_main
 
 # What all processes of a launched command do; of others, the main one alone.
@@ -50,7 +58,8 @@ def _options(shown: VersionOption = False) -> None:
 
 
 for command in (
-    quickstart, extract_features, fuse, run, plan, benchmark, report, predict, encoders, doctor,
+    quickstart, extract_features, fuse, run, plan, benchmark, report, export, predict, untag,
+    encoders, doctor,
 ):  # fmt: skip
     app.command()(command)
 
@@ -74,7 +83,7 @@ _show_as_python_does = warnings.showwarning
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **to: Any) -> None:
     """One plain line for the user; warnings of libraries stay as Python shows them."""
-    if issubclass(category, DamageWarning | OlderRunWarning | WaitingWarning):
+    if issubclass(category, DamageWarning | OlderRunWarning | VectorsWarning | WaitingWarning):
         typer.secho(str(message), fg=typer.colors.YELLOW, err=True)
     else:
         _show_as_python_does(message, category, *where, **to)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,14 @@ from typer import Argument, Option
 from mmgenre.cli import shared
 from mmgenre.cli.shared import JsonOption, OutOption, finish, progress_bars, show
 from mmgenre.datasets.layouts import LAYOUTS
+
+
+class Unit(StrEnum):
+    """What `--by` counts in."""
+
+    TRACK = "track"
+    ALBUM = "album"
+    ARTIST = "artist"
 
 
 def _known_layout(name: str) -> str:
@@ -31,11 +40,24 @@ def build(
     ],
     folder: Annotated[Path, Argument(help="Folder of the files; for cls and csv also the file.")],
     out: OutOption,
-    audio: Annotated[Path | None, Option(help="Audio files named by track id.")] = None,
+    audio: Annotated[
+        Path | None, Option(help="Audio files named by track id; for csv as in the table.")
+    ] = None,
     images: Annotated[
         Path | None, Option(help="Covers named by item id; for csv as in the table.")
     ] = None,
-    dataset: Annotated[str | None, Option(help="Only tartarus: which of several datasets.")] = None,
+    dataset: Annotated[
+        str | None, Option(help="Only tartarus and mirdata: which of several datasets.")
+    ] = None,
+    subset: Annotated[
+        str | None,
+        Option(help="Only fma: small, medium, large; only music4all-aa: album, artist."),
+    ] = None,
+    labels: Annotated[str | None, Option(help="Only fma: top or all genres.")] = None,
+    split: Annotated[
+        str | None,
+        Option(help="Only jamendo: 0 to 4; only gtzan: filtered, fold1 or none."),
+    ] = None,
     columns: Annotated[
         str | None, Option(help="Only csv: its columns, as in image=filename,labels=genre.")
     ] = None,
@@ -46,13 +68,39 @@ def build(
         float | None,
         Option(help="Leave out genres that a smaller share of the items has, for example 0.01."),
     ] = None,
+    by: Annotated[
+        list[Unit] | None,
+        Option(help="track, album: what an item of a library is; artist: samples are of whole."),
+    ] = None,
+    separators: Annotated[
+        str | None, Option(help="Only library: signs between the genres of one tag, as ';/'.")
+    ] = None,
+    genre_map: Annotated[
+        Path | None,
+        Option("--map", help="Table with tabs, columns from and to: genres to rename, or drop."),
+    ] = None,
+    min_items: Annotated[
+        int | None, Option(min=1, help="Genres that fewer items have are left out, items stay.")
+    ] = None,
+    sample: Annotated[
+        int | None,
+        Option(min=1, help="So many items, drawn at random; whole artists: --by artist."),
+    ] = None,
+    seed: Annotated[int, Option(min=0, help="Of the sample.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Makes a manifest from a dataset and the media that you have of it."""
+    """Makes a manifest from tagged music, a table, or a dataset and the media you have of it."""
     from mmgenre.datasets.build import build_manifest
-    from mmgenre.datasets.cover_table import parse_columns
+    from mmgenre.datasets.table_columns import parse_columns
 
     how: dict[str, Any] = {"audio": audio, "images": images, "dataset": dataset}
+    units = [unit.value for unit in by or () if unit is not Unit.ARTIST]
+    if len(units) > 1:
+        raise typer.BadParameter("--by: track or album, not both")
+    how |= {"by": units[0] if units else None, "by_artist": Unit.ARTIST in (by or ())}
+    how |= {"subset": subset, "labels": labels, "split": split}
+    how |= {"separators": separators, "genre_map": genre_map, "min_items": min_items}
+    how |= {"sample": sample, "seed": seed}
     how |= {"only_with": () if only_with is None else shared.modalities_of(only_with)}
     with shared.usage():
         how |= {"columns": None if columns is None else parse_columns(columns)}
@@ -60,6 +108,8 @@ def build(
         built = build_manifest(name, folder, out, **how, min_share=min_share, progress=progress)
     lines = [*built.summary(), f"next: mmgenre manifest check {out}"]
     show(built.as_dict(), lines, as_json=as_json)
+    if built.faults:
+        raise typer.Exit(shared.SOME_REFUSED)
 
 
 def check(
@@ -117,14 +167,14 @@ def split(
     """Draws splits that share no artist and no album."""
     from mmgenre.items.manifest import SPLITS, Manifest
     from mmgenre.items.notes import manifest_notes, unlearned_notes
-    from mmgenre.items.splits import make_splits
+    from mmgenre.items.splits import split_anew
 
     try:
         train, val, test = (float(part) for part in ratios.split(","))
     except ValueError:
         raise typer.BadParameter(f"--ratios {ratios!r}: three numbers, as 0.8,0.1,0.1") from None
     items = Manifest.read(manifest)
-    done = items.with_splits(make_splits(items, (train, val, test), seed))
+    done = split_anew(items, (train, val, test), seed)
     done.write(out)
     for note in (*manifest_notes(done), *unlearned_notes(done)):
         typer.echo(f"note: {note}")

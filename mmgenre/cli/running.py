@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
@@ -13,8 +12,20 @@ from typer import Argument, Option
 from mmgenre.cli import shared
 from mmgenre.errors import Refusal
 
+if TYPE_CHECKING:
+    pass
+
 
 def extract_features(
+    music: Annotated[
+        Path | None,
+        Argument(
+            exists=True, file_okay=False, help="Folder of tagged music, instead of a manifest."
+        ),
+    ] = None,
+    by: Annotated[
+        shared.Unit | None, Option(help="What an item of a folder of music is; default: a track.")
+    ] = None,
     manifest: Annotated[
         Path | None, Option(help="CSV of items; without it the built-in catalogue.")
     ] = None,
@@ -58,12 +69,19 @@ def extract_features(
     how |= {"run": run, "settings": settings or [], "workers": workers}
     how |= {"accept_missing": accept_missing, "media_roots": media_root or []}
     how |= {"check_content": check_content, "item_limit_s": item_limit}
+    how |= {"by": by.value if by else None}
+    if music is not None and manifest is not None:
+        raise typer.BadParameter("give a folder of music or --manifest, not both")
+    if by is not None and music is None:
+        raise typer.BadParameter("--by is of a folder of music, and none is given")
+    manifest = music or manifest
     encoders = shared.encoders_of(encoder or [])
     if shard is not None and (encoder or dask or retrain):
         raise typer.BadParameter(
             "with --shard media are only read: no --encoder, no --dask, no --retrain"
         )
     from mmgenre.pipeline import commands
+    from mmgenre.pipeline.run import REFUSED
 
     if shard is not None:
         from mmgenre.pipeline.shards import read_shard
@@ -95,11 +113,18 @@ def extract_features(
     lines.append(f"next: mmgenre fuse --run {run} --modalities {modalities}")
     # Its hash of the embeddings reads all of them.
     shared.show(result.as_dict() if as_json else None, lines, as_json=as_json)
-    shared.finish(result.refused)
+    shared.finish(result.refused, details=run / REFUSED)
 
 
 def fuse(
-    modalities: shared.ModalitiesOption = "a,t,i",
+    modalities: Annotated[
+        str | None,
+        Option(
+            "--modalities",
+            "-m",
+            help="As a,t,i; default: all, or where vectors are given, those that have any.",
+        ),
+    ] = None,
     run: shared.RunOption = shared.DEFAULT_RUN,
     manifest: Annotated[
         Path | None, Option(help="CSV of items, to begin a run with --features.")
@@ -107,7 +132,7 @@ def fuse(
     media_root: shared.MediaRootOption = None,
     features: Annotated[
         list[str] | None,
-        Option(help="Vectors made elsewhere: NAME=FILE (.npy, .npz, .h5), or a store FILE.h5."),
+        Option(help="Vectors made elsewhere: NAME=FILE (.npz, .npy, .h5, .parquet), or a store."),
     ] = None,
     inputs: Annotated[
         str | None, Option(help="One row only, as joint.a for the joint audio vector (MM_AUDIO).")
@@ -123,18 +148,24 @@ def fuse(
     refit: Annotated[
         bool, Option("--refit", help="The saved model's heads also learn from validation items.")
     ] = False,
+    with_frozen: Annotated[
+        bool, Option("--with-frozen", help="Copy the frozen models that it needs into the run.")
+    ] = False,
     settings: shared.SetOption = None,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Joint space, late fusion and evaluation of every subset of the modalities."""
-    wanted = shared.modalities_of(modalities)
+    wanted = shared.modalities_of(modalities) if modalities else None
     from mmgenre.disk.records import read_record
     from mmgenre.measuring.results import RESULT
     from mmgenre.pipeline import commands
     from mmgenre.pipeline.notes import fusion_notes
+    from mmgenre.pipeline.run import REFUSED
+    from mmgenre.pipeline.scores import PREDICTIONS
     from mmgenre.report.terminal import rich_table
 
     how: dict[str, Any] = {"run": run, "manifest": manifest, "seeds": seeds}
+    how["with_frozen"] = with_frozen
     how |= {"media_roots": media_root or []}
     own = [*(settings or []), *(["fusion.refit=true"] if refit else [])]
     how |= {"head": head, "joint": joint, "task": task, "settings": own}
@@ -146,7 +177,12 @@ def fuse(
     measured = read_record(run / RESULT)
     target = measured["recipe"]["target"]["name"]
     dataset, notes = measured["dataset"], [*measured["notes"], *fusion_notes(result, target)]
-    refused = [r for r in dataset["refused"] if r["modality"] in wanted]
+    read = {
+        name.removeprefix("joint.").partition(".")[0]
+        for row in result["rows"]
+        for name in row["inputs"]
+    }
+    refused = [r for r in dataset["refused"] if r["modality"] in read]
     if not as_json:
         shared.print_rich(rich_table(result))
     lines = []
@@ -155,10 +191,12 @@ def fuse(
         n = f"{given['n_items']:,} items{unknown}, of {dataset['n_items']:,}"
         lines.append(f"{given['name']}: vectors for {n}")
     lines += [f"note: {note}" for note in notes]
+    named = run / "fusion" / result["name"] / PREDICTIONS
+    lines += [f"genres of the items that had none: {named}"] if named.is_file() else []
     lines.append(f"next: mmgenre report {run}")
     listed = {"given": dataset["given"], "refused": refused, "notes": notes}
     shared.show({**result, "run": str(run), **listed}, lines, as_json=as_json)
-    shared.finish([Refusal(**r) for r in refused])
+    shared.finish([Refusal(**r) for r in refused], details=run / REFUSED)
 
 
 def report(
@@ -191,57 +229,6 @@ def quickstart(
     for result in results:
         shared.print_rich(rich_table(result))
     typer.echo(f"report: {page}")
-
-
-def predict(
-    model: Annotated[Path, Argument(help="Folder of a run, or RUN/fusion/NAME/model.")],
-    audio: Annotated[list[Path] | None, Option(help="A track; repeat for an album.")] = None,
-    text: Annotated[Path | None, Option(help="A text file.")] = None,
-    image: Annotated[Path | None, Option(help="A cover.")] = None,
-    manifest: Annotated[Path | None, Option(help="CSV of many items instead.")] = None,
-    media_root: shared.MediaRootOption = None,
-    fusion: Annotated[str | None, Option(help="Name of a folder under RUN/fusion.")] = None,
-    entities_url: Annotated[
-        str | None, Option(help="Address of the entity service that the model's texts go to.")
-    ] = None,
-    allow: Annotated[
-        list[str] | None,
-        Option(help="A file to open, or an encoder module:NAME to import, that the model names."),
-    ] = None,
-    top: Annotated[int, Option(min=1, help="Genres shown for each item.")] = 5,
-    as_json: shared.JsonOption = False,
-) -> None:
-    """Names the genres of one item, or of a manifest, from any subset of the modalities."""
-    if bool(audio or text or image) == (manifest is not None):
-        raise typer.BadParameter("give --audio, --text or --image (any of them), or --manifest")
-    from mmgenre.fusion.tagger import GenreTagger
-    from mmgenre.items.manifest import Manifest
-
-    tagger = GenreTagger.from_pretrained(
-        model, fusion, entities_url=entities_url, allow=allow or ()
-    )
-    typer.echo(f"fusion: {tagger.name}", err=True)
-    refused: Sequence[Refusal] = ()
-    if manifest is not None:
-        with shared.progress_bars() as progress:
-            items = Manifest.read(manifest, media_roots=media_root or ())
-            predictions, refused = tagger.predict_manifest(items, progress=progress)
-    else:
-        with shared.usage():  # a modality that this model does not know
-            predictions = [tagger.predict(audio=audio, text=text, image=image)]
-        refused = predictions[0].refused
-    shown = [{**asdict(p), "genres": [asdict(g) for g in p.genres[:top]]} for p in predictions]
-    for row in shown:
-        del row["refused"]  # stands below for all items
-    lines = []
-    for p in predictions:
-        lines.append(f"{p.id}  from {', '.join(p.used)}  ({p.kind}; * = named)")
-        for genre in p.genres[:top]:
-            mark = "*" if genre.name in p.named else " "
-            lines.append(f"  {mark} {genre.score:6.3f}  {genre.name}")
-    content = {"predictions": shown, "refused": [asdict(r) for r in refused]}
-    shared.show(content, lines, as_json=as_json)
-    shared.finish(refused)
 
 
 def doctor(as_json: shared.JsonOption = False) -> None:

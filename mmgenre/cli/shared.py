@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
 DONE, FAILED, USAGE, SOME_REFUSED = 0, 1, 2, 3
 EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 usage, 3 done but some items were refused (listed)."
 DEFAULT_RUN = Path("runs/default")
+WIDE = 160  # characters of a table that no terminal shows
+LISTED = 10  # refused items that are shown one by one
+
+
+class Unit(StrEnum):
+    """What an item of a folder of music is."""
+
+    TRACK = "track"
+    ALBUM = "album"
+
 
 RunOption = Annotated[Path, Option("--run", help="Folder of the run.")]
 ModalitiesOption = Annotated[
@@ -112,19 +123,40 @@ def print_rich(table: Any) -> None:
     """Something that rich can print, on stdout."""
     from rich.console import Console
 
-    Console().print(table)
+    # A terminal has a width; in a file or a pipe nothing may be cut.
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
-def finish(refused: Sequence[Refusal], *, failed: bool = False) -> None:
-    """Lists who was refused on stderr, and ends with the exit code that says so."""
-    for refusal in refused:
-        typer.secho(f"refused: {refusal.id}: {refusal.detail}", fg=typer.colors.YELLOW, err=True)
+def finish(
+    refused: Sequence[Refusal], *, failed: bool = False, details: Path | None = None
+) -> None:
+    """Tells on stderr who was refused, and ends with the exit code that says so.
+
+    `details`: the table that lists them all; more than `LISTED` are then only counted.
+    """
+    for line in refusal_lines(refused, details):
+        typer.secho(line, fg=typer.colors.YELLOW, err=True)
     if failed:
         raise typer.Exit(FAILED)
     if refused and os.environ.get("TORCHELASTIC_RUN_ID"):
         typer.echo(f"ends with 0, not {SOME_REFUSED}: launchers take that for a crash", err=True)
     elif refused:
         raise typer.Exit(SOME_REFUSED)
+
+
+def refusal_lines(refused: Sequence[Refusal], details: Path | None = None) -> list[str]:
+    """One line each, or, if there are many and a table has them, one for each kind of fault."""
+    if details is None or len(refused) <= LISTED or not details.is_file():
+        return [f"refused: {r.id}: {r.detail}" for r in refused]
+    kinds: dict[tuple[str, str], list[Refusal]] = {}
+    for refusal in refused:
+        kinds.setdefault((refusal.modality, refusal.code), []).append(refusal)
+    ranked = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
+    lines = [
+        f"refused: {len(own):,} {modality} {code}, such as {own[0].id}: {own[0].detail}"
+        for (modality, code), own in ranked
+    ]
+    return [*lines, f"refused in all: {len(refused):,}, each with its fault in {details}"]
 
 
 def main_goes_on() -> None:

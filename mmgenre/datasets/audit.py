@@ -113,7 +113,8 @@ def audit(manifest: Manifest, *, progress: Progress = silent) -> Audit:
 def dedupe(manifest: Manifest, *, near: bool = False, progress: Progress = silent) -> Deduped:
     """Keeps every cover once; items without a cover, or with one that cannot be read, are kept.
 
-    Of items with the same cover and the same genres, the first by id is kept. If their genres
+    Of items with the same cover and the same genres, the first by id is kept, one that has a genre
+    if any has. If their genres
     differ, none is kept: it is unknown which genre the cover belongs to, and keeping one item
     would train or test against the labels of the others. An item is dropped whole, with its other
     modalities. With `near`, edited copies count as the same cover, too (cropped by some 3 %, with a
@@ -143,7 +144,10 @@ def same_covers(media: Media, near: Iterable[tuple[Key, Key]]) -> tuple[SameCove
         items: dict[str, Item] = {item.id: item for key in covers for item in media.files[key]}
         ids = tuple(sorted(items))
         labels = tuple(items[i].labels for i in ids)
-        kept = ids[0] if len({frozenset(names) for names in labels}) == 1 else None
+        known = [i for i, names in zip(ids, labels, strict=True) if names]
+        # An item without a genre contradicts none.
+        is_one = len({frozenset(names) for names in labels if names}) <= 1
+        kept = (*known, *ids)[0] if is_one else None
         if len(ids) > 1:
             groups.append(SameCover(ids, labels, len(covers) == 1, kept))
     return tuple(sorted(groups, key=lambda group: group.ids))

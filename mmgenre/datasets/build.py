@@ -2,21 +2,30 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 from unicodedata import normalize
 
-from mmgenre.datasets.cover_table import Field
 from mmgenre.datasets.features import write_features
-from mmgenre.datasets.layouts import LAYOUTS
+from mmgenre.datasets.layouts import LAYOUTS, By
+from mmgenre.datasets.selection import (
+    keep_frequent,
+    keep_having,
+    keep_known,
+    mapped,
+    read_map,
+    sampled,
+)
 from mmgenre.datasets.sources import Published, check_folder, found_note, refuse
+from mmgenre.datasets.table_columns import Field
 from mmgenre.disk.store import group_names
+from mmgenre.disk.tables import write_table
 from mmgenre.errors import ManifestError
-from mmgenre.items.labels import ancestors, closure
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import SUFFIXES, Modality
+from mmgenre.items.notes import unlabelled_notes
 from mmgenre.progress import Progress, silent
 
 FEATURES = "features.h5"  # beside the manifest
@@ -31,6 +40,8 @@ class Built:
     info: dict[str, int | dict[str, int]]
     features: dict[str, int]  # rows of each group
     notes: tuple[str, ...]  # what the dataset or the user's folders lack
+    faults: dict[str, int] = field(default_factory=dict)  # reason -> how many files
+    refused: Path | None = None  # the table of these files, with the fault of each
 
     def summary(self) -> list[str]:
         """Lines for a person: counts of items, splits, modalities and vectors, then the notes."""
@@ -46,12 +57,17 @@ class Built:
         if self.store is not None:
             rows = ", ".join(f"{n} {name}" for name, n in self.features.items())
             lines.append(f"{self.store}: {rows}")
+        if self.faults:
+            counts = ", ".join(f"{n} {reason}" for reason, n in self.faults.items())
+            lines.append(f"{sum(self.faults.values())} file(s) with faults: {counts}")
+            lines.append(f"each with its fault: {self.refused}")
         return [*lines, *(f"note: {note}" for note in self.notes)]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        store = None if self.store is None else str(self.store)
-        return {**vars(self), "manifest": str(self.manifest), "store": store}
+        paths = {"manifest": self.manifest, "store": self.store, "refused": self.refused}
+        named = {name: None if path is None else str(path) for name, path in paths.items()}
+        return {**vars(self), **named}
 
 
 def build_manifest(
@@ -63,8 +79,18 @@ def build_manifest(
     images: Path | None = None,
     dataset: str | None = None,
     columns: Mapping[Field, str] | None = None,
+    by: By | None = None,
+    separators: str | None = None,
+    subset: str | None = None,
+    labels: str | None = None,
+    split: str | None = None,
     only_with: Sequence[Modality] = (),
     min_share: float | None = None,
+    min_items: int | None = None,
+    genre_map: Path | None = None,
+    sample: int | None = None,
+    by_artist: bool = False,
+    seed: int = 0,
     progress: Progress = silent,
 ) -> Built:
     """Reads a dataset and writes its manifest, with the media that the user has.
@@ -72,37 +98,65 @@ def build_manifest(
     `folder` has the published files; for cls and csv it can be the file itself. Published vectors
     go into `features.h5` beside the CSV `out`. Audio files are named by track id, images by item
     id; for csv, as the table names them. `dataset` (tartarus only) says which of several in the
-    folder, `columns` (csv only) the column of each field. Items that
-    lack a modality of `only_with` are left out, then genres that a smaller share than `min_share`
-    of the other items has. That media may lie in these folders is remembered on this machine.
+    folder, `columns` (csv only) the column of each field, `by` and `separators` (library only) what
+    an item is and what separates the genres of a tag; `subset`, `labels` and `split` are those of
+    the readers of published datasets. That media may lie in these folders is
+    remembered on this machine.
+
+    Then, in this order: genres are renamed by the table `genre_map` (`read_map`); items that lack a
+    modality of `only_with` are left out; genres that a smaller share than `min_share` of the other
+    items has, with items of no other genre; genres of fewer than `min_items` items, whose items
+    stay. Of what is left `sample` items are drawn, whole artists if `by_artist`.
 
     A ManifestError if the layout is none of `LAYOUTS` or does not have an option that is given; or
     lists every fault of the files and, for missing files, where to get them and where to put them.
-    A StoreError if a published vector is not finite.
+    A StoreError if a published vector is not finite. Of a library, no file ends the building: those
+    with faults are listed in a table beside the manifest.
     """
     if layout not in LAYOUTS:
         refuse(folder, [f"unknown layout {layout!r}; layouts are {', '.join(LAYOUTS)}"])
+    if by_artist and sample is None:
+        refuse(folder, ["by artist: is of a sample; give its number of items"])
     chosen = LAYOUTS[layout]
     if images is not None and chosen.has_covers:
         raise ManifestError(layout, [f"images {images}: the covers are in {folder} itself"])
-    given = {"dataset": dataset, "columns": columns, "images": images, "progress": progress}
-    for name in ("dataset", "columns"):
-        if given[name] is not None and name not in chosen.options:
+    wanted = {"dataset": dataset, "columns": columns, "by": by, "separators": separators}
+    wanted |= {"subset": subset, "labels": labels, "split": split}
+    for name, value in wanted.items():
+        if value is not None and name not in chosen.options:
             having = ", ".join(n for n in LAYOUTS if name in LAYOUTS[n].options)
-            fault = f"{name} {given[name]!r}: only the layout {having} has this option"
+            fault = f"{name} {value!r}: only the layout {having} has this option"
             raise ManifestError(layout, [fault])
+    renamed = read_map(genre_map) if genre_map is not None else None
+    covers = out.parent / f"{out.stem}-covers"
+    given: dict[str, Any] = {"audio": audio, "images": images, "covers": covers}
+    given["progress"] = progress
+    given |= {name: value for name, value in wanted.items() if value is not None}
     read = resolve_name(f"mmgenre.datasets.{chosen.reader}")
-    published: Published = read(folder, **{name: given[name] for name in chosen.options})
-    covers = None if "images" in chosen.options else images  # else the reader has used them
-    published = attach_media(published, audio=audio, images=covers)
+    options = {name: given[name] for name in chosen.options if name in given}
+    published: Published = read(folder, **options)
+    # Else the reader has used them.
+    tracks = None if any("audio" in item.media for item in published.items) else audio
+    own = None if "images" in chosen.options else images
+    published = attach_media(published, audio=tracks, images=own)
+    if renamed is not None:
+        published = mapped(published, renamed)
     if only_with:
         published = keep_having(published, only_with)
     if min_share is not None:
         published = keep_frequent(published, min_share)
+    if min_items is not None:
+        published = keep_known(published, min_items)
+    if sample is not None:
+        published = sampled(published, sample, by_artist=by_artist, seed=seed)
     named = (folder if folder.is_dir() else folder.parent, audio, images)
-    items, where = Manifest(published.items, where=str(out)).columns, str(out)
-    roots = tuple(place for place in named if place is not None)
-    manifest = Manifest(replace(items, roots=roots), where=where)
+    roots = [place for place in named if place is not None] + [covers] * covers.is_dir()
+    return _write(published, out, roots)
+
+
+def _write(published: Published, out: Path, roots: Sequence[Path]) -> Built:
+    items = Manifest(published.items, where=str(out)).columns
+    manifest = Manifest(replace(items, roots=tuple(roots)), where=str(out))
     store = out.parent / FEATURES if published.features else None
     if store is not None:
         others = sorted(set(group_names(store)) - published.features.keys())
@@ -112,53 +166,12 @@ def build_manifest(
         write_features(published.features, store)
     manifest.write(out)
     rows = {name: sum(len(p.ids) for p in parts) for name, parts in published.features.items()}
-    return Built(out, store, manifest.info(), rows, published.notes)
-
-
-def keep_having(published: Published, modalities: Sequence[Modality]) -> Published:
-    """The items with all of these modalities; the others are counted in the notes."""
-    kept = tuple(item for item in published.items if all(m in item.media for m in modalities))
-    return _only(published, kept, f"without {' and '.join(modalities)}")
-
-
-def keep_frequent(published: Published, min_share: float) -> Published:
-    """The items with those of their genres that at least `min_share` (0 to 1) of all items have.
-
-    An item of `Jazz/Vocal Jazz` counts for both; where only Jazz is frequent, Jazz is its genre.
-    Genres are counted over all splits: the set of genres defines the task and is not learnt.
-    The notes count the genres and the items that are left out because no genre is left.
-    """
-    if not 0 < min_share < 1:
-        raise ManifestError(published.where, [f"share {min_share}: must be between 0 and 1"])
-    counts = Counter(name for item in published.items for name in closure(item.labels))
-    least = min_share * len(published.items)
-    frequent = frozenset(name for name, n in counts.items() if n >= least)
-    items = (replace(item, labels=_frequent_labels(item, frequent)) for item in published.items)
-    kept = tuple(item for item in items if item.labels)
-    published = _only(published, kept, f"of no genre that {min_share:.2%} of them have")
-    note = f"{len(frequent)} of {len(counts)} genres are kept: those of {least:.6g} items or more"
-    rare = [(n, name) for name, n in counts.items() if name not in frequent]
-    if rare:
-        note += f"; the most frequent of the others is {max(rare)[1]!r} with {max(rare)[0]}"
-    return replace(published, notes=(*published.notes, note))
-
-
-def _frequent_labels(item: Item, frequent: frozenset[str]) -> tuple[str, ...]:
-    """Each label cut to the frequent part of its path, without labels that are above another."""
-    cut = [[name for name in ancestors(label) if name in frequent] for label in item.labels]
-    labels = dict.fromkeys(names[-1] for names in cut if names)
-    above = {name for label in labels for name in ancestors(label)[:-1]}
-    return tuple(label for label in labels if label not in above)
-
-
-def _only(published: Published, kept: tuple[Item, ...], what: str) -> Published:
-    """The items that are kept; a ManifestError if there are none."""
-    n, ids = len(published.items), {item.id for item in kept}
-    if not kept:
-        refuse(published.where, [f"all {n} items are {what}: nothing is left for a manifest"])
-    left_out = [item.id for item in published.items if item.id not in ids]
-    notes = found_note(left_out, f"of {n} items are left out, {what}")
-    return replace(published, items=kept, notes=(*published.notes, *notes))
+    rows_of_faults = ((fault.path, fault.reason, fault.detail) for fault in published.faults)
+    table = out.with_name(f"{out.stem}-refused.csv")
+    refused = write_table(table, ("path", "fault", "detail"), rows_of_faults)
+    reasons = dict(Counter(fault.reason for fault in published.faults).most_common())
+    notes = (*unlabelled_notes(manifest), *published.notes)
+    return Built(out, store, manifest.info(), rows, notes, reasons, refused)
 
 
 def attach_media(

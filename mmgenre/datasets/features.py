@@ -1,25 +1,18 @@
-"""Vectors made elsewhere (CLAP, MERT, Essentia, published ones) -> groups of a feature store.
+"""Vectors made elsewhere (CLAP, MERT, Essentia, published ones) -> groups of a feature store."""
 
-They lie in NumPy files, dense or sparse, which are read without ever unpickling.
-"""
-
-import lzma
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
+from mmgenre.datasets.arrays import NUMBERS, Array, dense, read_npy, read_npz, row_faults
+from mmgenre.datasets.parquet import read_parquet
 from mmgenre.disk.provenance import Provenance, sha256_file
 from mmgenre.disk.store import FeatureStore, group_names, write_store
+from mmgenre.disk.store.plain import is_plain, read_plain
 from mmgenre.errors import StoreError, fault_list
 from mmgenre.items.manifest import TRACK_SEPARATOR
 
@@ -27,18 +20,8 @@ STAGE, STAGE_VERSION = "features", 1
 IDS = "ids"
 VECTORS = ("x", "features", "embeddings")
 ID_FILES = ("{}.ids.txt", "{}.ids.tsv", "{}_ids.txt")  # beside {}.npy or {}.npz
-SPARSE = frozenset({"data", "indices", "indptr", "shape"})
-NUMBERS = "fiub"  # dtype kinds: float, int, unsigned, bool
 BLOCK_ROWS = 1024
-NPY_MAGIC = b"\x93NUMPY"
-# What NumPy raises for damaged files and for pickled objects; it has zipfile, the decompressors,
-# and Python's own parser read them.
-BAD_FILE = (
-    OSError, ValueError, EOFError, LookupError, MemoryError, RuntimeError, TypeError, SyntaxError,
-    OverflowError, TokenError, struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
-)  # fmt: skip
-
-Array = NDArray[Any] | sparse.csr_array[Any]
+HDF5 = (".h5", ".hdf5")
 IdRows = tuple[Sequence[str], NDArray[np.float32]]  # n ids, (n, width)
 
 
@@ -65,49 +48,39 @@ class Features:
             raise StoreError(fault_list(str(self.source), faults))
 
     def blocks(self) -> Iterator[IdRows]:
-        """Blocks of ids and float32 rows; a StoreError names the first row that is not finite."""
-        for start in range(0, len(self.ids), BLOCK_ROWS):
-            at = slice(start, start + BLOCK_ROWS)
-            block, ids = self.x[at], self.ids[at]
-            with np.errstate(over="ignore"):  # becomes infinite, and is refused below
-                rows = np.asarray(dense(block), dtype=np.float32)
-            bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        """Blocks of ids and float32 rows; a StoreError lists all rows that are not finite."""
+        for ids, rows, bad in self._blocks():
             if bad.size:
-                fault = "has NaN, infinity, or a number too large for float32"
-                row = f"row {start + bad[0]} ({ids[bad[0]]!r})"
-                raise StoreError(f"{self.source}: {row} {fault}")
+                raise StoreError(fault_list(str(self.source), self._not_finite()))
             yield ids, rows
 
+    def _blocks(self) -> Iterator[tuple[Sequence[str], NDArray[np.float32], NDArray[np.intp]]]:
+        """Blocks of ids, rows, and the positions of those that are not finite."""
+        for start in range(0, len(self.ids), BLOCK_ROWS):
+            at = slice(start, start + BLOCK_ROWS)
+            with np.errstate(over="ignore"):  # becomes infinite
+                rows = np.asarray(dense(self.x[at]), dtype=np.float32)
+            yield self.ids[at], rows, np.flatnonzero(~np.isfinite(rows).all(axis=1))
 
-def row_faults(x: Array) -> list[str]:
-    """Why an array is not (n, width) numbers; none if it is."""
-    faults = []
-    if len(x.shape) != 2:
-        advice = "; pool it to one vector per id first" if len(x.shape) > 2 else ""
-        faults.append(f"an array of shape {x.shape}; expected (n, width){advice}")
-    elif 0 in x.shape:
-        faults.append(f"an array of shape {x.shape} is empty")
-    if x.dtype.kind not in NUMBERS:
-        faults.append(f"values of type {x.dtype}; expected numbers")
-    return faults
-
-
-def dense(x: Array) -> NDArray[Any]:
-    """The array, no longer sparse."""
-    return x if isinstance(x, np.ndarray) else x.toarray()
+    def _not_finite(self) -> list[str]:
+        return [
+            f"id {ids[k]!r} has NaN, infinity, or a number too large for float32"
+            for ids, _, bad in self._blocks()
+            for k in bad
+        ]
 
 
 def read_features(path: Path, ids: Path | None = None) -> Features:
-    """Reads vectors of any width and their ids; a StoreError names the file and the first bad row.
+    """Reads vectors of any width and their ids; a StoreError names the file and its faults.
 
-    The file is `.npz` with arrays `ids` and `x`, `features` or `embeddings`, or with exactly two
-    arrays, one of them ids; a sparse `.npz` as scipy writes it; or `.npy`. For arrays without ids,
-    the file `ids` has one id per line; if it is None, X.npy is read with X.ids.txt, X.ids.tsv or
-    X_ids.txt beside it.
+    The file is `.npz` or `.h5` with arrays `ids` and `x`, `features` or `embeddings`, or with
+    exactly two arrays, one of them ids; a `.parquet` table (`read_parquet`); a sparse `.npz` as
+    scipy writes it; or `.npy`. For arrays without ids, the file `ids` has one id per line; if it is
+    None, X.npy is read with X.ids.txt, X.ids.tsv or X_ids.txt beside it.
     """
-    if path.suffix not in (".npy", ".npz"):
-        raise StoreError(f"{path}: not .npy, .npz or a feature store (.h5)")
-    held = read_npy(path) if path.suffix == ".npy" else read_npz(path)
+    if path.suffix not in READERS:
+        raise StoreError(f"{path}: not one of {', '.join(READERS)}")
+    held = READERS[path.suffix](path)
     if not isinstance(held, dict):
         return Features(path, _read_id_file(path, ids), held)
     features = _from_arrays(path, held)
@@ -121,6 +94,7 @@ def import_features(
 ) -> Path:
     """Puts vectors made elsewhere into a feature store, one group per name; other groups stay.
 
+    Files are as in `read_features`, or feature stores.
     Rows of tracks (`ID#0`, `ID#1`) are replaced by their mean for the item. From a feature store,
     a single group gets the name given; several are called `NAME-GROUP`, or keep their own names
     if the name given is empty. `ids` are files of ids, by name of the group, where they do not lie
@@ -131,7 +105,7 @@ def import_features(
     groups: dict[str, tuple[Features, ...]] = {}
     for name, path in sources.items():
         try:
-            if path.suffix in (".h5", ".hdf5"):
+            if path.suffix in HDF5 and not is_plain(path):
                 read = _from_store(name, path)
             else:
                 read = {name: read_features(path, ids.get(name))}
@@ -181,64 +155,6 @@ def _mean_by_item(parts: Sequence[Features]) -> IdRows:
     return tuple(place), (sums / counts[:, None]).astype(np.float32)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A file for NumPy, which would not close it if it is damaged; a StoreError says so."""
-    try:
-        with path.open("rb") as file:
-            yield file
-    except FileNotFoundError:
-        raise StoreError(f"{path}: no such file") from None
-    except BAD_FILE as error:
-        fault = f"cannot be read without unpickling, or is damaged ({error})"
-        raise StoreError(f"{path}: {fault}") from None
-
-
-def read_npy(path: Path) -> NDArray[Any]:
-    """An array that stays on disk until it is used; StoreError if not a `.npy` of plain values."""
-    with _opened(path) as file:
-        if file.read(len(NPY_MAGIC)) != NPY_MAGIC:
-            raise StoreError(f"{path}: not an array in NumPy's format")
-        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-
-
-def read_npz(path: Path) -> sparse.csr_array[Any] | dict[str, NDArray[Any]]:
-    """The sparse array that an archive holds in parts, otherwise all its arrays.
-
-    The code of Oramas 2018 writes data, indices, indptr and shape; scipy adds the format. Raises a
-    StoreError if these contradict each other or have another format than csr, or if the file is
-    not an archive of plain values.
-    """
-    with _opened(path) as file:
-        archive = np.load(file, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise StoreError(f"{path}: one array, not an archive; rename it to .npy")
-        arrays = {name: archive[name] for name in archive.files}
-    if others := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
-        raise StoreError(f"{path}: {others[0]!r} in it is no array in NumPy's format")
-    if not arrays.keys() >= SPARSE:
-        return arrays
-    form = arrays["format"].item() if "format" in arrays else b"csr"
-    if form not in (b"csr", "csr"):
-        raise StoreError(f"{path}: a sparse array in format {form!r}; expected csr")
-    try:
-        parts = (arrays["data"], arrays["indices"], arrays["indptr"])
-        array = sparse.csr_array(parts, shape=tuple(arrays["shape"].tolist()))
-        # An index out of range would read memory outside the array.
-        array.check_format(full_check=True)
-    except (ValueError, TypeError, IndexError) as error:
-        raise StoreError(f"{path}: not a sparse array: {error}") from None
-    return array
-
-
-def read_array(path: Path) -> Array:
-    """The one array of a file, sparse or dense; a StoreError if it contains something else."""
-    held = read_npy(path) if path.suffix == ".npy" else read_npz(path)
-    if isinstance(held, dict) and len(held) != 1:
-        raise StoreError(f"{path}: expected one array, got {', '.join(held) or 'none'}")
-    return next(iter(held.values())) if isinstance(held, dict) else held
-
-
 def _from_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> Features:
     named = [name for name in VECTORS if name in arrays]
     matrices = [name for name, a in arrays.items() if a.ndim == 2 and a.dtype.kind in NUMBERS]
@@ -275,6 +191,14 @@ def _read_id_file(path: Path, ids: Path | None) -> tuple[str, ...]:
     except UnicodeDecodeError as error:
         raise StoreError(f"{found[0]}: not UTF-8: {error}") from None
     return tuple(line.split("\t")[0].strip() for line in text.removesuffix("\n").split("\n"))
+
+
+READERS: Mapping[str, Callable[[Path], Array | dict[str, NDArray[Any]]]] = {
+    ".npz": read_npz,
+    ".npy": read_npy,
+    **dict.fromkeys(HDF5, read_plain),
+    ".parquet": read_parquet,
+}
 
 
 def _from_store(name: str, path: Path) -> dict[str, Features]:

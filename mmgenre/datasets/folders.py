@@ -1,24 +1,25 @@
-"""Covers in one folder per genre, perhaps inside folders named after the splits, as a manifest."""
+"""Media in one folder per genre, perhaps inside folders named after the splits, as a manifest."""
 
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmgenre.datasets import sources
 from mmgenre.datasets.sources import SPLIT_NAMES, Published, refuse
 from mmgenre.errors import ManifestError
 from mmgenre.items.labels import SEPARATOR
-from mmgenre.items.manifest import LIST_SEPARATOR, Item, Split
+from mmgenre.items.manifest import LIST_SEPARATOR, Item, Media, Split
 from mmgenre.items.modalities import SUFFIXES
 from mmgenre.items.names import genre_key
 from mmgenre.items.notes import NO_ARTISTS_NOTE
 
 UNWRITABLE = re.compile(rf"[\x00-\x1f{LIST_SEPARATOR}\ud800-\udfff]")  # not in a manifest's cells
 HIDDEN = re.compile(r"\.|__MACOSX\Z")  # the latter is a folder that macOS adds to archives
-EXPECTED = "FOLDER/GENRE/*.jpg, or FOLDER/train/GENRE/*.jpg"
+EXPECTED = "FOLDER/GENRE/*.mp3 or *.jpg, or FOLDER/train/GENRE/*"
+TEXT = frozenset({".txt"})
 ARCHIVE_FOLDER = "GAID"
 LEFT_OUT = ("DeathMetal", "DoomMetal")
 GENRES = (
@@ -29,70 +30,93 @@ GENRES = (
 COVERS_PER_GENRE = 1000
 
 
-def find_images(folder: Path) -> tuple[list[Path], list[str]]:
-    """The images of a folder and all its subfolders, also linked ones; and notes on other files."""
+@dataclass
+class Found:
+    """The files of some media in a folder and all its subfolders, also linked ones."""
+
+    files: list[Path] = field(default_factory=list)  # sorted
+    others: Counter[str] = field(default_factory=Counter)  # suffixes of all other files
+    n_hidden: int = 0
+    unwritable: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)  # links to folders that were read before
+
+    def notes(self, media: Iterable[str]) -> list[str]:
+        """What was left out."""
+        notes = []
+        if self.n_hidden:
+            notes.append(f"{self.n_hidden} hidden file(s) or folder(s) are left out")
+        if self.others:
+            counts = ", ".join(f"{n} {suffix}" for suffix, n in self.others.most_common())
+            notes.append(
+                f"{self.others.total()} file(s) do not have the suffix of {' or '.join(media)}: "
+                f"{counts}"
+            )
+        if self.unwritable:
+            notes.append(
+                f"{len(self.unwritable)} file(s) are left out, because a manifest cannot contain "
+                f"names with {LIST_SEPARATOR!r}, control characters or bytes that are not UTF-8 "
+                f"(first: {self.unwritable[0]!a}); rename them"
+            )
+        what = "link(s) to folders that are already read are left out"
+        return notes + sources.found_note(self.again, what)
+
+
+def find_media(folder: Path, media: Sequence[str]) -> Found:
+    """The files of some media ("audio", "image", "text") in a folder and all its subfolders."""
     sources.check_folder(folder)
 
     def unreadable(error: OSError) -> None:
         raise ManifestError(str(folder), [f"{error.filename}: {error.strerror}"]) from None
 
-    images: list[Path] = []
-    n_hidden = 0
-    unwritable: list[str] = []
-    again: list[str] = []
-    others: Counter[str] = Counter()
+    wanted = frozenset().union(*(TEXT if m == "text" else SUFFIXES[m] for m in media))
+    found = Found()
     seen: set[Path] = set()
     for place, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
         here = Path(place)
         if here.resolve() in seen:  # a link to a folder above would never end
-            again.append(str(here.relative_to(folder)))
+            found.again.append(str(here.relative_to(folder)))
             folders.clear()
             continue
         seen.add(here.resolve())
-        n_hidden += sum(bool(HIDDEN.match(name)) for name in names + folders)
+        found.n_hidden += sum(bool(HIDDEN.match(name)) for name in names + folders)
         folders[:] = sorted(name for name in folders if not HIDDEN.match(name))
         for path in (here / name for name in sorted(names) if not HIDDEN.match(name)):
-            if path.suffix.lower() not in SUFFIXES["image"]:
-                others[path.suffix.lower() or "no suffix"] += 1
+            if path.suffix.lower() not in wanted:
+                found.others[path.suffix.lower() or "no suffix"] += 1
             elif UNWRITABLE.search(str(path.relative_to(folder))):
-                unwritable.append(path.name)
+                found.unwritable.append(path.name)
             else:
-                images.append(path)
-    notes = [f"{n_hidden} hidden file(s) or folder(s) are left out"] if n_hidden else []
-    if others:
-        counts = ", ".join(f"{n} {suffix}" for suffix, n in others.most_common())
-        notes.append(f"{others.total()} file(s) do not have the suffix of an image: {counts}")
-    if unwritable:
-        notes.append(
-            f"{len(unwritable)} image(s) are left out, because a manifest cannot contain names "
-            f"with {LIST_SEPARATOR!r}, control characters or bytes that are not UTF-8 "
-            f"(first: {unwritable[0]!a}); rename them"
-        )
-    notes += sources.found_note(again, "link(s) to folders that are already read are left out")
-    return sorted(images), notes
+                found.files.append(path)
+    found.files.sort()
+    return found
 
 
 def read_folders(folder: Path) -> Published:
-    """Reads `FOLDER/GENRE/*.jpg`: an item is a cover, its label the folder that contains it.
+    """Reads `FOLDER/GENRE/*`: an item is a track or a cover, its label the folder that contains it.
 
-    Folders in a genre's folder are its sub-genres: `Rock/Punk/1.jpg` has the label `Rock/Punk`.
-    Where every folder at the top is called train, val or test (or valid, validation, dev,
-    training, testing), these are the splits, and they contain the genres. An item's id is its path.
+    Files of one name are one item: `Rock/1.mp3`, `Rock/1.jpg` and `Rock/1.txt` are its audio, cover
+    and text. Folders in a genre's folder are its sub-genres: `Rock/Punk/1.mp3` has the label
+    `Rock/Punk`. Where every folder at the top is called train, val or test (or valid, validation,
+    dev, training, testing), these are the splits, and they contain the genres. An item's id is the
+    path of its audio, else of its cover.
     """
-    images, notes = find_images(folder)
-    paths = {path: path.relative_to(folder).parts for path in images}
-    tops = sorted({parts[0] for parts in paths.values() if len(parts) > 1})
+    found = find_media(folder, ("audio", "image", "text"))
+    grouped, alone = _by_name(found.files)
+    found.others.update(path.suffix.lower() for path in alone)
+    paths = {next(iter(media.values()))[0]: media for media in grouped}
+    parts_of = {path: path.relative_to(folder).parts for path in paths if isinstance(path, Path)}
+    tops = sorted({parts[0] for parts in parts_of.values() if len(parts) > 1})
     faults, splits = _splits(tops)
     depth = 1 if splits else 0  # where the genre begins
-    loose = ["/".join(parts) for parts in paths.values() if len(parts) < depth + 2]
+    loose = ["/".join(parts) for parts in parts_of.values() if len(parts) < depth + 2]
     items = tuple(
         Item(
             sources.id_of_path("/".join(parts)),
             split=splits.get(parts[0]),
             labels=(SEPARATOR.join(parts[depth:-1]),),
-            media={"image": (path,)},
+            media=paths[path],
         )
-        for path, parts in paths.items()
+        for path, parts in parts_of.items()
         if len(parts) >= depth + 2
     )
     labels = {item.labels[0] for item in items}
@@ -103,15 +127,18 @@ def read_folders(folder: Path) -> Published:
         if name != name.strip() or LIST_SEPARATOR in name
     ]
     if not items:
-        held = f"{len(loose)} image(s) are in no folder of a genre" if loose else "no image at all"
-        suffixes = ", ".join(sorted(SUFFIXES["image"]))
+        held = "no audio and no image at all"
+        if loose:
+            held = f"{len(loose)} file(s) are in no folder of a genre"
+        suffixes = ", ".join(sorted(SUFFIXES["audio"] | SUFFIXES["image"]))
         faults.append(f"{held}; expected {EXPECTED}, with suffixes {suffixes}")
     refuse(folder, faults)
-    notes += sources.found_note(loose, "image(s) that are in no folder of a genre are left out")
+    notes = found.notes(("audio", "image"))
+    notes += sources.found_note(loose, "file(s) that are in no folder of a genre are left out")
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     empty = [name for name in names if name not in tops and not name.startswith((".", "__"))]
     if empty:
-        notes.append(f"{len(empty)} folder(s) contain no image: {', '.join(empty)}")
+        notes.append(f"{len(empty)} folder(s) contain no audio and no image: {', '.join(empty)}")
     alike: dict[str, list[str]] = {}
     for label in sorted(labels):
         alike.setdefault(genre_key(label), []).append(label)
@@ -124,6 +151,29 @@ def read_folders(folder: Path) -> Published:
     if not others:
         notes.append(f"every genre is below {top!r}; if that is no genre, give its folder instead")
     return Published(str(folder), items, (*notes, NO_ARTISTS_NOTE))
+
+
+def _by_name(files: Sequence[Path]) -> tuple[list[dict[str, Media]], list[Path]]:
+    """The media of each item, audio first; and texts that belong to none.
+
+    Files of one name in a folder are one item, unless two of them are of one medium.
+    """
+    same: dict[Path, dict[str, list[Path]]] = {}
+    for path in files:
+        suffix = path.suffix.lower()
+        medium = next((m for m, suffixes in SUFFIXES.items() if suffix in suffixes), "text")
+        same.setdefault(path.with_suffix(""), {}).setdefault(medium, []).append(path)
+    items: list[dict[str, Media]] = []
+    alone: list[Path] = []
+    for media in same.values():
+        texts = media.pop("text", [])
+        if media and len(media) == sum(map(len, media.values())):
+            own: dict[str, Media] = {m: tuple(media[m]) for m in ("audio", "image") if m in media}
+            items.append(own | ({"text": tuple(texts)} if texts else {}))
+        else:
+            items += [{m: (path,)} for m, paths in media.items() for path in paths]
+            alone += texts
+    return items, alone
 
 
 def _splits(tops: Sequence[str]) -> tuple[list[str], Mapping[str, Split]]:

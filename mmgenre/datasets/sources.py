@@ -37,6 +37,15 @@ Row = tuple[int, dict[str, str]]  # its first line number, its cells by column
 
 
 @dataclass(frozen=True)
+class Fault:
+    """A file that cannot be used, or not whole."""
+
+    path: str
+    reason: str  # one of few, by which they are counted
+    detail: str
+
+
+@dataclass(frozen=True)
 class Published:
     """A dataset as its authors published it; its notes tell what is missing."""
 
@@ -46,6 +55,7 @@ class Published:
     # Names of the audio files of an item, for items that are not tracks themselves.
     tracks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     features: Mapping[str, tuple[Features, ...]] = field(default_factory=dict)  # by group
+    faults: tuple[Fault, ...] = ()  # files of the user that end nothing
 
 
 def refuse(where: object, faults: Sequence[str]) -> None:

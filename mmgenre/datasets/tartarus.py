@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from mmgenre.datasets import sources
-from mmgenre.datasets.features import Features, dense, read_array, row_faults
+from mmgenre.datasets.arrays import dense, read_array, row_faults
+from mmgenre.datasets.features import Features
 from mmgenre.datasets.sources import Published, refuse
 from mmgenre.errors import ManifestError, StoreError
 from mmgenre.items.manifest import SPLITS, Item, Split

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from mmgenre.errors import WeightsError
 from mmgenre.frozen.models import Floats, strictly
 from mmgenre.frozen.places import Place
+from mmgenre.frozen.pooling import as_rows, projected
 from mmgenre.frozen.settings import FrozenInput
 
 
@@ -32,18 +32,13 @@ class Clap:
         found = self.extractor(list(batch), sampling_rate=self.rate_hz, return_tensors="pt")
         # Where no window is too long, the extractor calls one at random so.
         found["is_longer"] = torch.zeros_like(found["is_longer"])
-        return _rows(self.network.get_audio_features(**found.to(self.network.device)))
+        return as_rows(projected(self.network.get_audio_features(**found.to(self.network.device))))
 
     @torch.inference_mode()
     def words(self, texts: Sequence[str]) -> Floats:
         """Texts -> (n, width), to compare with those of audio."""
         found = self.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
-        return _rows(self.network.get_text_features(**found.to(self.network.device)))
-
-
-def _rows(found: Any) -> Floats:
-    rows = getattr(found, "pooler_output", found)  # a tensor before transformers 5
-    return np.asarray(torch.nn.functional.normalize(rows.float(), dim=-1).cpu(), np.float32)
+        return as_rows(projected(self.network.get_text_features(**found.to(self.network.device))))
 
 
 def load(place: Place, reads: FrozenInput) -> Clap:

@@ -13,9 +13,12 @@ from torch import Tensor, nn
 
 from mmgenre.disk.bundle import Bundle
 from mmgenre.disk.store import FeatureStore
-from mmgenre.errors import BundleError, WeightsError
-from mmgenre.frozen.places import Place, find
+from mmgenre.errors import BundleError
+from mmgenre.frozen.carried import place_for
+from mmgenre.frozen.models import Medium
+from mmgenre.frozen.places import find
 from mmgenre.frozen.settings import FrozenConfig, ModelName, config_of
+from mmgenre.frozen.tuned import TunedCovers, TunedTexts, make_tuned
 from mmgenre.learning.encoder import to_embedding, width_of
 from mmgenre.learning.settings import TargetName
 
@@ -100,10 +103,14 @@ class FrozenNetwork(nn.Module):
 
 def make(
     name: str, section: Any, target: TargetName, store: FeatureStore, train_ids: Sequence[str]
-) -> FrozenVectors | FrozenNetwork:
+) -> FrozenVectors | FrozenNetwork | TunedCovers | TunedTexts:
     """The encoder `name` of a recipe's section, untrained; it is fitted to training rows only."""
     del target
-    config, about = config_of(section, name), find(ModelName.parse(name)).about()
+    config, place = config_of(section, name), find(ModelName.parse(name))
+    about = place.about()
+    if config.tune != "none":
+        medium: Medium = "image" if "size_px" in type(section.input).model_fields else "text"
+        return make_tuned(place, medium, about, config)
     rows = np.stack([store.read(i) for i in train_ids]).astype(np.float32)
     if config.top == "vector":
         return FrozenVectors(about, rows.shape[1])
@@ -114,7 +121,7 @@ def make(
     return encoder
 
 
-def load(bundle: Bundle) -> FrozenVectors | FrozenNetwork:
+def load(bundle: Bundle) -> FrozenVectors | FrozenNetwork | TunedCovers | TunedTexts:
     """The encoder that a folder describes; the model must be on this machine, and be the same.
 
     Raises:
@@ -124,19 +131,11 @@ def load(bundle: Bundle) -> FrozenVectors | FrozenNetwork:
     about = dict(bundle.config["frozen"])
     if about["model"] != bundle.config["encoder"]:
         raise BundleError(f"{bundle.folder}: damaged: {bundle.config['encoder']} is {about}")
-    check_same(find(ModelName.parse(about["model"])), about["sha256"])
+    place = place_for(bundle)
     if bundle.config["top"] == "vector":
         return FrozenVectors(about, int(bundle.config["width"]))
     config = FrozenConfig.model_validate(bundle.config["settings"])
+    if bundle.config["top"] == "tuned":
+        return make_tuned(place, bundle.config["medium"], about, config)
     dim = int(bundle.config["embedding_dim"])
     return FrozenNetwork(about, bundle.config["shape"], config, dim)
-
-
-def check_same(place: Place, sha256: str) -> None:
-    """Raises WeightsError if the model in a place is another one than that of a hash."""
-    if place.sha256 != sha256:
-        raise WeightsError(
-            f"{place.folder}: holds another model than the encoder was made with (sha256 "
-            f"{place.sha256[:16]}..., not {sha256[:16]}...); put that one there, or make the "
-            "encoder anew: mmgenre extract-features"
-        )

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from mmgenre.errors import WeightsError
 from mmgenre.frozen.models import Floats, strictly
 from mmgenre.frozen.places import Place
-from mmgenre.frozen.pooling import layers_of, pooled
+from mmgenre.frozen.pooling import as_rows, layers_of, pooled
 from mmgenre.frozen.settings import FrozenInput, Pool
 
 WINDOW_S = 5.0  # as MERT was trained (Li et al. 2024, ICLR)
@@ -42,7 +41,7 @@ class Hubert:
             ).sqrt()
         found = self.network(x.to(self.network.device), output_hidden_states=True)
         states = layers_of(found.hidden_states, self.reads.layer, self.reads.model)
-        return np.asarray(pooled(states, self.pool).float().cpu(), np.float32)
+        return as_rows(pooled(states, self.pool))
 
 
 def load(place: Place, reads: FrozenInput) -> Hubert:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.errors import WeightsError
-from mmgenre.frozen.places import Place, find
+from mmgenre.frozen.places import Place, place_of
 from mmgenre.frozen.settings import FrozenInput
 from mmgenre.learning.kind import resolve
 
@@ -46,6 +46,7 @@ class Family:
     """Models of one architecture. One family is one file, and one line in `FAMILIES`."""
 
     load: str  # "module:function": (`Place`, `FrozenInput`) -> a model of its medium
+    knows_words: bool = False  # its models have `words`: texts -> vectors to compare with
 
 
 # By medium, then by `model_type` in config.json; "timm" and "sentence-transformers" are told by
@@ -55,14 +56,16 @@ FAMILIES: Mapping[str, Mapping[str, Family]] = {
         **dict.fromkeys(
             ("hubert", "wav2vec2", "wavlm", "mert_model"), Family("mmgenre.frozen.hubert:load")
         ),
-        "clap": Family("mmgenre.frozen.clap:load"),
+        "clap": Family("mmgenre.frozen.clap:load", knows_words=True),
     },
     "image": {
         **dict.fromkeys(
             ("dinov2", "dinov2_with_registers", "dinov3_vit", "vit"),
             Family("mmgenre.frozen.vision:load"),
         ),
-        **dict.fromkeys(("clip", "siglip", "siglip2"), Family("mmgenre.frozen.clip:load")),
+        **dict.fromkeys(
+            ("clip", "siglip", "siglip2"), Family("mmgenre.frozen.clip:load", knows_words=True)
+        ),
         "timm": Family("mmgenre.frozen.timm_models:load"),
     },
     "text": {"sentence-transformers": Family("mmgenre.frozen.sentences:load")},
@@ -100,13 +103,21 @@ def load_model(reads: FrozenInput, medium: Medium) -> Any:
     Raises:
         WeightsError: it is not here, damaged, incomplete, or cannot be read as the settings say.
     """
-    return _loaded(reads, medium, find(reads.name).sha256)
+    return _loaded(reads, medium, place_of(reads).sha256)
 
 
 @lru_cache(maxsize=4)
 def _loaded(reads: FrozenInput, medium: Medium, sha256: str) -> Any:
     del sha256  # part of the cache's key: files may be replaced while this process lives
-    place = find(reads.name)
+    return load_anew(place_of(reads), reads, medium)
+
+
+def load_anew(place: Place, reads: FrozenInput, medium: Medium) -> Any:
+    """The model in a place, shared with nobody.
+
+    Raises:
+        WeightsError: as `load_model`.
+    """
     family = family_of(place, medium)
     try:
         return resolve(family.load)(place, reads)
@@ -130,6 +141,8 @@ def strictly(
     Raises:
         WeightsError: weights that are missing, unexpected or of another shape.
     """
+    import torch
+
     from mmgenre.learning.training import pick_device
 
     with silence():
@@ -138,6 +151,7 @@ def strictly(
             local_files_only=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
+            dtype=torch.float32,  # whatever it was saved in
             **more,
         )
     faults = {

@@ -14,9 +14,10 @@ from typing import Any
 from mmgenre.disk.files import without_links
 from mmgenre.disk.provenance import sha256_files
 from mmgenre.errors import WeightsError
-from mmgenre.frozen.settings import ModelName
+from mmgenre.frozen.settings import FrozenInput, ModelName
 
 CONFIG = "config.json"
+MODULES = "modules.json"  # lists the parts of a sentence-transformers model
 READ = (".json", ".txt", ".model", ".safetensors")  # the suffixes of what is loaded
 PICKLES = ".bin"  # only where there are no safetensors, and only their tensors
 OTHERS = ("onnx", "openvino", "coreml", "gguf")  # folders with the same model for other programs
@@ -89,13 +90,13 @@ def find(name: ModelName) -> Place:
     """
     if name.source == "dir":
         folder = without_links(Path(name.name).expanduser())
-        if not (folder / CONFIG).is_file():
+        if not _is_model(folder):
             what = f"has no {CONFIG}" if folder.is_dir() else "no such folder"
             raise WeightsError(
                 f"{folder}: {what}, so no model; copy one here, as save_pretrained writes it or "
                 "hf download OWNER/NAME --local-dir PATH fetches it"
             )
-        return Place(name, folder, None, _licence(folder))
+        return Place(name, folder, None, licence_in(folder))
     found = _snapshot(name, only_local=True)
     if found is None:
         raise WeightsError(
@@ -104,6 +105,18 @@ def find(name: ModelName) -> Place:
             "folder here, and name it dir:FOLDER"
         )
     return found
+
+
+def place_of(reads: FrozenInput) -> Place:
+    """The model that settings of inputs name, where it was carried along or as its name says.
+
+    Raises:
+        WeightsError: it is not here.
+    """
+    if reads.carried is None:
+        return find(reads.name)
+    folder = Path(reads.carried)
+    return Place(reads.name, folder, None, licence_in(folder))
 
 
 def fetch(name: ModelName) -> Place:
@@ -126,6 +139,11 @@ def fetch(name: ModelName) -> Place:
     if found is None:
         raise WeightsError(f"{name}: its repository has no {CONFIG}, so no model")
     return found
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether one lies in a folder, also one that consists of sentence-transformers' parts."""
+    return any((folder / name).is_file() for name in (CONFIG, MODULES))
 
 
 def repository(name: ModelName) -> str:
@@ -157,12 +175,13 @@ def _snapshot(name: ModelName, *, only_local: bool) -> Place | None:
             return None
         raise
     has_weights = any(f.suffix in (".safetensors", PICKLES) for f in files_of(folder))
-    if not (folder / CONFIG).is_file() or not has_weights:
+    if not _is_model(folder) or not has_weights:
         return None
-    return Place(name, folder, folder.name, _licence(folder))
+    return Place(name, folder, folder.name, licence_in(folder))
 
 
-def _licence(folder: Path) -> str | None:
+def licence_in(folder: Path) -> str | None:
+    """The licence that the card in a model's folder states; None: it states none."""
     card = folder / "README.md"
     if not card.is_file():
         return None

@@ -13,10 +13,8 @@ import numpy as np
 from mmgenre.errors import WeightsError
 from mmgenre.frozen.known import KNOWN
 from mmgenre.frozen.models import Floats, silence, strictly
-from mmgenre.frozen.places import Place
+from mmgenre.frozen.places import MODULES, Place
 from mmgenre.frozen.settings import FrozenInput
-
-MODULES = "modules.json"  # lists the parts of a sentence-transformers model
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,18 @@ class Sentences:
             np.add.at(rows, of_text, vectors)
             rows /= np.bincount(of_text)[:, None]
         return rows
+
+    def tokens(self, texts: Sequence[str]) -> Any:
+        """Arrays (n, length) by name; of a text that is too long, the beginning."""
+        own = self.network.prompts.get(self.network.default_prompt_name) or ""
+        limit = self.network.max_seq_length
+        return self.network.tokenizer(
+            [self.prompt + own + text for text in texts],
+            padding=True,
+            truncation=True,
+            max_length=None if limit in (None, float("inf")) else int(limit),
+            return_tensors="np",
+        )
 
     def _fits(self, text: str) -> bool:
         """Whether the model reads a text to its end; it would drop the rest silently."""
@@ -116,5 +126,9 @@ def _load_silently(folder: Path) -> Any:
 
     with silence():
         return SentenceTransformer(
-            str(folder), device=str(pick_device()), local_files_only=True, trust_remote_code=False
+            str(folder),
+            device=str(pick_device()),
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"dtype": "float32"},
         )

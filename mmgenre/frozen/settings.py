@@ -16,7 +16,7 @@ SOURCES = ("hf", "timm", "dir")  # the Hugging Face hub, timm's models on it, a 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 TIMM_NAME = re.compile(r"[\w.-]+")
 REVISION = re.compile(r"[\w./-]+")
-Layer = int | Literal["last", "mean", "weighted"]
+Layer = int | Literal["last", "mean", "weighted", "stages"]
 Pool = Literal["mean", "mean+std", "cls"]
 
 
@@ -73,10 +73,14 @@ class FrozenConfig(Settings):
     """How frozen models of a modality are read, for all of them; `options` has those of one.
 
     `layer`: which hidden state; 0 is what enters the first block, "mean" all of them, "weighted"
-    a learned mixture (with `top = "network"`). None: what the model itself gives, for instance
-    after its projection. `pool`: over time or patches. `window_s`: None: the model's own. Only the
-    middle `excerpt_s` of a track are read. `top`: "vector" takes the vectors as they are;
-    "network" learns a feed-forward network on them, to `embedding_dim`.
+    a learned mixture (with `top = "network"`), "stages" those of each resolution beside each other.
+    None: the model's own, which is "stages" for networks of timm that have several, else what the
+    model itself gives, for instance after its projection. `pool`: over time or patches. `window_s`:
+    None: the model's own. Only the middle `excerpt_s` of a track are read. `top`: "vector" takes
+    the vectors as they are; "network" learns a feed-forward network on them, to `embedding_dim`.
+    `tune`: whether the model itself learns the genre task, in its last N blocks ("last 2") or in
+    all; of covers and texts, which are stored. Its weights learn at `tune_rate` times
+    `training.learning_rate`.
     """
 
     layer: Layer | None = None
@@ -84,6 +88,11 @@ class FrozenConfig(Settings):
     window_s: float | None = Field(None, gt=0)
     excerpt_s: float = Field(30.0, gt=0)
     top: Literal["vector", "network"] = "vector"
+    # Other encoders are saved as they were before models could be tuned.
+    tune: str = Field(
+        "none", pattern=r"^(none|all|last [1-9]\d*)$", exclude_if=lambda value: value == "none"
+    )
+    tune_rate: float = Field(0.03, gt=0, exclude_if=lambda value: value == 0.03)
     hidden_dim: int = Field(2048, ge=1)
     dropout: float = Field(0.5, ge=0, lt=1)
 
@@ -91,6 +100,8 @@ class FrozenConfig(Settings):
     def _settings_go_together(self) -> Self:
         if self.layer == "weighted" and self.top != "network":
             raise ValueError('layer "weighted": its weights are learned; give top = "network"')
+        if self.tune != "none" and self.top != "vector":
+            raise ValueError(f"tune {self.tune!r}: the model itself learns; leave top at vector")
         return self
 
 
@@ -101,7 +112,14 @@ def config_of(section: Any, name: str) -> FrozenConfig:
         RecipeError: options that are not known.
     """
     values = {**section.frozen.model_dump(), **section.options.get(name, {})}
-    return checked(FrozenConfig, values, f'options."{name}"')
+    config = checked(FrozenConfig, values, f'options."{name}"')
+    if config.tune != "none" and "excerpt_s" in type(section.input).model_fields:
+        raise RecipeError(
+            f"{name}: tune {config.tune!r}: a run stores no samples of audio, which a model would "
+            "have to read in every step; covers and texts can be tuned. For audio: top = "
+            '"network", perhaps with layer = "weighted"'
+        )
+    return config
 
 
 class FrozenInput(Settings):
@@ -111,6 +129,7 @@ class FrozenInput(Settings):
     layer: Layer | None = None
     pool: Pool | None = None
     window_s: float | None = Field(None, gt=0)
+    carried: str | None = Field(None, exclude=True)  # the model's folder in that of what uses it
 
     @property
     def name(self) -> ModelName:

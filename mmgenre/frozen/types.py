@@ -8,8 +8,15 @@ from typing import Any
 
 from mmgenre.config import Settings
 from mmgenre.errors import WeightsError
-from mmgenre.frozen.places import find
-from mmgenre.frozen.settings import FrozenInput, ModelName, config_of, names_a_model
+from mmgenre.frozen.carried import carried_for
+from mmgenre.frozen.places import find, place_of
+from mmgenre.frozen.settings import (
+    FrozenInput,
+    ModelName,
+    ReadByModel,
+    config_of,
+    names_a_model,
+)
 from mmgenre.learning.kind import EncoderType
 
 
@@ -29,9 +36,11 @@ def type_named(name: str) -> EncoderType | None:
         uses=("frozen", "embedding_dim", "training"),
         reads=partial(_reads, name),
         check=lambda _: find(ModelName.parse(name)),
-        fixed=lambda section: config_of(section, name).top == "vector",
+        fixed=partial(_is_fixed, name),
+        content=partial(_content, name),
         given=True,
         view=label,
+        carried=lambda bundle: carried_for(bundle) is not None,
     )
 
 
@@ -41,7 +50,7 @@ def content_of(reads: Any) -> dict[str, object]:
     if frozen is None:
         return {}
     try:
-        return {"frozen": find(frozen.name).sha256}
+        return {"frozen": place_of(frozen).sha256}
     except WeightsError:
         return {"frozen": "missing"}
 
@@ -49,11 +58,26 @@ def content_of(reads: Any) -> dict[str, object]:
 def check_input(reads: Any) -> None:
     """Raises WeightsError, before media are read, if the model is not on this machine."""
     if reads.frozen is not None:
-        find(reads.frozen.name)
+        place_of(reads.frozen)
+
+
+def _is_fixed(name: str, section: Any) -> bool:
+    config = config_of(section, name)
+    return config.top == "vector" and config.tune == "none"
+
+
+def _content(name: str, section: Any) -> dict[str, object]:
+    """The model's hash, where it stands for no input: of one that is tuned."""
+    if config_of(section, name).tune == "none":
+        return {}
+    return content_of(ReadByModel(frozen=FrozenInput(model=name)))
 
 
 def _reads(name: str, section: Any) -> Settings:
     config = config_of(section, name)
+    if config.tune != "none":
+        plain: Settings = section.input
+        return plain
     chosen = config.model_dump(include={"layer", "pool", "window_s"})
     changes: dict[str, Any] = {"frozen": FrozenInput(model=name, **chosen)}
     if "excerpt_s" in type(section.input).model_fields:

@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from torch import Tensor
 
-import numpy as np
-import torch
-
-from mmgenre.frozen.models import Floats, strictly
-from mmgenre.frozen.pictures import as_tensor, normalisation_of, size_of
+from mmgenre.frozen.models import strictly
+from mmgenre.frozen.pictures import Pictures, normalisation_of, size_of
 from mmgenre.frozen.places import Place
 from mmgenre.frozen.pooling import layers_of, pooled
-from mmgenre.frozen.settings import FrozenInput, Pool
+from mmgenre.frozen.settings import FrozenInput
 
 
-@dataclass(frozen=True)
-class Vision:
-    """Squares -> hidden states, the class token of the last unless asked otherwise."""
-
-    network: Any
-    size_px: int
-    width: int
-    mean: Floats
-    std: Floats
-    reads: FrozenInput
-    pool: Pool
-
-    @torch.inference_mode()
-    def vectors(self, batch: np.ndarray[Any, Any]) -> Floats:
-        """(n, size, size, 3) bytes -> (n, width), or (n, layers, width)."""
-        x = as_tensor(batch, self.mean, self.std).to(self.network.device)
-        found = self.network(x, output_hidden_states=True)
-        states = list(found.hidden_states)
-        states[-1] = found.last_hidden_state  # after the last normalisation
-        special = 1 + int(getattr(self.network.config, "num_register_tokens", 0) or 0)
-        chosen = layers_of(states, self.reads.layer, self.reads.model)
-        return np.asarray(pooled(chosen, self.pool, special).float().cpu(), np.float32)
-
-
-def load(place: Place, reads: FrozenInput) -> Vision:
-    """The model of a folder."""
+def load(place: Place, reads: FrozenInput) -> Pictures:
+    """The model of a folder; hidden states, the class token of the last unless asked otherwise."""
     from transformers import AutoModel, ViTModel
 
     is_vit = place.config()["model_type"] == "vit"
@@ -50,6 +22,13 @@ def load(place: Place, reads: FrozenInput) -> Vision:
         if is_vit
         else strictly(AutoModel, place, heads)
     )
+    special = 1 + int(getattr(network.config, "num_register_tokens", 0) or 0)
+
+    def features(x: Tensor) -> Tensor:
+        found = network(x, output_hidden_states=True)
+        states = list(found.hidden_states)
+        states[-1] = found.last_hidden_state  # after the last normalisation
+        return pooled(layers_of(states, reads.layer, reads.model), reads.pool or "cls", special)
+
     width = network.config.hidden_size * (2 if reads.pool == "mean+std" else 1)
-    mean, std = normalisation_of(place)
-    return Vision(network, size_of(place), width, mean, std, reads, reads.pool or "cls")
+    return Pictures(network, features, size_of(place), width, *normalisation_of(place))

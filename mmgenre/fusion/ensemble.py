@@ -108,8 +108,10 @@ class SolvedFusion:
         fitting = [p for inputs, p in self.patterns.items() if set(inputs) <= set(here)]
         return max(fitting, key=lambda p: p.quality, default=None)
 
-    def save(self, folder: Path, provenance: Provenance) -> Path:
-        """Writes its folder."""
+    def save(
+        self, folder: Path, provenance: Provenance, frozen: Mapping[str, Any] | None = None
+    ) -> Path:
+        """Writes its folder; `frozen`: the models of others that it needs, and their licence."""
         weights: dict[str, NDArray[Any]] = {"prior": self.prior}
         for key, expert in self.experts.items():
             weights[f"expert.{key}/weight"] = expert.linear.weight
@@ -122,6 +124,7 @@ class SolvedFusion:
                 weights[f"pattern.{k}/{part}"] = getattr(pattern.combination, part)
         config = {
             "head": self.target_name,
+            **({"frozen": dict(frozen)} if frozen else {}),
             "target": self.target.state(),
             "labels": list(self.labels.names),
             "exclusive": self.labels.exclusive,

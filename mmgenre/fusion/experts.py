@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mmgenre.fusion.scaling import AS_THEY_ARE, FittedScaling, Scaling
+from mmgenre.fusion.scaling import AS_THEY_ARE, GIVEN, KERNELS, FittedScaling, Scaling
 from mmgenre.fusion.solve import ROUGHLY, Linear, solve_path
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.learning.targets import LogisticTarget, Target
@@ -28,6 +28,7 @@ FOLDS = 5  # of training items, by which strengths, scalings and combinations ar
 MANY_ITEMS = 10_000  # above, one fold alone is left out for strengths: there are enough in it
 # Of several inputs, each of which has the strength that it has alone.
 JOINED_STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1)
+KERNEL_COLUMNS = 1024  # given vectors of more columns are told apart by a linear head
 PATIENCE = 2  # strengths without a better one before weaker ones are left out
 
 
@@ -139,6 +140,16 @@ def fit_expert(table: FeatureTable, name: str, task: Task, scalings: Sequence[Sc
     scaling = fitted[found.which]
     expert = Expert({name: scaling}, {name: 1.0}, linear)
     return Crossed(expert, outputs, scaling.scaling.name, found.strength)
+
+
+def given_experts(
+    table: FeatureTable, name: str, task: Task, *, kernel: bool = True
+) -> dict[str, Crossed]:
+    """The experts of vectors that another program made: linear, and of few columns a kernel's."""
+    found = {name: fit_expert(table, name, task, GIVEN)}
+    if kernel and table.x[name].shape[1] <= KERNEL_COLUMNS:
+        found[f"{name}/kernel"] = fit_expert(table, name, task, KERNELS)
+    return found
 
 
 def fit_joined(table: FeatureTable, alone: Mapping[str, Crossed], task: Task) -> Crossed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -145,8 +145,12 @@ class FusionModel:
         """Genre scores of all items of a table, (n, n_labels)."""
         return predict(self.head, self.target, table)
 
-    def save(self, folder: Path, provenance: Provenance) -> Path:
+    def save(
+        self, folder: Path, provenance: Provenance, frozen: Mapping[str, Any] | None = None
+    ) -> Path:
+        """Writes its folder; `frozen`: the models of others that it needs, and their licence."""
         config = {
+            **({"frozen": dict(frozen)} if frozen else {}),
             "widths": self.head.widths,
             "head": self.target_name,
             "network": f"{type(self.head).__module__}:{type(self.head).__name__}",

@@ -64,11 +64,11 @@ class FittedScaling:
 
     def __init__(self, scaling: Scaling, arrays: Mapping[str, Vectors]) -> None:
         self.scaling, self.arrays = scaling, dict(arrays)
-        self._directions: Vectors | None = None
+        self.directions: Vectors | None = None
         if scaling.kernel:  # a column counts as much as another
             n = len(arrays["shift"])
             directions = orthogonal_directions(n, KERNEL_DIM // 2) / np.sqrt(n)
-            self._directions = directions.astype(np.float32)
+            self.directions = directions.astype(np.float32)
 
     @classmethod
     def fit(cls, scaling: Scaling, x: Vectors) -> FittedScaling:
@@ -102,8 +102,8 @@ class FittedScaling:
             z = (x - self.arrays["shift"]) / self.arrays["divide"]
         if kind in ("standard", "robust"):
             z = np.clip(z, -CLIP, CLIP)
-        if self._directions is not None:
-            angles = z @ self._directions
+        if self.directions is not None:
+            angles = z @ self.directions
             z = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
         if self.scaling.unit:
             z = np.asarray(z / lengths(z)[:, None], np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -30,7 +31,9 @@ class FusionConfig(Settings):
     `dropout` None: as published (METHOD section 7). `modality_dropout`: the share of an item's
     modalities that training hides, so that the head learns to do without any of them; the paper has
     0. `joint`: whether a head reads embeddings, joint vectors beside them, or these alone.
-    `missing_share`: the share of the test items' modalities that evaluation hides.
+    `missing_share`: the share of the test items' modalities that evaluation hides, at random, or,
+    of the modalities of `missing_by`, by a column of the manifest with numbers: the percentage of
+    test items at which the item still has the modality (of Music4All A+A `keeps_modality_at`).
 
     Not part of the paper: `solver` "lbfgs" solves heads instead of stopping them early; then
     `network`, `dropout`, `modality_dropout` and `training` are not used. `combine`: how the inputs
@@ -47,6 +50,7 @@ class FusionConfig(Settings):
     modality_dropout: float = Field(0.1, ge=0, lt=1)
     joint: Literal["none", "beside", "alone"] = "none"
     missing_share: float = Field(0.0, ge=0, lt=1)
+    missing_by: Mapping[str, str] = Field(default_factory=dict)  # modality -> column
     solver: Literal["sgd", "lbfgs"] = "sgd"
     combine: Literal["concatenation", "product", "auto"] = "concatenation"
     cross_fit: int = Field(0, ge=0)
@@ -81,6 +85,7 @@ class FusionConfig(Settings):
             if self.solver == "sgd"
             else {"network", "dropout", "modality_dropout", "training"}
         )
+        others |= set() if self.missing_by else {"missing_by"}  # as fusions of before have none
         return self.model_dump(exclude=others)
 
     @field_validator("network")

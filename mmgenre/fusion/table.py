@@ -51,15 +51,21 @@ class FeatureTable:
         x = {n: np.asarray(x / lengths(x)[:, None], np.float32) for n, x in self.x.items()}
         return FeatureTable(self.ids, x, self.present)
 
-    def hide(self, share: float, seed: int) -> FeatureTable:
+    def hide(
+        self, share: float, seed: int, fixed: Mapping[str, NDArray[np.bool_]] | None = None
+    ) -> FeatureTable:
         """The table with each modality of each item absent with probability `share`.
 
         An input and its joint vector go together; what a smaller share hides, a larger one hides,
-        too; and what is hidden of one input does not depend on the others.
+        too; and what is hidden of one input does not depend on the others. With `fixed`, modality
+        -> which items lack it, (n,), only that is hidden.
         """
 
         def kept(name: str) -> NDArray[np.bool_]:
             plain = name.removeprefix("joint.")
+            if fixed:
+                none = np.zeros(len(self), dtype=bool)
+                return ~fixed.get(plain.partition(".")[0], none)
             rng = np.random.default_rng((seed, 0x41D3, zlib.crc32(plain.encode())))
             return rng.random(len(self)) >= share
 

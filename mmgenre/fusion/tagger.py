@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.config import Settings
+from mmgenre.datasets.features import import_features
 from mmgenre.disk.allowed import allowed, as_named
 from mmgenre.disk.bundle import (
     bundle_kind,
@@ -20,12 +22,17 @@ from mmgenre.disk.bundle import (
     odd_as_error,
 )
 from mmgenre.disk.locks import tidy
-from mmgenre.disk.store import FeatureStore
-from mmgenre.errors import BundleError, InputError, Refusal
+from mmgenre.disk.store import FeatureStore, group_names
+from mmgenre.errors import BundleError, MmgenreError, Refusal, StoreError, VectorsWarning
+from mmgenre.frozen.carried import reading_with
+from mmgenre.frozen.licences import of_models
 from mmgenre.fusion.ensemble import KIND as SOLVED
 from mmgenre.fusion.ensemble import SolvedFusion
+from mmgenre.fusion.exported import check_exported, copy_model, downloaded, is_on_hub, push
 from mmgenre.fusion.head import FusionModel
+from mmgenre.fusion.in_memory import Cover, Track, as_files
 from mmgenre.fusion.joint import JointSpace, load_joint, project
+from mmgenre.fusion.prediction import Genre, Prediction, one_item, the_one
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.fusion.whole import Parts, encoder_parent, model_of
 from mmgenre.items.manifest import Item, Manifest
@@ -51,26 +58,6 @@ def modality_of(view: str) -> Modality:
     return view.partition(".")[0]
 
 
-@dataclass(frozen=True)
-class Genre:
-    """A genre and its score: see `Prediction.kind`."""
-
-    name: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The genres of an item, likeliest first."""
-
-    id: str
-    kind: Literal["probability", "cosine"]  # from a logistic head, or (-1 to 1) a cosine head
-    genres: tuple[Genre, ...]
-    named: tuple[str, ...]  # the genres that the model would give the item
-    used: tuple[Modality, ...]  # the modalities it was judged by
-    refused: tuple[Refusal, ...] = ()  # its media that could not be used
-
-
 @dataclass(frozen=True, eq=False)
 class GenreTagger:
     """Encoders, joint space and fusion head of a run, loaded once."""
@@ -80,14 +67,22 @@ class GenreTagger:
     joint: JointSpace | None
     fusion: FusionModel | SolvedFusion
     name: str  # of the fusion
+    given: Mapping[str, int] = field(default_factory=dict)  # inputs made elsewhere -> their width
     # By view: the address that its texts would be sent to on the word of the model alone.
     unasked: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None  # of the model that it was loaded from
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """The modalities that it can name genres from."""
         own = {modality_of(view) for view in self.encoders}
         return tuple(m for m in MODALITIES if m in own)
+
+    @property
+    def licence(self) -> str | None:
+        """The strictest licence of the frozen models that it needs; None: it needs none."""
+        found: str | None = of_models(frozen_models(self.encoders.values())).get("licence")
+        return found
 
     @classmethod
     def from_pretrained(
@@ -98,7 +93,9 @@ class GenreTagger:
         entities_url: str | None = None,
         allow: Collection[str] = (),
     ) -> GenreTagger:
-        """Loads a fusion of a run, or a fusion's own model folder, RUN/fusion/NAME/model.
+        """Loads a fusion of a run, an exported model, or one of the hub (hf:OWNER/NAME).
+
+        A fusion's own model folder, RUN/fusion/NAME/model, is a model, too.
 
         `fusion` is the name of one of the run's fusions; default: the only one, or the one whose
         task and head are the run's own. `entities_url` is the address of the service that finds
@@ -111,7 +108,8 @@ class GenreTagger:
                 was fitted on is not there (in a run of an earlier version: was made anew since); or
                 it needs what is not allowed.
         """
-        folder = Path(run)
+        folder = downloaded(str(run)) if is_on_hub(run) else Path(run)
+        check_exported(folder)
         model, name = model_of(folder, fusion)
         tidy(model.parent)
         named = allowed(folder) | as_named([*allow, *([entities_url] if entities_url else [])])
@@ -132,76 +130,115 @@ class GenreTagger:
             assert provenance is not None  # or there would be no model
             parents = dict[str, str](provenance["parents"])  # fingerprints by name
         views = dict.fromkeys(name.removeprefix(JOINT) for name in heads.widths)
-        if given := sorted(view for view in views if encoder_parent(view) not in parents):
-            raise BundleError(
-                f"{run or model}: the fusion {name} reads vectors that were given to the run "
-                f"({', '.join(given)}), and nothing here can make them from media"
-            )
         parts = Parts(model, run, name, parents)
         joint = None
         if any(own.startswith(JOINT) for own in heads.widths):
             space = parts.joint()
             with odd_as_error(space):
                 joint = load_joint(space)
+        widths = {**(joint.widths if joint is not None else {}), **heads.widths}
+        given = {view: widths[view] for view in views if encoder_parent(view) not in parents}
         encoders, reads = {}, {}
-        for view in views:
+        for view in [own for own in views if own not in given]:
             with odd_as_error(model):
                 kind = kind_of(modality_of(view))
             path = parts.encoder(view)
             with odd_as_error(path):
                 encoders[view], bundle = load_encoder(path, modality_of(view), kind, named)
-                reads[view] = kind.inputs.model_validate(bundle.config["reads"])
+                own = kind.inputs.model_validate(bundle.config["reads"])
+                reads[view] = reading_with(own, bundle)
         addresses = {view: url for view, own in reads.items() if (url := address_in(own))}
         unasked = {view: url for view, url in addresses.items() if url not in named}
-        return cls(encoders, reads, joint, heads, name, unasked)
+        return cls(encoders, reads, joint, heads, name, given, unasked, model)
 
     def predict(
         self,
-        audio: Path | str | Sequence[Path | str] | None = None,
+        audio: Track | Sequence[Track] | None = None,
         text: Path | str | None = None,
-        image: Path | str | None = None,
+        image: Cover | None = None,
+        *,
+        sr: int | None = None,
     ) -> Prediction:
         """Genres of one item from whichever modalities are given.
 
-        `audio`: a file, or the tracks of an album; `text`: a file if a Path, else the text itself.
+        Args:
+            audio: a track, or those of an album, each a file, the bytes of one, or samples (n,) or
+                (channels, n) at `sr` Hz.
+            text: a file if a Path, else the text itself.
+            image: a file, the bytes of one, a Pillow image, or pixels (height, width, 3).
+            sr: the sampling rate of samples.
+
         Damaged media are left out, and listed in `refused` of the prediction.
 
         Raises:
             ValueError: nothing is given, or a modality that the model was not trained on.
             InputError: nothing that is given can be used; it is of the first damaged file.
         """
-        tracks = [audio] if isinstance(audio, str | Path) else audio or []
-        media: dict[Modality, tuple[Path | str, ...]] = {
-            "audio": tuple(Path(track) for track in tracks),
-            "text": () if text is None else (text,),
-            "image": () if image is None else (Path(image),),
-        }
-        given = {modality: files for modality, files in media.items() if files}
-        if not given:
-            raise ValueError("give at least one of audio, text, image")
-        if unknown := sorted(given.keys() - set(self.modalities)):
-            raise ValueError(f"{', '.join(unknown)}: this model knows {', '.join(self.modalities)}")
-        predictions, refused = self.predict_manifest(Manifest([Item("item", media=given)]))
-        if not predictions:  # a detail reads "file: what is wrong [code]"
-            code, text = refused[0].code, refused[0].detail
-            where, _, detail = text.removesuffix(f" [{code}]").partition(": ")
-            raise InputError(code, where, detail)
-        return predictions[0]
+        with as_files(audio, sr, image) as (tracks, cover):
+            item = one_item(tracks, text, cover)
+            self.check_modalities(item)
+            return the_one(*self.predict_manifest(Manifest([item])))
+
+    def check_modalities(self, item: Item) -> None:
+        """ValueError if an item has a modality that the model was not trained on."""
+        if unknown := sorted(item.media.keys() - set(self.modalities)):
+            raise ValueError(f"{', '.join(unknown)}: this model {self._needs()}")
+
+    def save_pretrained(self, folder: Path | str) -> Path:
+        """Copies the model that it was loaded from into a new folder, which is whole without a run.
+
+        `mmgenre export` also writes its card and figures, which only the run knows.
+
+        Raises:
+            MmgenreError: the folder exists, or the model is of an earlier version, which does not
+                carry its encoders.
+        """
+        if self.folder is None:
+            raise MmgenreError(f"{self.name}: was not loaded from a folder")
+        return copy_model(self.folder, Path(folder), self.name)
+
+    def push_to_hub(self, repository: str, *, private: bool = False) -> str:
+        """Uploads the model to the Hugging Face hub as OWNER/NAME; returns its address."""
+        with TemporaryDirectory(prefix="mmgenre-") as name:
+            return push(self.save_pretrained(Path(name) / "model"), repository, private=private)
 
     def predict_manifest(
-        self, manifest: Manifest, *, workers: int | None = None, progress: Progress = silent
+        self,
+        manifest: Manifest | None = None,
+        *,
+        features: Mapping[str, Path] | None = None,
+        workers: int | None = None,
+        progress: Progress = silent,
     ) -> tuple[list[Prediction], list[Refusal]]:
         """Genres of many items; damaged media are listed, the rest of the item is still used.
 
         An item of which nothing can be used gets no prediction and is listed with code `missing`.
+
+        Args:
+            manifest: the items; None: every id in `features` is one.
+            features: vectors made elsewhere, name -> file, as `import_features` takes them; names
+                and widths are those that the model was trained with.
+            workers: processes that read media; None: one per core.
+            progress: progress callback.
+
+        Raises:
+            StoreError: vectors that cannot be read, or of another width.
+            BundleError: vectors that the model does not read, or texts that would be sent away.
         """
+        given = self._given_vectors(features or {})
+        if manifest is None:
+            items = dict.fromkeys(item_id for rows in given.values() for item_id in rows)
+            manifest = Manifest([Item(item_id) for item_id in items])
+        elif strange := [i for rows in given.values() for i in rows if i not in manifest]:
+            text = f"{len(strange):,} ids of vectors are no item (first: {strange[0]!r})"
+            warnings.warn(f"{manifest.where}: {text}", VectorsWarning, stacklevel=2)
         for view, url in self.unasked.items():
             if manifest.count(having=[modality_of(view)]):
                 raise BundleError(
                     f"encoder {view}: would send every text to {url}, which the model names and "
                     f"you did not. If you trust it: --entities-url {url}"
                 )
-        vectors: dict[str, dict[str, NDArray[np.float32]]] = {}
+        vectors = given
         refused: list[Refusal] = []
         with TemporaryDirectory(prefix="mmgenre-") as folder:
             read: dict[tuple[str, str], Path] = {}
@@ -223,7 +260,10 @@ class GenreTagger:
                     vectors[view] = dict(zip(ids, means, strict=True))
         table = self._table(manifest.ids(), vectors)
         has_input = np.any(list(table.present.values()), axis=0)
-        listed, why = {item_of(r.id) for r in refused}, f"has none of {', '.join(self.modalities)}"
+        listed, why = (
+            {item_of(r.id) for r in refused},
+            f"has nothing to judge by: this model {self._needs()}",
+        )
         refused += [
             Refusal(item_id, "all", "missing", f"{item_id}: {why}")
             for item_id, any_input in zip(table.ids, has_input, strict=True)
@@ -236,12 +276,46 @@ class GenreTagger:
         ranked = self._rank(table.select(has_input))
         return [replace(p, refused=of.get(p.id, ())) for p in ranked], refused
 
+    def _needs(self) -> str:
+        """What it predicts from: "reads audio, text, and vectors made elsewhere (...)"."""
+        own = ", ".join(self.modalities)
+        if not self.given:
+            return f"reads {own}"
+        names = ", ".join(self.given)
+        how = f"vectors made elsewhere ({names}; predict --features NAME=FILE)"
+        return f"reads {own}{' and ' if own else ''}{how}"
+
+    def _given_vectors(
+        self, features: Mapping[str, Path]
+    ) -> dict[str, dict[str, NDArray[np.float32]]]:
+        """Input -> item -> vector, of all inputs made elsewhere; of those not in `features` {}."""
+        vectors: dict[str, dict[str, NDArray[np.float32]]] = {name: {} for name in self.given}
+        if not features:
+            return vectors
+        with TemporaryDirectory(prefix="mmgenre-") as folder:
+            path = import_features(features, Path(folder) / "features.h5")
+            names = group_names(path)
+            if unknown := [name for name in names if name not in self.given]:
+                raise BundleError(f"vectors {', '.join(unknown)}: this model {self._needs()}")
+            for name in names:
+                with FeatureStore(path, name) as store:
+                    rows, width = store.take(store.ids), self.given[name]
+                    if rows.shape[1] != width:
+                        raise StoreError(
+                            f"{features.get(name, name)}: {name} has vectors of width "
+                            f"{rows.shape[1]:,}, and the model was trained on {width:,}; were they "
+                            "made by another program?"
+                        )
+                    vectors[name] = dict(zip(store.ids, rows, strict=True))
+        return vectors
+
     def _table(
         self, ids: tuple[str, ...], vectors: dict[str, dict[str, NDArray[np.float32]]]
     ) -> FeatureTable:
         x, present = {}, {}
-        for view, encoder in self.encoders.items():
-            rows, absent = vectors[view], np.zeros(encoder.embedding_dim, np.float32)
+        widths = {view: encoder.embedding_dim for view, encoder in self.encoders.items()}
+        for view, width in (widths | dict(self.given)).items():
+            rows, absent = vectors[view], np.zeros(width, np.float32)
             x[view] = np.array([rows.get(i, absent) for i in ids], np.float32)
             present[view] = np.asarray(
                 x[view].any(axis=1)
@@ -266,8 +340,14 @@ class GenreTagger:
             genres = tuple(Genre(names[j], float(scores[j])) for j in order)
             named = genres[:1] if threshold is None else [g for g in genres if g.score >= threshold]
             here = {modality_of(n.removeprefix(JOINT)) for n, p in table.present.items() if p[i]}
-            used = tuple(m for m in self.modalities if m in here)
+            used = tuple(m for m in (*self.modalities, *self.given) if m in here)
             predictions.append(
                 Prediction(table.ids[i], kind, genres, tuple(g.name for g in named), used)
             )
         return predictions
+
+
+def frozen_models(encoders: Iterable[Encoder]) -> list[Mapping[str, Any]]:
+    """What is known of the frozen models among encoders."""
+    states = [encoder.state() for encoder in encoders]
+    return [state["frozen"] for state in states if "frozen" in state]

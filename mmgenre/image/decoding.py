@@ -57,11 +57,14 @@ def load_image(path: Path, config: ImageInput | None = None) -> NDArray[np.uint8
     from 0 to 1, become 8-bit RGB; the shorter side is scaled to `size_px`, the middle kept.
     InputError: missing, unreadable, truncated, too_large or too_small.
     """
-    config = config or ImageInput()
     check_file(path)
     if (size := path.stat().st_size) > MAX_BYTES:
         raise InputError("too_large", str(path), f"{size:,} bytes; at most {MAX_BYTES:,}")
-    data = path.read_bytes()
+    return decode_image(path, path.read_bytes(), config or ImageInput())
+
+
+def decode_image(path: Path, data: bytes, config: ImageInput) -> NDArray[np.uint8]:
+    """`load_image` of a file whose bytes were read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's are about metadata
         try:

@@ -38,12 +38,42 @@ STIFFNESS = 2.0  # keeps steps small where a view is nearly plain
 LEAST_OVERLAP = 0.6
 BLOCK, CHUNK = 1024, 256  # views compared with all others at a time; pairs aligned at a time
 MOST = 50_000  # covers; the work grows with the square of their number
-READ_AT_ONCE = 64
+TOLD_EVERY = 64
+PRINTS = "covers 1"  # changed whenever the same cover would give another fingerprint
 COMPARING = "comparing covers"
 
 
+def fingerprints(squares: Sequence[NDArray[np.uint8]]) -> list[Views]:
+    """RGB squares of one size, (size, size, 3) -> the views of each, (0 to 2, 32, 32).
+
+    A plain one has none.
+    """
+    views = [_views(square) for square in squares]
+    n_each = [len(own) for own in views]
+    values = np.array([np.asarray(view) for own in views for view in own], dtype=np.float32)
+    values = values.reshape(-1, SIDE, SIDE)
+    blur = _blur()
+    spread = values.std(axis=(1, 2))
+    values -= blur @ values @ blur.T
+    deviation = np.sqrt(blur @ values**2 @ blur.T)
+    contrast = (values / (deviation + FLAT)).astype(np.float16)
+    cuts = np.cumsum(n_each)[:-1]
+    parts = zip(np.split(contrast, cuts), np.split(spread >= FLAT, cuts), strict=True)
+    return [own[is_varied] for own, is_varied in parts] if n_each else []
+
+
 def fingerprint(square: NDArray[np.uint8]) -> Views:
-    """An RGB square, (size, size, 3) -> its views, (0 to 2, 32, 32); a plain one has none."""
+    """That of one square."""
+    return fingerprints([square])[0]
+
+
+def prints_of(squares: Sequence[NDArray[np.uint8]]) -> list[bytes]:
+    """The fingerprints as they are stored."""
+    return [views.tobytes() for views in fingerprints(squares)]
+
+
+def _views(square: NDArray[np.uint8]) -> list[Image.Image]:
+    """Grey values of the whole and, if it has plain borders, of what they enclose."""
     image = Image.fromarray(square)
     shrink = max(1, len(square) // BORDER_SIDE)
     # The colours first: fewer pixels are left to turn grey.
@@ -57,14 +87,7 @@ def fingerprint(square: NDArray[np.uint8]) -> Views:
         views = [logo.crop(_without_borders(np.asarray(logo)))]
     elif inner != (0, 0, *small.size):
         views.append(small.crop(inner))
-    fitted = [view.resize((SIDE, SIDE), Image.Resampling.BILINEAR) for view in views]
-    values = np.stack([np.asarray(view, dtype=np.float32) for view in fitted])
-    values = values[values.std(axis=(1, 2)) >= FLAT]
-    blur = _blur()
-    values -= blur @ values @ blur.T
-    deviation = np.sqrt(blur @ values**2 @ blur.T)
-    contrast: Floats = values / (deviation + FLAT)
-    return contrast.astype(np.float16)
+    return [view.resize((SIDE, SIDE), Image.Resampling.BILINEAR) for view in views]
 
 
 def similar(prints: Sequence[Views]) -> list[Pair]:
@@ -91,9 +114,13 @@ def twins_in(store: FeatureStore, progress: Progress) -> Twins:
     if n > MOST:
         return Twins(note=f"{n:,} covers are too many to be compared, which is done up to {MOST:,}")
     prints: list[Views] = []
-    for start in range(0, n, READ_AT_ONCE):
-        progress(COMPARING, start, n)
-        prints += map(fingerprint, store.take(store.ids[start : start + READ_AT_ONCE]))
+    for number, stored in enumerate(store.prints(PRINTS)):
+        if number % TOLD_EVERY == 0:
+            progress(COMPARING, number, n)
+        if stored is None:
+            prints.append(fingerprint(store.read(store.ids[number])))
+        else:
+            prints.append(np.frombuffer(stored, np.float16).reshape(-1, SIDE, SIDE))
     found = [(store.ids[a], store.ids[b]) for a, b in similar(prints)]
     progress(COMPARING, n, n)
     return Twins(found)

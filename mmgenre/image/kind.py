@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.frozen.types import check_input, content_of
-from mmgenre.image.decoding import load_image
+from mmgenre.image.decoding import decode_image, load_image
 from mmgenre.image.settings import ImageConfig, ImageInput
 from mmgenre.learning.kind import EncoderType, Kind
 
@@ -31,8 +31,9 @@ KIND = Kind(
     settings=ImageConfig,
     inputs=ImageInput,
     read=read,
+    decode=lambda config: decode_image if config.frozen is None else None,
     is_ragged=lambda _: False,
-    twins=lambda _: "mmgenre.image.fingerprint:twins_in",
+    twins=lambda config: "mmgenre.image.fingerprint" if config.frozen is None else None,
     encoders={
         "network": EncoderType(
             make="mmgenre.image.encoder:make_image_encoder",

@@ -26,6 +26,17 @@ def levels(label: str) -> list[str]:
     return LEVELS.split(label)
 
 
+def path_faults(label: str) -> list[str]:
+    """What is wrong with a label as a path; nothing with most."""
+    parts = levels(label)
+    if "///" not in label and all(part and part == part.strip(" /") for part in parts):
+        return []
+    return [
+        f"{label!r} has an empty part or spaces around '/'; a path reads Jazz/Vocal Jazz, "
+        "a name with a slash R&B//Soul"
+    ]
+
+
 def ancestors(label: str) -> tuple[str, ...]:
     """The label and everything above it, broadest first.
 

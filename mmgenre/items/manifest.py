@@ -32,7 +32,7 @@ from mmgenre.disk.files import without_links
 from mmgenre.disk.locks import replacing_alone
 from mmgenre.errors import ManifestError
 from mmgenre.items.headers import near_misses
-from mmgenre.items.labels import levels
+from mmgenre.items.labels import path_faults
 from mmgenre.items.modalities import MODALITIES, Modality
 
 Split = Literal["train", "val", "test"]
@@ -195,7 +195,7 @@ class Manifest:
         """{id: split}; None for an item without one."""
         return dict(zip(self.columns.ids, self.columns.splits, strict=True))
 
-    def with_splits(self, splits: Mapping[str, Split]) -> Manifest:
+    def with_splits(self, splits: Mapping[str, Split | None]) -> Manifest:
         """The same items in other splits; ManifestError unless exactly the items are given one."""
         ids = self.columns.ids
         faults = [f"id {i!r} is given no split" for i in ids if i not in splits]
@@ -490,12 +490,8 @@ def _list_faults(column: str, is_cover: bool, cell: str) -> list[str]:
 
 
 def _labels_faults(cell: str) -> list[str]:
-    return _list_faults("labels", False, cell) + [
-        f"labels: {label!r} has an empty part or spaces around '/'; a path reads Jazz/Vocal Jazz, "
-        "a name with a slash R&B//Soul"
-        for label in _split_list(cell)
-        if "///" in label or any(not part or part != part.strip(" /") for part in levels(label))
-    ]
+    found = (fault for label in _split_list(cell) for fault in path_faults(label))
+    return _list_faults("labels", False, cell) + [f"labels: {fault}" for fault in found]
 
 
 def _to_csv(columns: Columns, path: Path) -> bytes:

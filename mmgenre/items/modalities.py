@@ -41,12 +41,17 @@ IMAGE = ModalityInfo("image", "i", "image", "#009E73", "^")
 # The order is the order of modalities everywhere.
 MODALITIES: dict[Modality, ModalityInfo] = {"audio": AUDIO, "text": TEXT, "image": IMAGE}
 
+# Suffixes of audio that PyAV or ffmpeg decodes, and soundfile does not.
+NEED_CODECS = frozenset(
+    {".m4a", ".m4b", ".mp4", ".aac", ".wma", ".ape", ".wv", ".tta", ".mka", ".webm", ".ac3"}
+)
 # By medium, the suffixes of files that can be read: whoever looks for media asks here. A file's
 # content decides how it is decoded, and whether it can be.
 SUFFIXES: Mapping[str, frozenset[str]] = {
     "audio": frozenset(
         {".wav", ".wave", ".w64", ".rf64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}
         | {".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".mpga"}
+        | NEED_CODECS
     ),
     "image": frozenset(
         {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"}

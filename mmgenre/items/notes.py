@@ -22,9 +22,22 @@ LIST_SIGNS = re.compile(r"^[\[({'\"].*[\])}'\"]$|,|\|\||\\|>")
 def manifest_notes(manifest: Manifest) -> list[str]:
     """Sentences about artists and genre names; none if nothing is remarkable."""
     c = manifest.columns
-    notes = list(_of_artists(c.artists, c.albums))
+    notes = unlabelled_notes(manifest)
+    notes += _of_artists(c.artists, c.albums)
     notes += label_notes(Counter(chain.from_iterable(c.labels)))
     return notes
+
+
+def unlabelled_notes(manifest: Manifest) -> list[str]:
+    """What becomes of items without a genre; none if there are none."""
+    labels = manifest.columns.labels
+    n = sum(not own for own in labels)
+    if not n:
+        return []
+    return [
+        f"{n:,} of {len(labels):,} items have no genre: nothing learns from them, and mmgenre fuse "
+        "names their genres"
+    ]
 
 
 def unlearned_notes(manifest: Manifest) -> list[str]:

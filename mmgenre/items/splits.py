@@ -203,6 +203,14 @@ def make_splits(
     return {i: known.get(i, SPLITS[w]) for i, w in of_items}
 
 
+def split_anew(manifest: Manifest, ratios: tuple[float, float, float], seed: int) -> Manifest:
+    """The same items in splits drawn by `make_splits`; those without a genre are in none."""
+    c = manifest.columns
+    labelled = [item_id for item_id, own in zip(c.ids, c.labels, strict=True) if own]
+    own = manifest.only(labelled) if any(c.labels) else manifest
+    return manifest.with_splits({**dict.fromkeys(c.ids), **make_splits(own, ratios, seed)})
+
+
 def _kept(
     manifest: Manifest, group: NDArray[np.intp], n_groups: int, known: Mapping[str, Split]
 ) -> NDArray[np.intp]:

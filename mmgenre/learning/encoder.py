@@ -307,9 +307,12 @@ def load_encoder(
         )
     own = {name: t for name, t in bundle.weights.items() if not name.startswith(OUTPUT)}
     name = str(bundle.config["encoder"])
-    if is_foreign(name) and name not in names:
+    is_folder = name.startswith("dir:")  # which is opened; of any other name code is imported
+    if is_foreign(name) and name not in names and not is_folder:
         raise BundleError(_unnamed(folder, "import", name))
     encoder_type = kind.encoder(name)
+    if is_folder and name not in names and not encoder_type.carried(bundle):
+        raise BundleError(_unnamed(folder, "open", name))
     try:
         reads = kind.inputs.model_validate(bundle.config["reads"])
         frozen = getattr(reads, "frozen", None)

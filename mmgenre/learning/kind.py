@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -44,6 +44,10 @@ class EncoderType:
     # function of the section where settings decide.
     fixed: bool | Callable[[Any], bool] = False
     given: bool = False  # if fixed: vectors to be scaled as those of other programs are
+    # section -> what it depends on beside its settings and inputs, for its fingerprint
+    content: Callable[[Any], Mapping[str, object]] = lambda _: {}
+    # (`Bundle`): whether files of others that it opens lie in the model's own folder.
+    carried: Callable[[Any], bool] = lambda _: False
     view: str | None = None  # in names of folders and in tables; None: the end of its name
 
     def is_fixed(self, section: Any) -> bool:
@@ -67,12 +71,19 @@ class Kind:
     read: Callable[[Sequence[Path | str], Any, str], NDArray[Any]]
     is_ragged: Callable[[Any], bool]  # input settings -> whether the rows differ in length
     encoders: Mapping[str, EncoderType]  # by the name that a recipe gives in `encoders`
+    gone: Mapping[str, str] = field(
+        default_factory=dict
+    )  # encoders of earlier versions -> what to write
     content: Callable[[Any], Mapping[str, Path]] = lambda _: {}
     check_input: Callable[[Any], object] = lambda _: None
     input_paths: Mapping[str, set[str]] | None = None  # that name files; for pydantic's `exclude`
     # input settings -> what these files hold, which counts instead of their names
     input_content: Callable[[Any], Mapping[str, object]] = lambda _: {}
-    # input settings -> "module:name" of (input store, progress) -> `Twins`; None: no such search
+    # input settings -> how a row is made of a file's path and bytes, which are then read once for
+    # their hash, too; None: only by `read`
+    decode: Callable[[Any], Callable[[Path, bytes, Any], NDArray[Any]] | None] = lambda _: None
+    # input settings -> a module that finds near twins, if any: PRINTS, a name of its fingerprints;
+    # prints_of(rows), these as bytes; twins_in(input store, progress) -> `Twins`
     twins: Callable[[Any], str | None] = lambda _: None
 
     def files(self, section: Any) -> dict[str, str]:
@@ -92,6 +103,8 @@ class Kind:
         """
         if name in self.encoders:
             return self.encoders[name]
+        if name in self.gone:
+            raise RecipeError(f"encoder {name!r}: {self.gone[name]}")
         if (model := resolve(FROZEN)(name)) is not None:
             return cast(EncoderType, model)
         outside = _entry_points()

@@ -133,28 +133,27 @@ def groups_of(ids: Sequence[str], artists: Sequence[str]) -> list[str]:
     ]
 
 
-def macro_f1(y: Bools, scores: Floats, weights: Floats) -> Floats:
-    """Macro F1 of the label with the highest score, (n_draws,); over labels with a positive."""
+def f1(y: Bools, scores: Floats, weights: Floats) -> Floats:
+    """F1 of each label with the highest score, (n_labels, n_draws); NaN without a positive."""
     predicted = argmax_one_hot(scores)
     hits = (y & predicted).T.astype(float) @ weights  # (n_labels, n_draws)
     positives = y.T.astype(float) @ weights
     claimed = predicted.T.astype(float) @ weights
-    f1 = 2 * hits / np.maximum(positives + claimed, 1)
-    return _mean(np.where(positives > 0, f1, np.nan))
+    return np.where(positives > 0, 2 * hits / np.maximum(positives + claimed, 1), np.nan)
 
 
-def macro_roc_auc(y: Bools, scores: Floats, weights: Floats) -> Floats:
-    """Macro ROC-AUC, (n_draws,), over labels with a positive and a negative; ties count half."""
+def roc_auc(y: Bools, scores: Floats, weights: Floats) -> Floats:
+    """ROC-AUC, (n_labels, n_draws); NaN without a positive or a negative; ties count half."""
 
     def auc(p: Floats, n: Floats) -> Floats:
         wins = (p * (np.cumsum(n, axis=0) - n / 2)).sum(axis=0)  # negatives below, half of the tied
         return np.asarray(wins / np.maximum(p.sum(axis=0) * n.sum(axis=0), 1))
 
-    return _macro_over_thresholds(auc, y, scores, weights)
+    return _over_thresholds(auc, y, scores, weights)
 
 
-def macro_average_precision(y: Bools, scores: Floats, weights: Floats) -> Floats:
-    """Macro average precision, (n_draws,), over labels with a positive and a negative."""
+def average_precision(y: Bools, scores: Floats, weights: Floats) -> Floats:
+    """Average precision, (n_labels, n_draws); NaN without a positive or a negative."""
 
     def ap(p: Floats, n: Floats) -> Floats:
         hits = np.cumsum(p[::-1], axis=0)  # from the highest score down
@@ -162,7 +161,22 @@ def macro_average_precision(y: Bools, scores: Floats, weights: Floats) -> Floats
         precision = hits / np.maximum(claimed, 1)
         return np.asarray((p[::-1] * precision).sum(axis=0) / np.maximum(hits[-1], 1))
 
-    return _macro_over_thresholds(ap, y, scores, weights)
+    return _over_thresholds(ap, y, scores, weights)
+
+
+def macro_f1(y: Bools, scores: Floats, weights: Floats) -> Floats:
+    """Macro F1, (n_draws,), over labels that have a value."""
+    return _mean(f1(y, scores, weights))
+
+
+def macro_roc_auc(y: Bools, scores: Floats, weights: Floats) -> Floats:
+    """Macro ROC-AUC, (n_draws,), over labels that have a value."""
+    return _mean(roc_auc(y, scores, weights))
+
+
+def macro_average_precision(y: Bools, scores: Floats, weights: Floats) -> Floats:
+    """Macro average precision, (n_draws,), over labels that have a value."""
+    return _mean(average_precision(y, scores, weights))
 
 
 # By the names that `metrics.evaluate` gives them.
@@ -173,10 +187,30 @@ DRAW_METRICS: dict[str, DrawMetric] = {
 }
 
 
-def _macro_over_thresholds(
+def label_intervals(
+    metric: DrawMetric, y: Bools, scores: Floats, groups: Sequence[str], *, n_draws: int = 500
+) -> Floats:
+    """A metric of each label and its 95 % interval, (n_labels, 3); NaN where there is none.
+
+    `metric`: `f1`, `roc_auc` or `average_precision`. Groups are drawn, as above.
+    """
+    names = {name: k for k, name in enumerate(sorted(set(groups)))}
+    own = np.array([names[group] for group in groups], dtype=np.intp)
+    value = metric(y, scores, np.ones((len(y), 1)))[:, 0]
+    shares = np.full(len(names), 1 / len(names))
+    counts = np.random.default_rng(0x1ABE1).multinomial(len(names), shares, size=n_draws).T
+    drawn = metric(y, scores, counts[own].astype(float))
+    found = np.full((y.shape[1], 3), np.nan)
+    found[:, 0] = value
+    for j in np.flatnonzero(np.isfinite(value)):
+        found[j, 1:] = np.quantile(drawn[j][np.isfinite(drawn[j])], [0.025, 0.975])
+    return found
+
+
+def _over_thresholds(
     metric: Callable[[Floats, Floats], Floats], y: Bools, scores: Floats, weights: Floats
 ) -> Floats:
-    """Mean over the labels of a metric of positives p and negatives n at each distinct score.
+    """A metric of positives p and negatives n at each distinct score, (n_labels, n_draws).
 
     p and n are (n_scores, n_draws), in ascending order of the scores. Items are sorted once a label
     and never again for a draw: draws differ in weights alone.
@@ -190,7 +224,7 @@ def _macro_over_thresholds(
         n = all_items - p
         defined = p.any(axis=0) & n.any(axis=0)
         values[j] = np.where(defined, metric(p, n), np.nan)
-    return _mean(values)
+    return values
 
 
 def _mean(values: NDArray[np.float64]) -> Floats:

@@ -35,6 +35,7 @@ class Epoch(TypedDict):
 
 
 CONCATENATED = " concatenated"  # ends the name of a row that stands beside what was chosen
+ZERO_SHOT = " zero-shot"  # ends the name of a row of a frozen model that compares with words
 
 
 class Choice(TypedDict):

@@ -5,17 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
+from mmgenre.datasets.layouts import By
 from mmgenre.disk.locks import claimed, locked
-from mmgenre.errors import WaitingWarning
+from mmgenre.errors import MmgenreError, WaitingWarning
 from mmgenre.learning.processes import from_main, is_main
+from mmgenre.pipeline.music import manifest_of_folder
 from mmgenre.pipeline.prepare import prepare_run
 from mmgenre.pipeline.run import DEFAULT_RUN, STATE, Run, open_run
+from mmgenre.progress import Progress, silent
 
 LOCKS = ".locks"
 
@@ -68,7 +71,14 @@ def _remove_unless_run(folder: Path) -> None:
 
 
 def prepared(
-    folder: Path, manifest: Path | str | None, *, one_by_one: bool = False, **how: Any
+    folder: Path,
+    manifest: Path | str | None,
+    *,
+    one_by_one: bool = False,
+    by: By | None = None,
+    media_roots: Sequence[Path] = (),
+    progress: Progress = silent,
+    **how: Any,
 ) -> Run:
     """The run; rank 0 settles and writes what it is made from, the others read that.
 
@@ -79,7 +89,13 @@ def prepared(
 
     def settle() -> None:
         with locked(folder / LOCKS / "prepare") if one_by_one else nullcontext():
-            made.append(prepare_run(folder, manifest=source, **how))
+            file, roots = source, media_roots
+            if source is not None and source.is_dir():
+                file, roots = manifest_of_folder(source, folder, by, progress), [*roots, source]
+            elif by is not None:
+                raise MmgenreError(f"by {by}: is of a folder of music, and none is given")
+            given: dict[str, Any] = {"manifest": file, "media_roots": roots, "progress": progress}
+            made.append(prepare_run(folder, **given, **how))
 
     from_main(settle)
     return made[0] if made else open_run(folder, is_checked=True)

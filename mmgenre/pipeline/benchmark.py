@@ -26,7 +26,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.datasets.features import IDS, read_npz
+from mmgenre.datasets.arrays import read_npz
+from mmgenre.datasets.features import IDS
 from mmgenre.disk.files import without_links
 from mmgenre.errors import MmgenreError, StoreError
 from mmgenre.items.labels import LabelSpace, ancestors

@@ -8,8 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mmgenre.datasets.layouts import By
 from mmgenre.disk.store import FeatureStore, content_hash
+from mmgenre.disk.tables import write_table
 from mmgenre.errors import MmgenreError, RecipeError, Refusal
+from mmgenre.frozen.carried import carry
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.learning.processes import from_main, is_main
 from mmgenre.measuring.results import FusionResult
@@ -17,13 +20,16 @@ from mmgenre.pipeline.alone import LOCKS, alone_in_run, prepared
 from mmgenre.pipeline.artefact import Artefact, carry_out
 from mmgenre.pipeline.budget import seconds_of, within_budget
 from mmgenre.pipeline.fuse import plan_fusion
+from mmgenre.pipeline.learn import models_of
 from mmgenre.pipeline.measure import evaluate, measured
 from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.read import check_limit
 from mmgenre.pipeline.rows import fusion_name, fusion_recipe, joined_names, table_rows
 from mmgenre.pipeline.run import (
     DEFAULT_RUN,
+    REFUSED,
     STATE,
+    Run,
     open_run,
 )
 from mmgenre.pipeline.twins import look_for_twins
@@ -33,6 +39,7 @@ from mmgenre.pipeline.vectors import (
     given_to,
     present_modalities,
     vectors_of,
+    with_vectors,
 )
 from mmgenre.progress import Progress, silent
 
@@ -78,12 +85,14 @@ def extract_features(
     accept_missing: bool = False,
     check_content: bool = False,
     retrain: bool = False,
+    by: By | None = None,
     progress: Progress = silent,
 ) -> Extraction:
     """Media -> inputs -> encoders trained on the genre task -> embeddings.h5.
 
     Args:
-        manifest: CSV; None: the run's own, or the built-in catalogue for a new run.
+        manifest: CSV, or a folder of tagged music, whose manifest is built into the run; None: the
+            run's own, or the built-in catalogue for a new run.
         media_roots: folders beside the manifest's own that its media may lie in, at any depth.
         run: the folder for everything made.
         modalities: a modality that no item has is left out.
@@ -102,6 +111,7 @@ def extract_features(
             not only those whose path, size, times or inode differ.
         retrain: whether encoders learn anew that have not learned on all items, since some were
             added.
+        by: of a folder of music: whether an item is a track (default) or an album.
         progress: progress callback.
 
     Raises:
@@ -112,6 +122,7 @@ def extract_features(
     if budget is not None:
         seconds_of(budget)  # a mistake shows before media are read
     given: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe, "settings": settings}
+    given["by"] = by
     state = replace(prepared(folder, manifest, **given, progress=progress), retrain=retrain)
     present = present_modalities(state, modalities)
     encoders = encoders or {}
@@ -146,13 +157,19 @@ def extract_features(
         return counts
 
     from_main(partial(look_for_twins, state, progress))
+    from_main(partial(_list_refused, state))
     notes = tuple(from_main(lambda: run_notes(state)))
     return Extraction(folder, folder / "embeddings.h5", from_main(count), state.refused, notes)
 
 
+def _list_refused(run: Run) -> None:
+    rows = ((r.id, r.modality, r.code, r.detail) for r in run.refused)
+    write_table(run.folder / REFUSED, ("id", "modality", "code", "detail"), rows)
+
+
 @alone_in_run
 def fuse(
-    modalities: Sequence[Modality] = tuple(MODALITIES),
+    modalities: Sequence[Modality] | None = None,
     *,
     run: Path | str = DEFAULT_RUN,
     manifest: Path | str | None = None,
@@ -163,6 +180,7 @@ def fuse(
     joint: bool | None = None,
     task: str | None = None,
     seeds: int | None = None,
+    with_frozen: bool = False,
     settings: Sequence[str] = (),
     progress: Progress = silent,
 ) -> FusionResult:
@@ -174,7 +192,8 @@ def fuse(
 
     Args:
         modalities: the whole; every subset of it becomes a row of the table, and so does every
-            encoder of a modality that has several.
+            encoder of a modality that has several. None: all; in a run to which vectors were given,
+            those that it has vectors of, so that given vectors alone have no media read.
         run: its folder.
         manifest: CSV; to begin a run with vectors made elsewhere.
         media_roots: as in `extract_features`.
@@ -187,6 +206,8 @@ def fuse(
         task: "single" or "multi". Encoders stay as they are.
         seeds: how many heads are trained for each row, by default 3; solved heads are the same from
             every seed, and there is one.
+        with_frozen: whether the frozen models that the encoders need are copied into the run, so
+            that it predicts where they are not.
         settings: changes to the recipe's sections labels, target, joint and fusion.
         progress: progress callback.
     """
@@ -202,18 +223,19 @@ def fuse(
         from_main(lambda: give_features(state, features))
         state = replace(state)  # what was given is read anew
     recipe = fusion_recipe(state.recipe, head, joint, task, settings)
+    modalities = modalities or with_vectors(state)
     modalities = tuple(m for m in MODALITIES if m in modalities)
     learned = [m for m in modalities if m in state.given or state.manifest.count(having=[m])]
     names = (*learned, *(name for name in state.given if name not in MODALITIES))
     if not names:
         raise MmgenreError(f"{state.dataset}: no item has {' or '.join(modalities)}")
-    rows = table_rows(state, recipe, names, inputs)
     vectors: dict[str, Artefact] = {}
     for name in names:
         given = name in state.given
         vectors |= (
             {name: given_to(state, name)} if given else vectors_of(state, name, looking=False)
         )
+    rows = table_rows(state, recipe, names, inputs)
     joined = joined_names(state, recipe, names, rows)
     base = fusion_name(recipe, names, inputs, joined, settings)
     crossfits = {
@@ -232,6 +254,10 @@ def fuse(
     how["seeds"] = 1 if is_solved else seeds or SEEDS
     fusion = plan_fusion(state, recipe, base, rows, vectors, **how)
     carry_out([fusion], folder / LOCKS, progress=progress)
+
+    if with_frozen:
+        encoders = [a.path for a in fusion.parents if a.stage == "learn"]
+        from_main(lambda: carry(models_of(encoders), folder))
 
     def measure() -> FusionResult:
         look_for_twins(state, progress)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmgenre.disk.provenance import Provenance
+from mmgenre.frozen.zero_shot import PROMPTS
 from mmgenre.fusion.whole import SPACE, encoder_parent
 from mmgenre.learning.processes import from_main
 from mmgenre.pipeline.align import JOINT, joint_of, joint_store
@@ -66,11 +67,15 @@ def plan_fusion(
     }
     heads = Heads(tuple(rows), seeds, places, joint, encoder, views)
     parameters: dict[str, Any] = {
-        "rows": [[*row.inputs, *([row.combine] if row.combine else [])] for row in rows],
+        "rows": [
+            [*row.inputs, *([row.combine] if row.combine else [])] for row in rows if not row.words
+        ],
         "task": recipe.labels.task,
         "labels": run.manifest.task_digest,
         **run.genres_of(recipe),
     }
+    if words := [row.inputs[0] for row in rows if row.words]:
+        parameters["words"] = {"of": words, "prompts": dict(PROMPTS)}
     if by_encoder:
         parameters["scores"] = "encoder"
     else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.records import write_record
 from mmgenre.disk.store import write_store
 from mmgenre.errors import MmgenreError
+from mmgenre.frozen.licences import of_models
 from mmgenre.fusion.head import FusionModel, predict, train_fusion
 from mmgenre.fusion.whole import MODEL, carry
 from mmgenre.items.manifest import SPLITS
@@ -30,10 +32,13 @@ from mmgenre.measuring import metrics
 from mmgenre.measuring.results import Curve
 from mmgenre.pipeline import scores as of
 from mmgenre.pipeline.align import JOINT, feature_table
+from mmgenre.pipeline.learn import models_of
 from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.solved import solve_heads
 from mmgenre.pipeline.tables import SCORED, Made, Scored, check_row, tables_of
+from mmgenre.pipeline.unlabelled import write_predictions
+from mmgenre.pipeline.words import with_words
 from mmgenre.progress import Progress
 
 
@@ -46,16 +51,18 @@ def make_fusion(
     progress: Progress,
 ) -> None:
     """Trains the heads (several processes do it together); writes the folder beside, then swaps."""
+    read = replace(heads, rows=tuple(row for row in heads.rows if not row.words))
     if heads.encoder is not None:
         made = _score_by_encoder(run, recipe, heads, *heads.encoder)
     elif recipe.fusion.solver == "lbfgs":
         if not is_main():
             return
-        made = solve_heads(run, recipe, heads, progress)
+        made = solve_heads(run, recipe, read, progress)
     else:
-        made = _score_by_heads(run, recipe, heads, progress)
+        made = _score_by_heads(run, recipe, read, progress)
     if not is_main():
         return
+    made = with_words(run, recipe, heads, made)
     n_seeds = made.scored["test"].scores.shape[2]
     about: dict[str, Any] = {
         "provenance": provenance.as_dict(),
@@ -75,7 +82,11 @@ def make_fusion(
     if heads.joint is not None:
         about["joint"] = bundle_file(heads.joint, "curve.json")
     for row, choice in zip(about["rows"], made.choices or (), strict=False):
-        row["choice"] = choice
+        if choice is not None:
+            row["choice"] = choice
+    views = [heads.views[name].encoder for name in heads.inputs if name in heads.views]
+    if frozen := of_models(models_of(views)):
+        about["frozen"] = frozen
     temporary = temporary_name(folder)
     with claimed(folder):
         try:
@@ -86,9 +97,10 @@ def make_fusion(
                 write_store(path, of.SCORES_OF[split], [(scored.ids, scores)], provenance)
                 write_store(path, of.INPUTS_OF[split], [(scored.ids, scored.given)], provenance)
             if made.model is not None:
-                made.model.save(temporary / MODEL, provenance)
+                made.model.save(temporary / MODEL, provenance, frozen)
                 if run.pool is None:  # cells of experiments are measured and do not predict
                     _carry_parts(heads, made.model.widths, temporary / MODEL, provenance)
+                write_predictions(temporary / of.PREDICTIONS, run, made.model, heads.places)
             write_record(temporary / of.ABOUT, about)
             swap(temporary, folder)
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.disk.bundle import bundle_provenance, odd_as_error, read_bundle, write_bundle
+from mmgenre.disk.bundle import (
+    CONFIG,
+    bundle_file,
+    bundle_provenance,
+    odd_as_error,
+    read_bundle,
+    write_bundle,
+)
 from mmgenre.disk.files import without_links
 from mmgenre.disk.provenance import Provenance, sha256_file, sha256_folder
 from mmgenre.disk.store import FeatureStore
@@ -90,6 +97,7 @@ def encoder_of(
         "settings": {**settings, **contents},
         "options": section.options.get(view.encoder, {}),
         "labels": run.manifest.task_digest,
+        **encoder_type.content(section),
     }
     if not view.fixed:
         target, task = recipe.target.used(), recipe.labels.task
@@ -191,6 +199,12 @@ def _make_encoder(
     if is_main():
         save(network.encoder, provenance, Learned(network.output, target, space.names, log))
         checkpoint.unlink(missing_ok=True)
+
+
+def models_of(encoders: Iterable[Path]) -> list[dict[str, Any]]:
+    """What folders of encoders say of the frozen models that they need."""
+    configs = [bundle_file(folder, CONFIG)["config"] for folder in encoders if folder.is_dir()]
+    return [config["frozen"] for config in configs if "frozen" in config]
 
 
 def adopted_encoder(run: Run, view: View, source: Path) -> Artefact:

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from mmgenre.disk.bundle import CONFIG, bundle_file
+from mmgenre.frozen.licences import name_of, of_models, terms
 from mmgenre.items.labels import ancestors, closure
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.notes import manifest_notes
 from mmgenre.learning.verdict import verdicts
 from mmgenre.measuring.results import Choice, Curve, FusionResult
 from mmgenre.pipeline.earlier import earlier_ids, learned_digest
+from mmgenre.pipeline.learn import models_of
+from mmgenre.pipeline.music import library_notes
 from mmgenre.pipeline.run import SYNTHETIC, Run
 from mmgenre.pipeline.twins import twin_notes
 
@@ -26,14 +29,17 @@ FEW = 20  # items of validation, below which thresholds and choices are luck
 def run_notes(run: Run) -> list[str]:
     """What was decided for the run, odd names, twins, what splits lack, how trainings went."""
     names = [] if run.dataset == SYNTHETIC else manifest_notes(run.manifest)
-    return [
+    notes = [
         *run.decided,
         *_of_source(run),
+        *library_notes(run.folder, run.dataset),
         *names,
         *twin_notes(run),
         *_of_splits(run),
         *_of_encoders(run),
+        *_of_licences(run),
     ]
+    return list(dict.fromkeys(notes))  # some were made when the manifest was built, too
 
 
 def _of_source(run: Run) -> Iterator[str]:
@@ -117,6 +123,18 @@ def _of_new_genres(run: Run, view: str, folder: Path) -> Iterator[str]:
             f"{view}: was trained before there was any item of {len(new)} genre(s), which heads "
             f"know from the vectors that it gives, and it does not, until --retrain: {_shown(new)}"
         )
+
+
+def _of_licences(run: Run) -> Iterator[str]:
+    views = [view for modality in MODALITIES for view in run.views(modality)]
+    found = of_models(models_of(run.encoder(view.name) for view in views))
+    for about in found.get("models", ()):
+        revision = f", revision {about['revision'][:12]}" if about["revision"] else ""
+        own = about["licence"]
+        yield f"{about['model']}: licence {name_of(own)} ({terms(own)}){revision}"
+    if len(found.get("models", ())) > 1:
+        whole = found["licence"]
+        yield f"whatever is made with all of these is under the strictest: {whole} ({terms(whole)})"
 
 
 def fusion_notes(result: FusionResult, target: str) -> list[str]:

@@ -208,11 +208,12 @@ def words_of(run: Run, *, seed: int) -> results.WordsResult:
 
 def map_of_factors(run: Run, *, seed: int) -> results.PointMap:
     """Item factors of all items, from label factors that were fitted on the training items."""
-    manifest, labels = run.manifest, run.manifest.labels()
+    manifest, ids = run.manifest, [i for i, split in run.manifest.splits.items() if split]
+    labels = [manifest[item_id].labels for item_id in ids]
     space = run.space(exclusive=False)
     target = CosineTarget(len(space), run.recipe.target.dim)
     target.fit(run.truth(manifest.ids("train"), space=space))
-    factors = target.targets(run.truth(manifest.ids(), space=space))  # (n_items, dim)
+    factors = target.targets(run.truth(ids, space=space))  # (n_items, dim)
     known = np.asarray(factors.any(axis=1))
     detail = "album factors of COSINE, all splits; label factors fitted on the training split"
     if not known.all():
@@ -337,7 +338,7 @@ def neighbours_of_covers(run: Run) -> results.NeighbourResult:
     The share of neighbours with their query's broadest genre is computed over all test items.
     """
     with _opened(run.embeddings("image"), "image") as store:
-        ids = [i for i in run.manifest.ids() if i in store]
+        ids = [i for i, split in run.manifest.splits.items() if split and i in store]
         vectors = store.take(ids)
     items = [run.manifest[i] for i in ids]
     tests = [k for k, item in enumerate(items) if item.split == "test"]

@@ -165,7 +165,8 @@ def decided(
 
     `labels.task = "auto"`: single if every item names one genre, else (and without a manifest)
     multi. `image.encoders = "auto"`: the network and descriptors; if there are covers, without the
-    former if its weights cannot be had and it was not asked for by a network's name or weights.
+    former if its weights are not on this machine and it was not asked for by a network's name or
+    weights.
     Frozen models that the encoders name are fetched.
     """
     notes = [] if notes is None else notes
@@ -176,18 +177,18 @@ def decided(
         why = "every item names one genre" if one else "items name several genres, or sub-genres"
         notes.append(f"labels.task = {labels['task']}: {why}")
     if image.get("encoders") == AUTO:
-        from mmgenre.image.weights import can_be_had  # looks for a file, or for a network
+        from mmgenre.image.weights import are_here  # imports torch
 
         image["encoders"] = ["network", "descriptors"]
         has_covers = manifest is not None and manifest.count(having=["image"])
-        if has_covers and not {"network", "weights"} & set(image) and not can_be_had():
+        if has_covers and not {"network", "weights"} & set(image) and not are_here():
             image["encoders"] = ["descriptors"]
             notes.append(
-                "image.encoders = descriptors: ImageNet weights cannot be had here; with them "
-                "covers say more (--set image.weights=PATH, or image.network=NAME says how)"
+                "image.encoders = descriptors: ImageNet weights are not on this machine; with them "
+                "covers say more: --set image.weights=imagenet downloads them (or give a PATH)"
             )
     if manifest is not None:
-        _fetch_models(values, manifest, notes)
+        _fetch_models(values, manifest)
     found = {"labels": labels, "image": image}
     return {**values, **{name: section for name, section in found.items() if section}}
 
@@ -202,22 +203,23 @@ def models_in(values: Mapping[str, Any]) -> dict[str, list[str]]:
     return found
 
 
-def _fetch_models(values: Mapping[str, Any], manifest: Manifest, notes: list[str]) -> None:
-    """Downloads frozen models that are named and not here; `notes` gets licence and revision.
+def _fetch_models(values: Mapping[str, Any], manifest: Manifest) -> None:
+    """Downloads frozen models that are named and not here.
 
     Raises:
         WeightsError: one cannot be had.
     """
     for modality, names in models_in(values).items():
         for name in names if manifest.count(having=[modality]) else ():
-            place = fetch(ModelName.parse(name))
-            revision = f", revision {place.revision[:12]}" if place.revision else ""
-            notes.append(f"{name}: licence {place.licence or 'not stated in its card'}{revision}")
+            fetch(ModelName.parse(name))
 
 
 def _name_one_genre(manifest: Manifest) -> bool:
-    """Whether every item has one label, and no two are lost in a broader one, which counts then."""
-    names = {tuple(row) for row in manifest.labels()}
+    """Whether every item has one label, and no two are lost in a broader one, which counts then.
+
+    Items without a label say nothing of the task.
+    """
+    names = {tuple(row) for row in manifest.labels()} - {()}
     if any(len(set(row)) != 1 for row in names):
         return False
     return len({ancestors(row[0])[0] for row in names}) == len(names)

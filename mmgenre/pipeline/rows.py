@@ -8,7 +8,7 @@ from typing import Any
 
 from mmgenre.errors import MmgenreError, RecipeError
 from mmgenre.items.modalities import MODALITIES, short_name
-from mmgenre.measuring.results import CONCATENATED
+from mmgenre.measuring.results import CONCATENATED, ZERO_SHOT
 from mmgenre.pipeline.align import JOINT
 from mmgenre.pipeline.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.pipeline.run import Run
@@ -19,6 +19,8 @@ def table_rows(
     run: Run, recipe: Recipe, names: Sequence[str], inputs: Sequence[str] | None = None
 ) -> list[RowInputs]:
     """The row asked for, else every subset of the names and every view of those with several.
+
+    Before these one for each frozen model that can compare with the names of genres.
 
     Raises:
         RecipeError: an input that nothing here gives.
@@ -44,7 +46,26 @@ def table_rows(
     if recipe.fusion.combine == "auto":  # the published way always stands beside what was chosen
         several = [stores for row, stores in zip(rows, found, strict=True) if len(row) > 1]
         joins = [RowInputs(f"{r.name}{CONCATENATED}", r.inputs, "concatenation") for r in several]
-        found = sorted([*joins, *found], key=lambda row: len(row.inputs))
+        found = [*joins, *found]
+    if inputs is None:
+        found = [*_of_words(run, names), *found]
+    # The last row is the whole. A modality of one row may have several views.
+    return sorted(found, key=lambda row: len(row.inputs))
+
+
+def _of_words(run: Run, names: Sequence[str]) -> list[RowInputs]:
+    """Rows of the frozen models that know words, and whose vectors are kept as they are."""
+    from mmgenre.frozen.zero_shot import knows_words
+
+    found = []
+    for modality in names:
+        views = run.views(modality)
+        for view in views:
+            if view.given and knows_words(view.encoder):
+                name = f"{modality}.{view.label}" if len(views) > 1 else modality
+                reads: Any = view.reads
+                title = f"{row_name([name])}{ZERO_SHOT}"
+                found.append(RowInputs(title, (view.name,), words=reads.frozen))
     return found
 
 
@@ -119,7 +140,7 @@ def free_fusion(run: Run, base: str, parameters: Mapping[str, Any]) -> str:
         about = fusion_about(run.fusions / name)
         there = wanted if about is None else _flat(about["provenance"]["parameters"])
         differing = sorted(key for key in {*there, *wanted} if there.get(key) != wanted.get(key))
-        if not set(differing) - {"labels", "genres"}:
+        if not set(differing) - {"labels", "genres", "words"}:
             return name
         words = "".join(f"-{key.rpartition('.')[2]}={wanted.get(key)}" for key in differing)
         name = f"{base}{words}"[:120] if k == 2 else f"{base}-{k}"

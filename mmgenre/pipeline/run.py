@@ -40,6 +40,9 @@ STATE = "run.json"
 EDITED = "edited or damaged since the run wrote it (its sha256 is not that in run.json)"
 
 
+REFUSED = "refused.csv"  # every row of media that could not be used
+
+
 @dataclass(frozen=True)
 class Folds:
     """A division of training items, no artist in two: id -> fold, 0 to count - 1."""
@@ -158,7 +161,8 @@ class Run:
     def outside(self, *, exclusive: bool) -> frozenset[str]:
         """Genres of validation or test that no training item has: nothing learns or scores them."""
         if exclusive not in self.unlearned:
-            everything = LabelSpace.of(self.manifest.labels(), exclusive=exclusive)
+            labelled = filter(None, self.manifest.labels())
+            everything = LabelSpace.of(labelled, exclusive=exclusive)
             learned = self.space(exclusive=exclusive).names
             self.unlearned[exclusive] = frozenset(everything.names) - frozenset(learned)
         return self.unlearned[exclusive]
@@ -187,6 +191,12 @@ class Run:
             ids = self.manifest.ids(split)
             self.divided[n, split] = Folds(make_folds(self.manifest, ids, n, self.recipe.seed))
         return self.divided[n, split]
+
+    @cached_property
+    def unlabelled(self) -> tuple[str, ...]:
+        """The items without a genre, which are in no split."""
+        c = self.manifest.columns
+        return tuple(i for i, labels in zip(c.ids, c.labels, strict=True) if not labels)
 
     @cached_property
     def refused(self) -> tuple[Refusal, ...]:

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from mmgenre.disk.records import read_record
 from mmgenre.disk.store import FeatureStore, fingerprint_of, group_names
 from mmgenre.errors import StoreError
+from mmgenre.frozen.settings import FrozenInput
 from mmgenre.pipeline.align import Places
 
 SCORES, ABOUT = "scores.h5", "fusion.json"
+PREDICTIONS = "predictions.csv"  # genres of the items that have none
 SCORES_OF = {"test": "scores", "val": "val"}  # the group of each split's scores
 INPUTS_OF = {"test": "inputs", "val": "val.inputs"}  # and of which inputs its items have
 On = Literal["val", "test"]
@@ -26,12 +28,14 @@ ABSENT, HIDDEN, PRESENT = 0, 1, 2  # an input of a test item; evaluation may hid
 class RowInputs:
     """A row: its name, and the inputs ("audio", "joint.image") that its head reads.
 
-    `combine`: how they are joined; None: as the recipe says.
+    `combine`: how they are joined; None: as the recipe says. `words`: the frozen model that made
+    the one input; no head reads it, but the names of the genres are compared with it.
     """
 
     name: str
     inputs: tuple[str, ...]
     combine: Literal["concatenation"] | None = None
+    words: FrozenInput | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mmgenre.datasets.layouts import By
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.pipeline.alone import alone_in_run, prepared
 from mmgenre.pipeline.read import check_limit, media_of
@@ -53,6 +54,7 @@ def read_shard(
     item_limit_s: float | None = None,
     accept_missing: bool = False,
     check_content: bool = False,
+    by: By | None = None,
     progress: Progress = silent,
 ) -> ShardResult:
     """Reads one of n shares of a run's media; `extract_features` then finds them read.
@@ -66,7 +68,7 @@ def read_shard(
     """
     check_limit(item_limit_s)
     how: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe, "settings": settings}
-    state = prepared(Path(run), manifest, one_by_one=True, **how, progress=progress)
+    state = prepared(Path(run), manifest, one_by_one=True, by=by, **how, progress=progress)
     parts: dict[str, tuple[int, int]] = {}
     for modality in present_modalities(state, [m for m in modalities if m not in state.given]):
         stores = {view.input_name: view for view in state.recipe.views(modality)}

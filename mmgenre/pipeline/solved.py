@@ -16,12 +16,13 @@ from mmgenre.fusion.experts import (
     Crossed,
     Task,
     fit_expert,
+    given_experts,
     quality_of,
     refitted,
     scores_of,
     taken_expert,
 )
-from mmgenre.fusion.scaling import GIVEN, KERNELS, LEARNED
+from mmgenre.fusion.scaling import LEARNED
 from mmgenre.fusion.solve import Linear
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.manifest import Split
@@ -37,7 +38,6 @@ from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.tables import SCORED, Made, Scored, check_row, tables_of
 from mmgenre.progress import Progress
 
-KERNEL_COLUMNS = 1024  # given vectors of more columns are told apart by a linear head
 LEAST_THRESHOLD_ITEMS = 20  # of validation, below which training items decide, cross-fitted
 
 
@@ -67,7 +67,7 @@ def solve_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progress) -
     prior = _prior(tasks["train"])
     scores: dict[of.On, list[NDArray[np.float32]]] = {split: [] for split in SCORED}
     thresholds: list[list[float | None]] = []
-    choices: list[Choice] = []
+    choices: list[Choice | None] = []
     for number, row in enumerate(heads.rows):
         progress("fusion heads", number, len(heads.rows))
         patterns = fitting.row(row.inputs, row.combine)
@@ -79,8 +79,9 @@ def solve_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progress) -
         threshold = None
         if not recipe.exclusive:
             threshold = _threshold(model, fitting, row.inputs)
-        choices.append(_choice(row.inputs, patterns, fitting))
-        model = replace(model, threshold=threshold, about=choices[-1])
+        choice = _choice(row.inputs, patterns, fitting)
+        choices.append(choice)
+        model = replace(model, threshold=threshold, about=choice)
         thresholds.append([threshold])
     progress("fusion heads", len(heads.rows), len(heads.rows))
     if recipe.fusion.refit:
@@ -129,10 +130,7 @@ def _experts(
     """The experts of an input by key; the first has the input's name."""
     view = heads.views.get(name)
     if _is_given(run, name, view):
-        found = {name: fit_expert(table, name, task, GIVEN)}
-        if table.x[name].shape[1] <= KERNEL_COLUMNS:
-            found[f"{name}/kernel"] = fit_expert(table, name, task, KERNELS)
-        return found
+        return given_experts(table, name, task)
     if view is not None and not view.fixed:
         head = load_task_head(view.encoder, name.partition(".")[0])
         same = head.labels == run.labels(recipe).names

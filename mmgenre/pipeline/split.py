@@ -1,9 +1,10 @@
-"""A manifest -> the manifest of a run, in which every item is in a split."""
+"""A manifest -> the manifest of a run, in which every item with a genre is in a split."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mmgenre.datasets.sources import found_note
 from mmgenre.errors import LabelError, ManifestError, SplitError
 from mmgenre.items.manifest import SPLITS, Manifest, Split
 from mmgenre.items.splits import find_leaks, make_splits
@@ -16,25 +17,33 @@ def with_splits(
     notes: list[str] | None = None,
     known: Mapping[str, Split | None] | None = None,
 ) -> Manifest:
-    """The manifest with every item in a split: its own splits, or drawn ones.
+    """The manifest with every item that has a genre in a split: its own splits, or drawn ones.
 
-    Of items without one, those that the run has had before stay in their `known` split, and those
-    that were added get the split of their artist, or one that is drawn. `notes` gets a sentence on
-    artists that are in two of its own splits under two spellings, which may be one artist or not.
+    Items without a genre are in none: nothing learns from them. Of the others without a split,
+    those that the run has had before stay in their `known` one, and those that were added get the
+    split of their artist, or one that is drawn. `notes` gets a sentence on artists that are in two
+    of its own splits under two spellings, which may be one artist or not.
 
     Raises:
-        LabelError: items have no labels.
+        LabelError: no item has a label.
         ManifestError: only some have a split.
         SplitError: the splits leak and the recipe does not allow it, one has no item, or none can
             be drawn.
     """
-    labels = zip(manifest.ids(), manifest.labels(), strict=True)
-    if unlabelled := [item_id for item_id, own in labels if not own]:
-        raise LabelError(
-            f"{manifest.where}: {len(unlabelled)} of {len(manifest)} items have no labels (first: "
-            f"{unlabelled[0]!r}); training needs them. To name genres of unlabelled items: "
-            "mmgenre predict RUN --manifest FILE"
-        )
+    c = manifest.columns
+    if not all(c.labels):
+        labelled = [item_id for item_id, own in zip(c.ids, c.labels, strict=True) if own]
+        if not labelled:
+            raise LabelError(
+                f"{manifest.where}: none of {len(manifest)} items has a label, and training needs "
+                "them. To name genres by a model that is there: mmgenre predict RUN --manifest FILE"
+            )
+        placed = [i for i, own, s in zip(c.ids, c.labels, c.splits, strict=True) if s and not own]
+        if placed and notes is not None:
+            what = "item(s) without a genre are in a split of the manifest: they are in none here"
+            notes += [note for note in found_note(placed, what) if note not in notes]
+        done = with_splits(manifest.only(labelled), recipe, notes, known)
+        return manifest.with_splits({**dict.fromkeys(c.ids), **done.splits})
     open_ids = [i for i, split in manifest.splits.items() if split is None]
     kept = {i: s for i in open_ids if (s := (known or {}).get(i)) is not None}
     given = {i: split for i, split in manifest.splits.items() if split is not None}

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.errors import MmgenreError
+from mmgenre.errors import MmgenreError, RecipeError
 from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.head import FusionModel
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.manifest import SPLITS, Split
+from mmgenre.items.modalities import MODALITIES
 from mmgenre.measuring.results import Choice, Curve
 from mmgenre.pipeline import scores as of
 from mmgenre.pipeline.align import feature_table
 from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.run import Run
 
+NUMBER = re.compile(r"\d{1,3}(?:\.\d+)?")  # a percentage
 SCORED: tuple[of.On, ...] = ("val", "test")
 
 
@@ -37,7 +40,7 @@ class Made(NamedTuple):
     thresholds: list[list[float | None]]  # R x K
     curves: list[Curve | None]  # R, of the first seed
     model: FusionModel | SolvedFusion | None  # of the last row, first seed
-    choices: list[Choice] | None = None  # R: how the inputs of each are joined
+    choices: list[Choice | None] | None = None  # R: how the inputs of each are joined
 
 
 def tables_of(
@@ -50,13 +53,41 @@ def tables_of(
     places = {name: heads.places[name] for name in heads.inputs}
     tables = {split: feature_table(places, run.manifest.ids(split)) for split in SPLITS}
     there = presence(tables["test"])
-    tables["test"] = tables["test"].hide(recipe.fusion.missing_share, recipe.seed)
+    share = recipe.fusion.missing_share
+    fixed = hidden_by_columns(run, recipe, tables["test"].ids)
+    tables["test"] = tables["test"].hide(share, recipe.seed, fixed)
     left = presence(tables["test"])
     given: dict[of.On, NDArray[np.uint8]] = {
         "val": np.where(presence(tables["val"]), of.PRESENT, of.ABSENT).astype(np.uint8),
         "test": np.where(left, of.PRESENT, np.where(there, of.HIDDEN, of.ABSENT)).astype(np.uint8),
     }
     return tables, given
+
+
+def hidden_by_columns(run: Run, recipe: Recipe, ids: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+    """Modality -> which items lack it by a column of the manifest, (n,); {} without such columns.
+
+    An item keeps a modality if its number, a percentage, is at most the share that is not hidden.
+
+    Raises:
+        RecipeError: an item has no such number, or the modality is none.
+    """
+    kept = 100 * (1 - recipe.fusion.missing_share) + 1e-6
+    hidden: dict[str, NDArray[np.bool_]] = {}
+    for modality, column in recipe.fusion.missing_by.items():
+        if modality not in MODALITIES:
+            known = ", ".join(MODALITIES)
+            raise RecipeError(f"fusion.missing_by: {modality!r} is no modality; known are {known}")
+        cells = [run.manifest[item_id].extra.get(column) or "" for item_id in ids]
+        odd = [(i, c) for i, c in zip(ids, cells, strict=True) if not NUMBER.fullmatch(c)]
+        if odd:
+            item_id, cell = odd[0]
+            raise RecipeError(
+                f"fusion.missing_by: column {column!r} of {run.dataset} needs a number from 0 to "
+                f"100 for every test item; {item_id!r} has {cell!r}"
+            )
+        hidden[modality] = np.array([float(cell) > kept for cell in cells], dtype=bool)
+    return hidden
 
 
 def presence(table: FeatureTable) -> NDArray[np.bool_]:

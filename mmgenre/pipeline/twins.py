@@ -29,10 +29,10 @@ SHOWN = 3  # pairs in a note
 
 @dataclass(frozen=True)
 class _Search:
-    """What of a run is compared: a store, and by which function."""
+    """What of a run is compared: a store, and by which module."""
 
     store: Path
-    twins_in: str  # "module:name"
+    module: str
     made_from: list[object]
 
 
@@ -53,7 +53,7 @@ def look_for_twins(run: Run, progress: Progress = silent) -> None:
             found[modality] = kept[modality]
             continue
         with FeatureStore(search.store, modality) as store:
-            twins = resolve(search.twins_in)(store, progress)
+            twins = resolve(f"{search.module}:twins_in")(store, progress)
         # Rows of audio are tracks: "ID#0".
         pairs = [tuple(row.partition("#")[0] for row in pair) for pair in twins.pairs]
         found[modality] = {
@@ -90,8 +90,8 @@ def twin_notes(run: Run) -> Iterator[str]:
 
 
 def _is_across(manifest: Manifest, pair: tuple[str, str]) -> bool:
-    known = [manifest[item_id].split for item_id in pair if item_id in manifest]
-    return len(set(known)) > 1
+    known = {manifest[item_id].split for item_id in pair if item_id in manifest}
+    return len(known - {None}) > 1  # without a genre an item is in no split
 
 
 def _searches(run: Run) -> dict[Modality, _Search]:
@@ -99,11 +99,11 @@ def _searches(run: Run) -> dict[Modality, _Search]:
     found: dict[Modality, _Search] = {}
     for modality in MODALITIES:
         for view in run.views(modality):
-            path, twins_in = run.inputs(view.input_name), kind_of(modality).twins(view.reads)
-            if modality not in found and twins_in is not None:
+            path, module = run.inputs(view.input_name), kind_of(modality).twins(view.reads)
+            if modality not in found and module is not None:
                 fingerprint = fingerprint_of(path, modality)
                 if fingerprint is not None:
-                    found[modality] = _Search(path, twins_in, [VERSION, fingerprint])
+                    found[modality] = _Search(path, module, [VERSION, fingerprint])
     return found
 
 

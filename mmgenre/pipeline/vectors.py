@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mmgenre.disk.provenance import Provenance
-from mmgenre.disk.store import FeatureStore, check_store, provenance_of
+from mmgenre.disk.store import FeatureStore, check_store, group_names, provenance_of
 from mmgenre.errors import MmgenreError, RecipeError
-from mmgenre.items.modalities import Modality
+from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.pipeline.artefact import Artefact
 from mmgenre.pipeline.crossfit import crossfit_of
 from mmgenre.pipeline.embed import embeddings_of
@@ -109,6 +109,14 @@ def give_features(run: Run, sources: Mapping[str, Path]) -> None:
                     f"{store.ids[0]!r}) is an item of {run.dataset} (first: "
                     f"{run.manifest.ids()[0]!r}); are they of another dataset?"
                 )
+
+
+def with_vectors(run: Run) -> tuple[Modality, ...]:
+    """All modalities; of a run to which vectors were given, those that it has vectors of."""
+    if not run.given:
+        return tuple(MODALITIES)
+    held = {n.partition(".")[0] for n in (*run.given, *group_names(run.folder / "embeddings.h5"))}
+    return tuple(m for m in MODALITIES if m in held)
 
 
 def given_to(run: Run, name: str) -> Artefact:

@@ -1,9 +1,9 @@
 """The input stage: media of a manifest -> one feature store per modality; it can be killed.
 
 Rows that the store has already, of the same media and settings, are taken over. The others are read
-in parts of `PART_ROWS`. A finished part is a store file of its own, committed by rename, and is not
-read again. At the end the parts are merged into one file and removed; the merge checks all of it
-against checksums and against the requested rows.
+in parts of `PART_ROWS` or more. A finished part is a store file of its own, committed by rename,
+and is not read again. At the end the parts are merged into one file and removed; the merge checks
+all of it against checksums and against the requested rows.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from mmgenre.reading.parts import Part, part_name
 
 STAGE_VERSION = 4
 PART_ROWS = 16
+QUICK_PARTS = 2  # times as many rows in a part if decoding one takes no longer than a part's files
 
 
 def check_sources(manifest: Manifest, modality: Modality, target: Path) -> None:
@@ -296,7 +297,7 @@ def parts_of(
     without: Set[str] = frozenset(),
     limit_s: float | None = None,
 ) -> list[Part]:
-    """The rows of a modality, but those `without`, in parts of `PART_ROWS`."""
+    """The rows of a modality, but those `without`, in parts of `PART_ROWS` or of twice as many."""
     folder, fingerprint = parts_folder(target).absolute(), provenance.fingerprint
     medium = MODALITIES[modality].medium
     work = [
@@ -305,7 +306,8 @@ def parts_of(
         if row_id not in without
     ]
     check_files(manifest, (s for _, media in work for s in media if isinstance(s, Path)))
-    shares = [tuple(work[k : k + PART_ROWS]) for k in range(0, len(work), PART_ROWS)]
+    n_rows = PART_ROWS * (1 if kind_of(modality).decode(config) is None else QUICK_PARTS)
+    shares = [tuple(work[k : k + n_rows]) for k in range(0, len(work), n_rows)]
     return [
         Part(
             folder / part_name(n, fingerprint, rows),

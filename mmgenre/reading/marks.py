@@ -7,6 +7,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -36,6 +37,20 @@ def first_mark(media: Sequence[Source]) -> bytes:
 def text_mark(media: Sequence[Source]) -> bytes | None:
     """The mark of a row without files, which needs no record; None if it has files."""
     return None if any(isinstance(source, Path) for source in media) else first_mark(media)
+
+
+def read_whole(file: Path, most: int) -> bytes | None:
+    """The bytes of a file; None if it is none, larger than `most`, or cannot be read."""
+    state = state_of(file)
+    if state is not None and stat.S_ISREG(state.st_mode) and state.st_size <= most:
+        with suppress(OSError):
+            return as_on_disk(file).read_bytes()
+    return None
+
+
+def content_of_bytes(content: bytes) -> bytes:
+    """What `content_of` gives for one file of these bytes."""
+    return hashlib.sha256(hashlib.sha256(content).digest()).digest()
 
 
 def content_of(media: Iterable[Source]) -> bytes | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from errno import EIO, EMFILE, ENFILE, ENOMEM, ESTALE, ETIMEDOUT
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,15 @@ from mmgenre.config import Settings
 from mmgenre.disk.files import append_line, open_marker
 from mmgenre.disk.locks import ClaimedError, claimed
 from mmgenre.disk.provenance import Provenance
-from mmgenre.disk.store import FeatureStore, write_store
+from mmgenre.disk.store import FeatureStore, Prints, write_store
 from mmgenre.errors import InputCode, InputError, MmgenreError, Refusal, StoreError
 from mmgenre.items.modalities import Modality
 from mmgenre.kinds import KINDS
-from mmgenre.reading.marks import UNKNOWN, content_of
+from mmgenre.learning.kind import resolve
+from mmgenre.reading.marks import UNKNOWN, content_of, content_of_bytes, read_whole
 from mmgenre.workers import WorkerLostError, limit_s_of
 
+DECODED_AT_ONCE = 1 << 26  # bytes; larger files are hashed before they are opened to be decoded
 # Errors that may not occur at the next attempt: a refusal would be permanent.
 MACHINE_FAULTS = {EIO, ESTALE, EMFILE, ENFILE, ENOMEM, ETIMEDOUT}
 
@@ -152,22 +155,38 @@ def _read(part: Part, end_after: Callable[[float], object]) -> None:
                     note.truncate()
                     end_after(part.limit_s_of(media))
                     # Before they are decoded: of files that change meanwhile, the old bytes count.
-                    made_from[row_id] = part.marks.get(row_id, b"") + (content_of(media) or UNKNOWN)
-                    rows.append(_read_row(part, row_id, media, where))
+                    content, read = _opened(part, row_id, media)
+                    made_from[row_id] = part.marks.get(row_id, b"") + content
+                    rows.append(_read_row(read, where))
                     ids.append(row_id)
                 except InputError as error:
                     refused.append(Refusal(row_id, part.modality, error.code, str(error)))
     finally:
         end_after(0)
         part.being_read.unlink(missing_ok=True)
-    how: dict[str, Any] = {"ragged": KINDS[part.medium].is_ragged(part.config)}
+    kind, prints = KINDS[part.medium], None
+    if (module := kind.twins(part.config)) is not None:
+        made = resolve(f"{module}:prints_of")(rows)
+        prints = Prints(resolve(f"{module}:PRINTS"), dict(zip(ids, made, strict=True)))
+    how: dict[str, Any] = {"ragged": kind.is_ragged(part.config), "prints": prints}
     how |= {"refused": refused, "made_from": made_from if part.marks else {}}
     write_store(part.path, part.modality, [(ids, rows)], part.provenance, **how)
 
 
-def _read_row(part: Part, row_id: str, media: Media, where: str) -> NDArray[Any]:
+def _opened(part: Part, row_id: str, media: Media) -> tuple[bytes, Callable[[], NDArray[Any]]]:
+    """sha256 of a row's media, and what reads the row; their bytes are read once if possible."""
+    kind, config = KINDS[part.medium], part.config
+    decode = kind.decode(config)
+    if decode is not None and len(media) == 1 and isinstance(file := media[0], Path):
+        content = read_whole(file, DECODED_AT_ONCE)
+        if content is not None:
+            return content_of_bytes(content), partial(decode, file, content, config)
+    return content_of(media) or UNKNOWN, partial(kind.read, media, config, row_id)
+
+
+def _read_row(read: Callable[[], NDArray[Any]], where: str) -> NDArray[Any]:
     try:
-        return KINDS[part.medium].read(media, part.config, row_id)
+        return read()
     except InputError:
         raise
     except MemoryError as error:

@@ -142,7 +142,7 @@ def as_markdown(text: str) -> str:
     return re.sub(r"([\\`*<>|\[\]])", r"\\\1", " ".join(text.split()))
 
 
-def _markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     """Names on the left, numbers to the right."""
     escaped = [[as_markdown(str(cell)) for cell in cells] for cells in (heads, *rows)]
     lines = [f"| {' | '.join(cells)} |" for cells in escaped]
@@ -151,11 +151,11 @@ def _markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> l
 
 def _csv(rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(map(_cell, row) for row in rows)
+    csv.writer(text, lineterminator="\n").writerows(map(spreadsheet_cell, row) for row in rows)
     return text.getvalue()
 
 
-def _cell(value: object) -> object:
+def spreadsheet_cell(value: object) -> object:
     """A text that spreadsheet programs would run as a formula gets an apostrophe before it."""
     is_formula = isinstance(value, str) and value.lstrip().startswith(("=", "+", "-", "@"))
     return f"'{value}" if is_formula else value
@@ -172,7 +172,7 @@ def markdown(result: TableResult) -> str:
     faults = [f"{row['name']}: {fault}" for row in result["rows"] for fault in row["failed"]]
     faults = [f"- {as_markdown(fault)}" for fault in faults]
     lines = [f"# {as_markdown(result['title'])}", "", as_markdown(caption(result)), ""]
-    lines += _markdown_table(heads, rows)
+    lines += markdown_table(heads, rows)
     lines += ["", sharing(result), *(["", "Failed:", "", *faults] if faults else [])]
     return "\n".join(lines) + "\n"
 
@@ -303,7 +303,7 @@ def reports_markdown(result: TableResult) -> str:
         shown = (*report.labels, *report.averages)
         rows = ([line.name, *(f or "" for f in line.figures), line.count] for line in shown)
         heads = ["label", *report.columns, "support"]
-        lines += [report.named_from, "", *_markdown_table(heads, rows)]
+        lines += [report.named_from, "", *markdown_table(heads, rows)]
         if report.matrix is None:
             continue
         names = numbers = [line.name for line in report.labels]
@@ -313,7 +313,7 @@ def reports_markdown(result: TableResult) -> str:
         over = f", {report.n_seeds} seeds added up" if report.n_seeds > 1 else ""
         lines += ["", f"Confusion matrix: true labels in rows, predicted in columns{over}.", ""]
         counts = ([name, *row] for name, row in zip(names, report.matrix, strict=True))
-        lines += _markdown_table(["true", *numbers], counts)
+        lines += markdown_table(["true", *numbers], counts)
     return "\n".join(lines) + "\n"
 
 

@@ -6,7 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from mmgenre.measuring.results import CONCATENATED, FusionResult, Result, Row, headline_metric
+from mmgenre.measuring.results import (
+    CONCATENATED,
+    ZERO_SHOT,
+    FusionResult,
+    Result,
+    Row,
+    headline_metric,
+)
 
 ItemSet = Literal["complete", "all"]
 ITEM_SETS: dict[ItemSet, str] = {"complete": "items with every modality", "all": "all test items"}
@@ -129,14 +136,15 @@ def fusion_table(fusion: FusionResult, items: ItemSet | None = None) -> list[Tab
 def compared(fusion: FusionResult) -> tuple[list[Row], Row | None]:
     """The rows with one modality each, and the row with most inputs.
 
-    Rows on joint vectors, of single views, and of concatenated vectors beside what was chosen, are
-    used only where there are no others: a gain of the joint space is not one of a second modality.
+    Rows on joint vectors, of single views, of concatenated vectors beside what was chosen, and of
+    words alone are used only where there are no others: a gain of the joint space is not one of a
+    second modality.
     """
     plain = [
         row
         for row in fusion["rows"]
         if "." not in row["name"]
-        and not row["name"].endswith(CONCATENATED)
+        and not row["name"].endswith((CONCATENATED, ZERO_SHOT))
         and not any(name.startswith("joint.") for name in row["inputs"])
     ]
     rows = plain or fusion["rows"]

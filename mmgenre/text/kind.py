@@ -11,7 +11,7 @@ from mmgenre.frozen.types import check_input, content_of
 from mmgenre.learning.kind import EncoderType, Kind
 from mmgenre.text.decoding import load_text
 from mmgenre.text.entities.annotators import BUILT_IN, PATHS, annotator_of, entity_provenance
-from mmgenre.text.settings import TextConfig, TextInput
+from mmgenre.text.settings import GONE, TextConfig, TextInput
 
 
 def read(media: Sequence[Path | str], config: TextInput, row_id: str) -> NDArray[Any]:
@@ -31,9 +31,8 @@ def check(config: TextInput) -> None:
 
 
 def content(config: TextConfig) -> Mapping[str, Path]:
-    """The sentence model, and the tables and models by which entities are found."""
+    """The tables and models by which entities are found."""
     named = {f"input.entities.{k}": getattr(config.input.entities, k) for k in sorted(PATHS)}
-    named["model"] = config.model
     return {k: Path(v) for k, v in named.items() if v is not None and v != BUILT_IN}
 
 
@@ -49,13 +48,6 @@ KIND = Kind(
             load="mmgenre.text.encoder:load_vsm",
             uses=("max_words", "max_df", "ngrams", *NETWORK),
         ),
-        "sentence-transformers": EncoderType(
-            make="mmgenre.text.sentences:make_sentences",
-            load="mmgenre.text.sentences:load_sentences",
-            uses=("model", *NETWORK),
-            opens=("model",),
-            check="mmgenre.text.sentences:named_model",
-        ),
         "linear": EncoderType(
             make="mmgenre.text.linear:make_linear",
             load="mmgenre.text.linear:load_linear",
@@ -63,6 +55,7 @@ KIND = Kind(
             uses=("embedding_dim",),
         ),
     },
+    gone=GONE,
     content=content,
     check_input=check,
     input_paths={"entities": PATHS},

@@ -8,11 +8,12 @@ from mmgenre.frozen.settings import ReadByModel, WithModels
 from mmgenre.learning.settings import EmbeddingDim, Encoders, Options, TrainingConfig
 from mmgenre.text.entities.annotators import EntityConfig
 
-HOW_TO_GET_A_MODEL = (
-    "Download one where there is a network, for instance: "
-    "hf download sentence-transformers/all-MiniLM-L6-v2 --local-dir models/all-MiniLM-L6-v2, "
-    "copy the folder here, and give it: --set text.model=models/all-MiniLM-L6-v2"
-)
+GONE = {
+    "sentence-transformers": (
+        'is named as every frozen model now: text.encoders=["dir:PATH"] (or "hf:OWNER/NAME"), with '
+        'text.frozen.top="network" for the network on top, and without text.model'
+    )
+}
 
 
 class TextInput(ReadByModel):
@@ -26,7 +27,7 @@ class TextConfig(WithModels):
     """Settings of a modality of texts."""
 
     encoders: Encoders = ("vsm",)  # each one is a view of the modality
-    model: str | None = None  # sentence-transformers only: a folder on this machine
+    model: str | None = Field(None, exclude=True)  # of earlier versions; runs of these state None
     # These three for the vsm only.
     max_words: int = Field(10_000, ge=1)
     max_df: float = Field(0.5, gt=0, le=1)  # no word is in a greater share of the texts
@@ -39,18 +40,8 @@ class TextConfig(WithModels):
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="after")
-    def _fits_the_encoders(self) -> Self:
-        if "sentence-transformers" in self.encoders and self.model is None:
-            raise ValueError(f"model: sentence-transformers needs one. {HOW_TO_GET_A_MODEL}")
-        if "sentence-transformers" not in self.encoders and self.model is not None:
-            raise ValueError(
-                f"model {self.model!r}: is for the encoder sentence-transformers, but encoders are "
-                f"{', '.join(self.encoders)}; add it there, or leave model out"
-            )
-        if self.encoders == ("sentence-transformers",):
-            for name in ("max_words", "max_df", "ngrams"):
-                value, default = getattr(self, name), type(self).model_fields[name].default
-                if value != default:
-                    fault = f"only the vsm counts words; leave it at {default!r}"
-                    raise ValueError(f"{name} {value!r}: {fault}")
+    def _model_is_named_among_the_encoders(self) -> Self:
+        for name, why in GONE.items():
+            if name in self.encoders or self.model is not None:
+                raise ValueError(f"{name} {self.model or ''!r}: {why}")
         return self

@@ -2,14 +2,15 @@
 
     python tests/benchmarks/robustness.py OUT FOLDER...
 
-FOLDER are sets as of `mmgenre benchmark` (../shared/data/dev/NAME), with one genre an item for the
-second question. OUT gets the changed sets of each, runs, and the peers' figures on them:
+FOLDER are sets as of `mmgenre benchmark` (../shared/data/dev/NAME) with one genre an item. OUT gets
+the changed sets of each, runs, and the peers' figures on them:
 
 - NAME-noise-K: a tenth of the training items, drawn anew for each K, have the labels of another
   training item;
 - NAME-rare: of the most frequent genre, training keeps one item for 50 others.
 
-Figures are of validation items. Without folders nothing is done.
+Figures are of validation items. What noise costs us more than the peers has a paired bootstrap over
+artists. Without folders nothing is done.
 """
 
 from __future__ import annotations
@@ -24,13 +25,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mmgenre.items.modalities import MODALITIES
+from mmgenre.measuring.differences import groups_of, macro_f1
 from mmgenre.pipeline.benchmark import SPLIT_NUMBERS
 from mmgenre.pipeline.run import open_run
 from mmgenre.pipeline.scores import read_scores
 
 SHARED = Path(__file__).parents[3] / "shared/peers"
 NOISE, DRAWS, RARE, SEED = 0.1, 3, 50, 0xBAD
+BOOTSTRAPS = 1000
+Floats = NDArray[np.float64]
 Rows = list[dict[str, str]]
 
 
@@ -97,6 +103,61 @@ def measured(folder: Path, runs: Path) -> dict[str, tuple[float, float]]:
     return found
 
 
+class Sides:
+    """Our scores and the peers' of the validation items of one split, by row (A, T, A+T)."""
+
+    def __init__(self, run: Path, peers: Path, number: int) -> None:
+        opened = open_run(run)
+        scores = read_scores(next(p for p in opened.fusions.iterdir() if p.is_dir()), "val")
+        self.ids = list(scores.ids)
+        names = list(opened.labels().names)
+        self.y = np.array([[opened.manifest[i].labels[0] == g for g in names] for i in self.ids])
+        self.groups = groups_of(self.ids, [opened.manifest[i].artist for i in self.ids])
+        # Several rows may have one name: views come first, the whole of the modality last.
+        rows = {row["name"]: k for k, row in enumerate(scores.about["rows"])}
+        self.ours = {row: scores.values[:, k, 0].astype(float) for row, k in rows.items()}
+        self.theirs = {}
+        with np.load(peers) as file:
+            where = {i: k for k, i in enumerate(file[f"{number}|ids"].tolist())}
+            for key in file.files:
+                split, _, group = key.partition("|")
+                if split == str(number) and group != "ids":
+                    row = "+".join(m.short for m in MODALITIES.values() if m.short in group).upper()
+                    self.theirs[row] = file[key][[where[i] for i in self.ids]]
+
+
+def costs(folder: Path, noisy: list[Path], runs: Path) -> dict[str, tuple[Floats, Floats]]:
+    """Row -> what noise costs us and the peers, and the interval of the difference.
+
+    The means over all draws and splits. An artist is drawn equally often in all of them.
+    """
+    script = [sys.executable, str(Path(__file__).with_name("peer_scores.py"))]
+    command = [*script, *map(str, (folder, *noisy)), "--out", str(runs)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    def sides(which: Path, number: int) -> Sides:
+        return Sides(runs / f"{which.name}-{number}", runs / f"{which.name}.npz", number)
+
+    clean = [sides(folder, number) for number in SPLIT_NUMBERS]
+    pairs = [(clean[n], sides(other, n)) for n in SPLIT_NUMBERS for other in noisy]
+    groups = {name: k for k, name in enumerate(sorted({g for c in clean for g in c.groups}))}
+    shares = np.full(len(groups), 1 / len(groups))
+    drawn = np.random.default_rng(SEED).multinomial(len(groups), shares, size=BOOTSTRAPS)
+    draws = np.vstack([np.ones(len(groups)), drawn]).T  # the first is of every artist once
+
+    def lost(before: Sides, after: Sides, row: str) -> list[Floats]:
+        counts = draws[[groups[g] for g in before.groups]].astype(float)
+        own = [(side.ours[row], side.theirs[row]) for side in (before, after)]
+        return [macro_f1(before.y, own[0][k], counts) - macro_f1(after.y, own[1][k], counts)
+                for k in (0, 1)]  # fmt: skip
+
+    found = {}
+    for row in clean[0].theirs:
+        both = np.nanmean([lost(*pair, row) for pair in pairs], axis=0)
+        found[row] = both[:, 0], np.quantile(both[0, 1:] - both[1, 1:], [0.025, 0.975])
+    return found
+
+
 def recall(folder: Path, runs: Path, number: int) -> tuple[float, float]:
     """Recall of the genre made rare by the whole, ours and the peer's."""
     run = open_run(runs / f"{folder.name}-rare-{number}")
@@ -120,17 +181,15 @@ def main(out: Path, folders: list[Path]) -> None:
     """Prints a line a row for noise, and a line a split for the rare genre."""
     sets, runs = out / "sets", out / "runs"
     for folder in folders:
-        clean, after = measured(folder, runs), []
-        for draw in range(DRAWS):
-            noisy = sets / f"{folder.name}-noise-{draw}"
-            after.append(measured(changed_set(folder, noisy, partial(with_noise, draw=draw)), runs))
-        for row in clean:
-            lost = np.array([np.subtract(clean[row], noisy[row]) for noisy in after])
-            said = [" ".join(f"{x:+.3f}" for x in (*own, own.mean())) for own in lost.T]
-            print(f"{folder.name} {row}: noise costs ours {said[0]}, theirs {said[1]} (last: mean)")
-        with (folder / "manifest-0.csv").open(newline="", encoding="utf-8") as file:
-            if any(";" in row["labels"] for row in csv.DictReader(file)):
-                continue
+        measured(folder, runs)
+        noisy = [sets / f"{folder.name}-noise-{draw}" for draw in range(DRAWS)]
+        for draw, target in enumerate(noisy):
+            measured(changed_set(folder, target, partial(with_noise, draw=draw)), runs)
+        for row, (lost, (low, high)) in costs(folder, noisy, runs).items():
+            print(
+                f"{folder.name} {row}: noise costs ours {lost[0]:+.3f}, theirs {lost[1]:+.3f}, "
+                f"difference {lost[0] - lost[1]:+.3f} [{low:+.3f}, {high:+.3f}]"
+            )
         rare = changed_set(folder, sets / f"{folder.name}-rare", with_a_rare_genre)
         measured(rare, runs)
         script = [sys.executable, str(Path(__file__).with_name("peer_scores.py")), str(rare)]

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 from command_line import Call, Outcome
 from small import NAME, SETTINGS, Small
 
+from mmgenre.cli.shared import refusal_lines
 from mmgenre.datasets.audit import Audit
 from mmgenre.errors import Refusal
 from mmgenre.fusion.tagger import GenreTagger
@@ -276,31 +277,54 @@ def test_failure_is_code_1_without_traceback(
     assert not (tmp_path / "new").exists()
 
 
-def test_vectors_made_elsewhere_become_a_row(small: Small, tmp_path: Path, call: Call) -> None:
-    """A manifest and two arrays are enough: no media, no encoder."""
+def test_given_vectors_alone_read_no_media_and_predict(
+    small: Small, tmp_path: Path, call: Call
+) -> None:
+    """As docs/encoders.md writes it: a manifest of three modalities, and two arrays."""
     run, manifest = tmp_path / "run", Manifest.read(small.manifest)
     ids = np.array(manifest.ids())
     rng = np.random.default_rng(0)
-    np.savez(tmp_path / "clap.npz", ids=ids, x=rng.standard_normal((len(ids), 5)))
-    np.savez(tmp_path / "a.npz", ids=ids[:-2], x=rng.standard_normal((len(ids) - 2, 3)))
-    done = call(
-        *("fuse", "--run", run, "--manifest", small.manifest, "--modalities", "a"),
-        *("--features", f"clap={tmp_path / 'clap.npz'}", "--features", f"a={tmp_path / 'a.npz'}"),
-        *("--seeds", 1, "--json"),
-    )
+    clap, audio = tmp_path / "clap.npz", tmp_path / "a.npz"
+    np.savez(clap, ids=ids, x=rng.standard_normal((len(ids), 5)))
+    np.savez(audio, ids=ids[:-2], x=rng.standard_normal((len(ids) - 2, 3)))
+    given = ("--features", f"clap={clap}", "--features", f"a={audio}")
+    done = call("fuse", "--run", run, "--manifest", small.manifest, *given, "--json")
     assert done.code == 0, done.err
     names = ["A", "clap", "A+clap concatenated", "A+clap"]
     assert [row["name"] for row in done.json["rows"]] == names
     assert not (run / "encoders").exists()
+    assert not (run / "inputs").exists()
     assert done.json["given"] == [
         {"name": "audio", "n_items": len(ids) - 2, "n_unknown": 0},
         {"name": "clap", "n_items": len(ids), "n_unknown": 0},
     ]
-    one = call("fuse", "--run", run, "-m", "a", "--inputs", "clap", "--seeds", 1, "--json")
-    assert [row["inputs"] for row in one.json["rows"]] == [["clap"]]
-    predicted = call("predict", run, "--fusion", one.json["name"], "--text", small.manifest)
-    assert predicted.code == 1
-    assert "reads vectors that were given to the run (clap)" in flat(predicted.err)
+    assert call("fuse", "--run", run, "--json").json["rows"] == done.json["rows"]
+
+    predicted = call("predict", run, *given, "--json")
+    assert predicted.code == 0, predicted.err
+    own = {p["id"]: p for p in predicted.json["predictions"]}
+    assert list(own) == sorted(manifest.ids())
+    assert own[ids[0]]["used"] == ["audio", "clap"]
+    assert own[ids[-1]]["used"] == ["clap"]
+    tagger = GenreTagger.from_pretrained(run)
+    found = {p.id: p for p in tagger.predict_manifest(features={"clap": clap, "audio": audio})[0]}
+    assert own[ids[3]]["genres"] == [asdict(g) for g in found[ids[3]].genres[:5]]
+
+    media = call("predict", run, "--text", small.manifest)
+    assert "text: this model reads vectors made elsewhere (audio, clap;" in flat(media.err)
+    wide = tmp_path / "wide.npz"
+    np.savez(wide, ids=ids, x=rng.standard_normal((len(ids), 6)))
+    refused = call("predict", run, "--features", f"clap={wide}")
+    assert refused.code == 1
+    assert "clap has vectors of width 6, and the model was trained on 5" in flat(refused.err)
+    unknown = call("predict", run, "--features", f"mert={clap}")
+    assert "vectors mert: this model reads vectors made elsewhere (" in flat(unknown.err)
+    one = call("predict", run, "--manifest", small.manifest, "--features", f"a={audio}", "--json")
+    assert {r["id"] for r in one.json["refused"]} == {str(i) for i in ids[-2:]}
+    assert "has nothing to judge by: this model reads vectors" in one.json["refused"][0]["detail"]
+
+    one_row = call("fuse", "--run", run, "-m", "a", "--inputs", "clap", "--json")
+    assert [row["inputs"] for row in one_row.json["rows"]] == [["clap"]]
     np.savez(tmp_path / "other.npz", ids=np.array(["x", "y"]), x=rng.standard_normal((2, 3)))
     strange = call("fuse", "--run", run, "--features", f"clap={tmp_path / 'other.npz'}")
     assert "none of the 2 ids of clap (first: 'x') is an item" in flat(strange.err)
@@ -379,7 +403,7 @@ def test_predict_with_a_modality_the_model_lacks(small: Small, tmp_path: Path, c
     assert call("fuse", "--run", run, "-m", "t", "--seeds", 1).code == 0
     done = call("predict", run, "--fusion", "multi-logistic-t", "--image", "x.png")
     assert done.code == 2
-    assert "image: this model knows text" in flat(done.err)
+    assert "image: this model reads text" in flat(done.err)
 
 
 # Manifests, reports, the doctor
@@ -524,3 +548,18 @@ def test_what_decoders_print_is_not_among_the_results() -> None:
     assert json.loads(done.stdout) == {"a": 1}
     assert "a decoder's warning" in done.stderr
     assert "of another process" in done.stderr
+
+
+def test_many_refused_items_are_counted_by_their_faults(tmp_path: Path) -> None:
+    table = tmp_path / "refused.csv"
+    many = [Refusal(f"a{k}", "audio", "unreadable", f"a{k}.m4a: no decoder") for k in range(30)]
+    many.append(Refusal("b", "image", "truncated", "b.jpg: cut"))
+    assert len(refusal_lines(many)) == 31
+    assert len(refusal_lines(many, table)) == 31  # it is not there
+    table.touch()
+    assert refusal_lines(many, table) == [
+        "refused: 30 audio unreadable, such as a0: a0.m4a: no decoder",
+        "refused: 1 image truncated, such as b: b.jpg: cut",
+        f"refused in all: 31, each with its fault in {table}",
+    ]
+    assert len(refusal_lines(many[:3], table)) == 3

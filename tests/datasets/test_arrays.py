@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from mmgenre.datasets.features import BLOCK_ROWS, Features, read_array, read_features
+from mmgenre.datasets.arrays import read_array
+from mmgenre.datasets.features import BLOCK_ROWS, Features, read_features
 from mmgenre.errors import StoreError
 
 

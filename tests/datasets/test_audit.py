@@ -382,3 +382,14 @@ def test_files_are_found_in_either_form_of_unicode(tmp_path: Path, form: str) ->
     cover(1).save(tmp_path / (unicodedata.normalize(form, "Beyoncé") + ".png"))  # type: ignore[arg-type]
     found = audit(manifest({"a": ("train", tmp_path / "Beyoncé.png")}))
     assert found.missing == ()
+
+
+def test_an_item_without_a_genre_contradicts_none(tmp_path: Path) -> None:
+    cover(1).save(tmp_path / "a.png")
+    media = {"image": (tmp_path / "a.png",)}
+    items = [Item("a", media=media), Item("b", labels=("Rock",), media=media)]
+    items.append(Item("c", labels=("Rock",), media=media))
+    done = dedupe(Manifest(items))
+    assert done.manifest.ids() == ("b",)
+    assert audit(Manifest(items)).mixed == ()
+    assert dedupe(Manifest([replace(i, labels=()) for i in items])).manifest.ids() == ("a",)

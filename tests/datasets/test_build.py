@@ -10,11 +10,18 @@ from pathlib import Path
 
 import pytest
 from command_line import Call
+from music import make_library
 from published_layouts import (
     make_covers20k,
+    make_fma,
     make_folders,
+    make_gtzan,
+    make_hf,
+    make_jamendo,
     make_msdi,
     make_mumu,
+    make_music4all,
+    make_music4all_aa,
     make_table,
     touch,
 )
@@ -36,12 +43,19 @@ def make_cls(folder: Path) -> Path:
 
 
 MAKERS: dict[str, Callable[[Path], Path]] = {
+    "library": make_library,
     "mumu": make_mumu,
     "msdi": make_msdi,
     "cls": make_cls,
     "folders": make_folders,
     "csv": make_table,
     "covers20k": make_covers20k,
+    "fma": make_fma,
+    "jamendo": make_jamendo,
+    "gtzan": make_gtzan,
+    "music4all": make_music4all,
+    "music4all-aa": make_music4all_aa,
+    "hf": make_hf,
 }
 
 
@@ -74,7 +88,7 @@ def test_command_says_which_file_is_missing(tmp_path: Path, call: Call) -> None:
 
 
 def test_unknown_layout_is_a_usage_error(tmp_path: Path, call: Call) -> None:
-    assert call("manifest", "build", "gtzan", tmp_path, "--out", "m.csv").code == 2
+    assert call("manifest", "build", "nope", tmp_path, "--out", "m.csv").code == 2
 
 
 def test_media_and_notes_reach_the_manifest(tmp_path: Path) -> None:
@@ -122,9 +136,9 @@ def test_columns_of_a_table(tmp_path: Path, call: Call) -> None:
 
 
 def test_dataset_is_for_tartarus_only(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="only the layout tartarus"):
+    with pytest.raises(ManifestError, match="only the layout tartarus, mirdata"):
         build_manifest("cls", make_cls(tmp_path), tmp_path / "m.csv", dataset="MSD-I")
-    assert set(MAKERS) == set(LAYOUTS) - {"tartarus"}
+    assert set(MAKERS) == set(LAYOUTS) - {"tartarus", "mirdata"}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
@@ -137,15 +151,20 @@ def test_a_reader_takes_the_options_of_its_layout(layout: Layout) -> None:
 
 
 def test_an_unknown_layout_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="unknown layout 'gtzan'; layouts are mumu, msdi, cls"):
-        build_manifest("gtzan", tmp_path, tmp_path / "m.csv")
+    with pytest.raises(
+        ManifestError, match="unknown layout 'nope'; layouts are library, mumu, msdi"
+    ):
+        build_manifest("nope", tmp_path, tmp_path / "m.csv")
 
 
 # Cards
 
 
 def test_every_card_loads() -> None:
-    assert card_names() == ["covers20k", "morrison-covers", "msdi", "mumu", "mumu-covers"]
+    assert card_names() == [
+        *("covers20k", "fma", "gtzan", "jamendo", "morrison-covers", "msdi", "mumu"),
+        *("mumu-covers", "music4all", "music4all-aa"),
+    ]
     for name in card_names():
         card = load_card(name)
         assert card.defects

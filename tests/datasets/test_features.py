@@ -166,13 +166,25 @@ def test_arrays_that_do_not_fit(
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
-def test_the_first_row_that_is_not_finite_is_named(tmp_path: Path, value: float) -> None:
-    x = np.zeros((2000, 2))
-    x[1500, 1] = x[1700, 0] = value
-    path = npy(tmp_path, x, [f"i{k}" for k in range(2000)])
-    with pytest.raises(StoreError, match=r"clap.npy: row 1500 \('i1500'\)"):
+def test_all_rows_that_are_not_finite_are_named(tmp_path: Path, value: float) -> None:
+    x = np.zeros((3000, 2))
+    x[500, 1] = x[[1700, 2999], 0] = value
+    path = npy(tmp_path, x, [f"i{k}" for k in range(3000)])
+    with pytest.raises(StoreError, match=r"clap.npy: 3 fault\(s\)") as caught:
         import_features({"clap": path}, tmp_path / "f.h5")
+    assert [f"'{i}' has NaN" in str(caught.value) for i in ("i500", "i1700", "i2999", "i0")] == [
+        True, True, True, False,
+    ]  # fmt: skip
     assert not (tmp_path / "f.h5").exists()
+
+
+def test_of_many_faulty_ids_fifty_are_shown_and_the_rest_counted(tmp_path: Path) -> None:
+    path = npy(tmp_path, np.full((70, 2), np.nan), [f"i{k}" for k in range(70)])
+    with pytest.raises(StoreError, match=r"70 fault\(s\)(?s:.*)'i49' has(?s:.*)and 20 more"):
+        import_features({"clap": path}, tmp_path / "f.h5")
+    path = npy(tmp_path, np.zeros((70, 2)), ["same"] * 70)
+    with pytest.raises(StoreError, match=r"69 fault\(s\)(?s:.*)id 'same' is already in row 0"):
+        read_features(path)
 
 
 def test_item_with_a_row_of_its_own_and_rows_of_tracks(tmp_path: Path) -> None:

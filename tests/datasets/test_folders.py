@@ -62,11 +62,11 @@ def test_what_is_no_cover_is_counted(tmp_path: Path) -> None:
     published = read_folders(tmp_path)
     assert set(by_id(published)) == {"Rock/1.jpg", "Jazz/1.jpg"}
     assert noted(published, "hidden").startswith("3 hidden")
-    assert noted(published, "suffix of an image").startswith("2 file(s)")
-    assert "1 .txt" in noted(published, "suffix of an image")
+    assert noted(published, "suffix of audio or image").startswith("2 file(s)")
+    assert "1 .txt" in noted(published, "suffix of audio or image")
     assert "'loose.jpg'" in noted(published, "no folder of a genre")
     assert "a;b.jpg" in noted(published, "rename them")
-    assert noted(published, "contain no image").endswith("Empty")
+    assert noted(published, "contain no audio").endswith("Empty")
     assert noted(published, "no artists")
 
 
@@ -96,9 +96,9 @@ def test_names_alike_and_a_folder_too_high(tmp_path: Path) -> None:
             "train are named after splits, but Jazz beside them are not",
         ),
         (["val/Rock/1.jpg", "valid/Rock/2.jpg"], "folders val, valid all mean the split val"),
-        (["1.jpg"], "1 image(s) are in no folder of a genre; expected FOLDER/GENRE/*.jpg"),
-        (["Rock/1.txt"], "no image at all; expected"),
-        (["train/1.jpg"], "1 image(s) are in no folder of a genre"),
+        (["1.jpg"], "1 file(s) are in no folder of a genre; expected FOLDER/GENRE/*"),
+        (["Rock/1.txt"], "no audio and no image at all"),
+        (["train/1.jpg"], "1 file(s) are in no folder of a genre"),
         (["Rock /1.jpg", "Jazz/1.jpg"], "folder 'Rock ': a genre must not"),
     ],
 )
@@ -108,3 +108,21 @@ def test_faults(tmp_path: Path, names: list[str], words: str) -> None:
 
 def test_no_such_folder(tmp_path: Path) -> None:
     assert faults(read_folders, tmp_path / "nowhere") == ("no such folder",)
+
+
+def test_files_of_one_name_are_one_item(tmp_path: Path) -> None:
+    touch(tmp_path, "Rock/1.mp3", "Rock/1.JPG", "Rock/1.txt", "Rock/2.flac", "Jazz/Bop/3.wav")
+    touch(tmp_path, "Jazz/4.mp3", "Jazz/4.ogg", "Jazz/4.png", "Jazz/4.txt", "Jazz/notes.txt")
+    published = read_folders(tmp_path)
+    items = by_id(published)
+    rock, jazz = tmp_path / "Rock", tmp_path / "Jazz"
+    assert items["Rock/1.mp3"].media == {
+        "audio": (rock / "1.mp3",),
+        "image": (rock / "1.JPG",),
+        "text": (rock / "1.txt",),
+    }
+    assert items["Rock/2.flac"].media == {"audio": (rock / "2.flac",)}
+    assert items["Jazz/Bop/3.wav"].labels == ("Jazz/Bop",)
+    assert items["Jazz/4.mp3"].media == {"audio": (jazz / "4.mp3",)}  # whose is the cover?
+    assert {"Jazz/4.ogg", "Jazz/4.png"} < set(items)
+    assert noted(published, "suffix of audio or image").endswith("2 .txt")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from published_layouts import by_id, noted
 
-from mmgenre.datasets.build import keep_frequent, keep_having
+from mmgenre.datasets.selection import keep_frequent, keep_having
 from mmgenre.datasets.sources import Published
 from mmgenre.errors import ManifestError
 from mmgenre.items.manifest import Item

@@ -206,7 +206,8 @@ def test_embeddings_that_are_not_finite(tmp_path: Path) -> None:
     x = np.array([vector(i, 4) for i in IDS["test"]])
     x[1, 2] = np.nan
     np.save(make_arrays(tmp_path) / "train_data" / "X_test_model_1-pred_9_SUPER.npy", x)
-    with pytest.raises(StoreError, match=r"X_test_model_1-pred_9_SUPER.npy: row 1 \('S6'\)"):
+    fault = r"X_test_model_1-pred_9_SUPER.npy: 1 fault\(s\)\n  id 'S6'"
+    with pytest.raises(StoreError, match=fault):
         build_manifest("tartarus", tmp_path, tmp_path / "m.csv")
     assert not (tmp_path / "m.csv").exists()
 

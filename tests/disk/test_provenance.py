@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from mmgenre.disk.provenance import Provenance, sha256_file
+from mmgenre.disk.provenance import Provenance, sha256_file, sha256_folder
 
 BASE = Provenance("train", 1, {"epochs": 3, "name": "é", "net": {"k": [4, 96]}}, {"in": "ab"})
 
@@ -71,3 +72,21 @@ def test_sha256_file(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"x" * 3_000_000)
     assert sha256_file(path) == hashlib.sha256(b"x" * 3_000_000).hexdigest()
+
+
+def test_the_hash_of_a_folder_is_that_of_what_is_read_from_it(tmp_path: Path) -> None:
+    home = tmp_path / "a"
+    (home / "sub").mkdir(parents=True)
+    (home / "x").write_text("1")
+    (home / "sub" / "y").write_text("2")
+    first = sha256_folder(home)
+    assert len(first) == 64
+    shutil.copytree(home, tmp_path / "b")
+    assert sha256_folder(tmp_path / "b") == first
+    (home / ".cache").mkdir()
+    (home / ".cache" / "notes").write_text("downloaded today")
+    assert sha256_folder(home) == first
+    (home / "x").rename(home / "z")
+    renamed = sha256_folder(home)
+    (home / "z").write_text("3")
+    assert len({first, renamed, sha256_folder(home)}) == 3

@@ -25,7 +25,7 @@ plain = st.recursive(
     max_leaves=12,
 )
 objects = st.dictionaries(st.text(max_size=6).filter(lambda key: key != "sha256"), plain)
-seeded = settings(derandomize=True, database=None, deadline=None, max_examples=80)
+seeded = settings(derandomize=True, database=None, deadline=None, max_examples=25)
 
 
 def changed_once(content: Any) -> list[Any]:

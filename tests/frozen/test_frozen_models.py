@@ -21,9 +21,10 @@ from mmgenre.errors import WeightsError
 from mmgenre.frozen.models import load_model
 from mmgenre.frozen.settings import FrozenInput
 
-MEDIA = {"hubert": "audio", "clap": "audio", "dinov2": "image", "clip": "image", "bert": "text",
-         "timm_network": "image"}  # fmt: skip
-WIDTHS = {"hubert": 16, "clap": 16, "dinov2": 16, "clip": 16, "bert": 16, "timm_network": 96}
+MEDIA = {"hubert": "audio", "clap": "audio", "dinov2": "image", "clip": "image", "siglip": "image",
+         "bert": "text", "timm_network": "image"}  # fmt: skip
+WIDTHS = {"hubert": 16, "clap": 16, "dinov2": 16, "clip": 16, "siglip": 16, "bert": 16,
+          "timm_network": 800}  # fmt: skip
 
 
 def model(folder: Path, medium: Any, **settings: Any) -> Any:
@@ -203,7 +204,9 @@ def test_a_model_of_another_medium_is_named(tiny: Mapping[str, Path]) -> None:
         ("clap", {"window_s": 11.0}, "at most 10"),
         ("clip", {"pool": "mean"}, "leave layer and pool out"),
         ("bert", {"layer": 1}, "leave layer and pool out"),
-        ("timm_network", {"layer": 1}, "leave layer and pool out"),
+        ("timm_network", {"layer": 1}, 'give layer "last" without pool, or "stages"'),
+        ("timm_network", {"pool": "cls"}, "no such place"),
+        ("dinov2", {"layer": "stages"}, "one resolution"),
     ],
 )
 def test_settings_that_a_model_cannot_follow(

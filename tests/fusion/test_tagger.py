@@ -19,7 +19,8 @@ from small import MODEL, NAME, Small
 
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.errors import BundleError, InputError, MmgenreError
-from mmgenre.fusion.tagger import GenreTagger, Prediction
+from mmgenre.fusion.prediction import Prediction
+from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.pipeline.commands import fuse
@@ -169,7 +170,7 @@ def test_nothing_given(tagger: GenreTagger) -> None:
 
 def test_a_modality_that_the_model_does_not_know(run: Path) -> None:
     tagger = GenreTagger.from_pretrained(run, "multi-cosine-a+t")
-    with pytest.raises(ValueError, match="image: this model knows audio, text"):
+    with pytest.raises(ValueError, match="image: this model reads audio, text"):
         tagger.predict(image="cover.png", text="Heavy riffs, loud amplifiers.")
 
 

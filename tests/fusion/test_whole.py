@@ -16,7 +16,8 @@ from small import MODEL, NAME, Small
 
 from mmgenre.disk.bundle import bundle_fingerprint, link_bundle
 from mmgenre.errors import BundleError
-from mmgenre.fusion.tagger import GenreTagger, Prediction
+from mmgenre.fusion.prediction import Prediction
+from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.learning.encoder import load_encoder
 from mmgenre.pipeline.commands import extract_features, fuse

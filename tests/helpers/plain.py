@@ -19,6 +19,13 @@ FIXED = (
     "text.encoders=['linear']",
     "image.encoders=['descriptors']",
 )
+# Two of each modality, trained ones among them.
+TRAINED = (
+    *SIZES,
+    "audio.encoders=['cnn', 'timbre', 'statistics']",
+    "text.encoders=['vsm', 'linear']",
+    "image.encoders=['network', 'descriptors']",
+)
 RATE_HZ = 22_050
 GENRES = ("Jazz", "Rock")
 WORDS = {

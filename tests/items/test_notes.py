@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -86,10 +87,19 @@ def test_a_slash_of_the_name_makes_no_broader_genre() -> None:
 
 
 def test_artists_that_bind_nothing_are_noted() -> None:
-    assert manifest_notes(Manifest([Item("a"), Item("b")])) == [NO_ARTISTS_NOTE]
-    (said,) = manifest_notes(Manifest([Item("a", "Various Artists"), Item("b", "Low")]))
+    items = [Item("a", labels=("Rock",)), Item("b", labels=("Rock",))]
+    assert manifest_notes(Manifest(items)) == [NO_ARTISTS_NOTE]
+    names = ("Various Artists", "Low")
+    artists = [replace(item, artist=name) for item, name in zip(items, names, strict=True)]
+    (said,) = manifest_notes(Manifest(artists))
     assert said.startswith("1 item(s) have an artist that stands for many or for none")
     assert "'Various Artists'" in said
+
+
+def test_items_without_a_genre_are_noted() -> None:
+    half = Manifest([Item("a", "Low"), Item("b", "Low", labels=("Rock",))])
+    (said,) = manifest_notes(half)
+    assert said.startswith("1 of 2 items have no genre: nothing learns from them")
 
 
 def test_genres_that_no_training_item_has_are_noted() -> None:

@@ -17,7 +17,7 @@ from mmgenre.errors import SplitError
 from mmgenre.items import splits
 from mmgenre.items.manifest import SPLITS, Item, Manifest, Split
 from mmgenre.items.names import fold
-from mmgenre.items.splits import RATIOS, find_leaks, make_folds, make_splits
+from mmgenre.items.splits import RATIOS, find_leaks, make_folds, make_splits, split_anew
 
 GENRES = ("Jazz", "Pop", "Rock")
 WRITINGS: list[Callable[[str], str]] = [
@@ -400,3 +400,12 @@ def test_very_many_groups_are_dealt_out_by_their_kind(
     for genre in ("g1", "g2", "g3"):
         own = Counter(split[item.id] for item in alone if genre in item.labels)
         assert own["test"] / own.total() == pytest.approx(0.1, abs=0.02)
+
+
+def test_items_without_a_genre_are_in_no_split() -> None:
+    bare = [Item(f"bare {k}", f"Artist {k}") for k in range(4)]
+    labelled = [Item(f"own {k}", f"Artist {k}", labels=("Rock",)) for k in range(30)]
+    drawn = split_anew(Manifest([*bare, *labelled]), (0.6, 0.2, 0.2), 0)
+    assert {i for i, split in drawn.splits.items() if split is None} == {i.id for i in bare}
+    assert drawn.count("train") == 18
+    assert split_anew(Manifest(bare), (0.5, 0.25, 0.25), 0).count("test") == 1

@@ -100,6 +100,7 @@ def test_two_ranks_learn_what_one_learns(task: str, alone: Path, two: Path) -> N
         assert_near(one, two / task / f"{rank}.safetensors")
 
 
+@pytest.mark.slow
 def test_three_ranks_learn_what_one_learns(alone: Path, tmp_path: Path) -> None:
     three = do(tmp_path, "fit", "odd", n=3)
     for task in ("fit", "odd"):
@@ -163,19 +164,22 @@ def test_a_rank_that_fails_alone_ends_the_run(tmp_path: Path) -> None:
     )
 
 
-def test_a_rank_that_dies_ends_the_run_which_resumes_later(tmp_path: Path, alone: Path) -> None:
+# With as many ranks, and with fewer.
+@pytest.mark.parametrize("again", [pytest.param(2, marks=pytest.mark.slow), 1])
+def test_a_rank_that_dies_ends_the_run_which_resumes_later(
+    tmp_path: Path, alone: Path, again: int
+) -> None:
     done = launch(str(SCRIPT), "kill", str(tmp_path / "two"))
     assert done.returncode != 0
     assert "Signal 9 (SIGKILL)" in done.stderr
     checkpoint = tmp_path / "two" / "kill" / "checkpoint"
-    for n in (2, 1):  # with as many ranks, and with fewer
-        folder = tmp_path / f"again{n}" / "resume"
-        folder.mkdir(parents=True)
-        (folder / "checkpoint").write_bytes(checkpoint.read_bytes())
-        do(folder.parent, "resume", n=n)
-        assert_near(folder / "0.safetensors", alone / "fit" / "0.safetensors")
-        # Three epochs were done; rank 0 alone calls the progress callback.
-        assert words(folder, n) == [[3, 4, 5, 6], []][:n]
+    folder = tmp_path / "again" / "resume"
+    folder.mkdir(parents=True)
+    (folder / "checkpoint").write_bytes(checkpoint.read_bytes())
+    do(folder.parent, "resume", n=again)
+    assert_near(folder / "0.safetensors", alone / "fit" / "0.safetensors")
+    # Three epochs were done; rank 0 alone calls the progress callback.
+    assert words(folder, again) == [[3, 4, 5, 6], []][:again]
 
 
 # No dropout, no batch norm, no random views: one process and two give the same figures.

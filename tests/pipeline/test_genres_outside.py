@@ -26,6 +26,7 @@ SETTINGS = [
     "text.embedding_dim=32",
     "text.hidden_dim=48",
     "text.training.max_epochs=2",
+    "text.training.min_steps=20",
     "fusion.training.max_epochs=4",
     "fusion.cross_fit=0",
 ]

@@ -75,15 +75,18 @@ def find(plan: Plan, stage: str, name: str) -> Artefact:
     return next(a for a in plan.artefacts if (a.stage, a.name) == (stage, name))
 
 
-# Networks of 60 to 140 million weights: a gigabyte of encoders.
-LARGE = {"covers/greenfield2024", "covers/li2020"}
+# Of several kinds, and what other tests here run anyway.
+SAMPLE = {
+    *(TABLE2, TABLE6, "ablations/missing", "ablations/modalities", "ablations/vocabulary"),
+    "covers/morrison2020-pop",
+}
 OF_THE_HUB = {"frozen/encoders"}  # its models are not here
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else [])
+        pytest.param(name, marks=[] if name in SAMPLE else [pytest.mark.slow])
         for name in NAMES
         if name not in OF_THE_HUB
     ],
@@ -404,19 +407,30 @@ def test_a_plan_knows_what_is_left(small: Small, tmp_path: Path) -> None:
     assert estimates["align", "a+i"] is None
 
 
+@pytest.mark.parametrize(
+    "moments",
+    [
+        [("encoders/audio-*", 1)],
+        pytest.param(
+            [("inputs/audio-*.h5", 1), ("encoders/audio-*", 1), ("fusion/*", 3)],
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["once", "thrice"],
+)
 def test_killed_and_gone_on_with_it_ends_as_if_it_had_not_been(
-    small: Small, runs: Path, tmp_path: Path
+    small: Small, runs: Path, tmp_path: Path, moments: list[tuple[str, int]]
 ) -> None:
     expected = run_experiment(prepare(TABLE2, small, runs))
     words = ["run", TABLE2, "--dataset", str(small.manifest), "--overlay", TINY]
     words += ["--runs", str(tmp_path), "--seeds", "1"]
     pool = tmp_path / POOL
 
-    def some(pattern: str, n: int = 1) -> Callable[[], bool]:
+    def some(pattern: str, n: int) -> Callable[[], bool]:
         return lambda: len(list(pool.glob(pattern))) >= n
 
-    for moment in (some("inputs/audio-*.h5"), some("encoders/audio-*"), some("fusion/*", 3)):
-        kill_when(moment, words)
+    for pattern, n in moments:
+        kill_when(some(pattern, n), words)
     result = run_experiment(prepare(TABLE2, small, tmp_path))
     assert result["rows"] == expected["rows"]
     assert sum(step["made"] for step in result["steps"]) < 16

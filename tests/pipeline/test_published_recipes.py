@@ -46,7 +46,6 @@ NONE = {
     "fusion.dropout",
     "audio.embedding_dim",
     "audio.dropout",
-    "text.model",
     "text.input.entities.knowledge_base",
     "text.input.entities.context_model",
     "text.input.entities.url",

@@ -125,10 +125,29 @@ def test_no_split_may_be_empty(lacking: Split) -> None:
         with_splits(left, recipe())
 
 
-def test_unlabelled_items_are_refused() -> None:
-    unlabelled = [replace(i, labels=() if i.id == "i05" else i.labels) for i in items()]
-    with pytest.raises(LabelError, match=r"1 of 30 items have no labels \(first: 'i05'\)"):
-        with_splits(Manifest(unlabelled), recipe())
+def test_unlabelled_items_are_in_no_split() -> None:
+    bare = {"i05", "i06"}
+    unlabelled = [replace(i, labels=() if i.id in bare else i.labels) for i in items()]
+    drawn = with_splits(Manifest(unlabelled), recipe())
+    assert {i for i, split in drawn.splits.items() if split is None} == bare
+    alone = with_splits(Manifest(i for i in items() if i.id not in bare), recipe())
+    assert {i: s for i, s in drawn.splits.items() if s} == alone.splits
+
+
+def test_a_split_that_an_unlabelled_item_has_is_emptied_and_told() -> None:
+    notes: list[str] = []
+    placed = Manifest(replace(i, labels=() if i.id == "i05" else i.labels) for i in given())
+    assert with_splits(placed, recipe(), notes).splits["i05"] is None
+    assert notes == [
+        "1 item(s) without a genre are in a split of the manifest: they are in none here "
+        "(first: 'i05')"
+    ]
+
+
+def test_a_manifest_without_any_label_is_refused() -> None:
+    bare = Manifest(replace(i, labels=()) for i in items())
+    with pytest.raises(LabelError, match="none of 30 items has a label"):
+        with_splits(bare, recipe())
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, content_hash, fingerprint_of, group_names, write_store
 from mmgenre.errors import BundleError, MmgenreError, RecipeError, WeightsError
 from mmgenre.fusion.head import KIND
+from mmgenre.fusion.table import FeatureTable
 from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
@@ -33,6 +34,7 @@ from mmgenre.pipeline.prepare import prepare_run
 from mmgenre.pipeline.run import open_run
 from mmgenre.pipeline.scores import read_scores
 from mmgenre.pipeline.shards import read_shard
+from mmgenre.pipeline.tables import hidden_by_columns
 from mmgenre.reading.extraction import Shard
 
 OTHER_SEED = 1  # draws other splits of the small catalogue than 0, the shared run's
@@ -630,7 +632,7 @@ def test_mm_audio_is_learned_with_covers_and_needs_none_to_predict(
     manifest = Manifest.read(small.manifest)
     track = manifest[manifest.ids(having=["audio"])[0]].media["audio"][0]
     assert tagger.predict(audio=track).used == ("audio",)
-    with pytest.raises(ValueError, match="image: this model knows audio"):
+    with pytest.raises(ValueError, match="image: this model reads audio"):
         tagger.predict(image=track)
     # What the run answers with by itself is still the fusion of all its modalities.
     assert set(GenreTagger.from_pretrained(run).encoders) == set(MODALITIES)
@@ -660,8 +662,10 @@ def test_vectors_given_to_a_run_are_inputs_like_the_others(
     assert [row["name"] for row in result["rows"]] == ["T", "clap", "T+clap"]
     auc = {row["name"]: row["all"]["summary"]["macro_roc_auc"]["mean"] for row in result["rows"]}
     assert auc["clap"] > 0.8 > auc["T"]  # the labels themselves, and noise
-    with pytest.raises(BundleError, match=r"reads vectors that were given to the run .clap, text"):
-        GenreTagger.from_pretrained(folder)
+    tagger = GenreTagger.from_pretrained(folder)
+    assert (tagger.modalities, tagger.given) == ((), {"text": 7, "clap": y.shape[1]})
+    with pytest.raises(ValueError, match=r"text: this model reads vectors made elsewhere .text, c"):
+        tagger.predict(text="A review.")
     with pytest.raises(MmgenreError, match=r"features.h5: holds vectors for text"):
         extract_features(run=folder, modalities=("text",))
 
@@ -673,6 +677,38 @@ def test_hiding_modalities_of_test_items(joint_run: Path, small: Small, tmp_path
     row = result["rows"][-1]
     assert row["all"]["n_without_input"] > whole
     assert row["complete"] is None  # of no item is everything known to be there
+
+
+def test_hiding_a_modality_of_the_test_items_that_a_column_lists(
+    joint_run: Path, small: Small, tmp_path: Path
+) -> None:
+    """The lists of Music4All A+A are nested, and the same items lack the modality in every run."""
+    folder = Small(small.manifest, joint_run, small.result).copy(tmp_path / "run")
+    run = open_run(folder)
+    columns = run.manifest.columns
+    test = run.manifest.ids("test")
+    keeps = {item_id: str(100 * (k + 1) // len(test)) for k, item_id in enumerate(test)}
+    extra = {**columns.extra, "keeps": [keeps.get(i, "") for i in columns.ids]}
+    run = replace(run, manifest=Manifest(replace(columns, extra=extra), where="m"))
+    hidden = {}
+    for share in (0.0, 0.5, 0.9):
+        fusion = run.recipe.fusion.model_copy(
+            update={"missing_by": {"image": "keeps"}, "missing_share": share}
+        )
+        recipe = run.recipe.model_copy(update={"fusion": fusion})
+        found = hidden_by_columns(run, recipe, test)
+        assert set(found) == {"image"}
+        hidden[share] = {i for i, gone in zip(test, found["image"], strict=True) if gone}
+    assert hidden[0.0] == set()
+    assert hidden[0.5] == {i for i in test if float(keeps[i]) > 50}
+    assert hidden[0.5] < hidden[0.9]
+    x = dict.fromkeys(("audio", "image.cnn"), np.ones((len(test), 2), np.float32))
+    table = FeatureTable(test, x, {name: np.ones(len(test), bool) for name in x})
+    left = table.hide(0.5, 0, {"image": np.isin(test, list(hidden[0.5]))})
+    assert left.present["audio"].all()
+    assert set(np.array(test)[~left.present["image.cnn"]]) == hidden[0.5]
+    with pytest.raises(RecipeError, match="needs a number from 0 to 100 for every test item"):
+        hidden_by_columns(run, recipe, run.manifest.ids("train"))
 
 
 def test_the_single_genre_task(joint_run: Path) -> None:

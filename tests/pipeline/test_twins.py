@@ -17,6 +17,7 @@ from tunes import RATE_HZ, tune
 
 from mmgenre.audio import fingerprint as recordings
 from mmgenre.disk.allowed import allow, allow_media
+from mmgenre.disk.store import FeatureStore
 from mmgenre.image import fingerprint as pictures
 from mmgenre.pipeline import twins
 from mmgenre.pipeline.commands import extract_features
@@ -118,6 +119,28 @@ def test_a_run_that_cannot_be_written_is_searched_all_the_same(
 def test_a_damaged_file_is_made_again(run: Path, content: str) -> None:
     (run / twins.FILE).write_text(content)
     assert list(twins.twin_notes(open_run(run))) == []
+    assert noted(run) == expected(run)
+
+
+def test_fingerprints_are_those_of_the_rows_and_are_made_once(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((pictures, "image"), (recordings, "audio")):
+        with FeatureStore(run / "inputs" / f"{name}.h5", name) as store:
+            made = module.prints_of([store.read(row_id) for row_id in store.ids])
+            assert list(store.prints(module.PRINTS)) == made
+            assert all(made)
+        monkeypatch.setattr(module, "fingerprint", never)
+    (run / twins.FILE).unlink()
+    assert noted(run) == expected(run)
+
+
+def test_inputs_of_before_without_fingerprints_are_compared(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (pictures, recordings):
+        monkeypatch.setattr(module, "PRINTS", "of another version")
+    (run / twins.FILE).unlink()
     assert noted(run) == expected(run)
 
 

@@ -16,6 +16,17 @@ BROKEN = 'raise ImportError("lib.so.6: cannot open shared object file")'
 MISSING = 'raise ModuleNotFoundError(f"No module named {__name__!r}", name=__name__)'
 PACKAGES = requirements()
 SAMPLE = ("h5py", "typer")  # typer: without it there is no command line at all
+QUICK = {("h5py", "broken"), ("typer", "missing")}
+CASES = [
+    pytest.param(
+        package,
+        content,
+        id=f"{package}-{how}",
+        marks=() if (package, how) in QUICK else pytest.mark.slow,
+    )
+    for package in sorted(PACKAGES)
+    for how, content in (("broken", BROKEN), ("missing", MISSING))
+]
 NEEDED_TO_PREDICT = ("h5py", "numpy", "pydantic", "scipy", "soundfile", "torch", "typer")
 
 
@@ -42,11 +53,7 @@ def check(done: subprocess.CompletedProcess[str], package: str) -> None:
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("content", [BROKEN, MISSING], ids=["broken", "missing"])
-@pytest.mark.parametrize(
-    "package",
-    [pytest.param(p, marks=() if p in SAMPLE else pytest.mark.slow) for p in sorted(PACKAGES)],
-)
+@pytest.mark.parametrize(("package", "content"), CASES)
 def test_the_doctor_names_it(package: str, content: str, tmp_path: Path) -> None:
     check(said_by(tmp_path, package, content, "doctor"), package)
 

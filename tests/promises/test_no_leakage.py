@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from plain import FIXED, MEDIA, plain_items
+from plain import FIXED, MEDIA, TRAINED, plain_items
 from safetensors.numpy import load_file
-from small import SIZES
 
 from mmgenre.datasets.audit import audit
 from mmgenre.disk.bundle import CONFIG, SUMS, WEIGHTS
@@ -25,20 +24,9 @@ from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.scores import read_scores
 
 SOLVED = (*FIXED, "fusion.solver=lbfgs", "fusion.combine=auto", "fusion.refit=true")
-TRAINED = (
-    *SIZES,
-    "audio.encoders=['cnn', 'timbre', 'statistics']",
-    "text.encoders=['vsm', 'linear']",
-    "image.encoders=['network', 'descriptors']",
-    "target.dim=2",
-    *(
-        f"{section}.training.{setting}"
-        for section in ("audio", "text", "image")
-        for setting in ("min_steps=8", "min_patience_steps=4")
-    ),
-)
-COSINE = (*TRAINED, "target.name=cosine", "fusion.solver=sgd", "fusion.combine=concatenation")
-CROSS_FITTED = (*TRAINED, "fusion.solver=lbfgs", "fusion.combine=auto", "fusion.cross_fit=2")
+SMALL = (*TRAINED, "target.dim=2")
+COSINE = (*SMALL, "target.name=cosine", "fusion.solver=sgd", "fusion.combine=concatenation")
+CROSS_FITTED = (*SMALL, "fusion.solver=lbfgs", "fusion.combine=auto", "fusion.cross_fit=2")
 
 
 def exchanged(items: Sequence[Item], split: str, *, labels: int = 0, media: int = 0) -> list[Item]:

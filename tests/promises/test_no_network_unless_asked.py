@@ -16,12 +16,10 @@ import mmgenre
 
 PACKAGE = Path(mmgenre.__file__).parent
 NETWORK_MODULES = {"socket", "ssl", "http", "urllib", "requests", "ftplib", "smtplib", "websockets"}
-# The only modules that could: host names for locks; whether weights can be had, and fetching them
-# where a recipe asks for it; a service for entities that the user names.
+# The only modules that could: host names for locks; a service for entities that the user names.
 MAY_USE = {
     "disk/files.py": "gethostname",
     "disk/locks.py": "gethostname",
-    "image/weights.py": "create_connection",
     "text/entities/services.py": "an address that the user gives",
     "text/entities/annotators.py": "checks an address that the user gives",
 }

@@ -34,7 +34,10 @@ from mmgenre.text.settings import TextInput
 
 N = 24
 WORDS = {"Rock": "loud guitars riffs drums", "Jazz": "sax swing trumpet bebop"}
-SMALL = ("text.training.max_epochs=1", "text.hidden_dim=8", "text.embedding_dim=8")
+SMALL = (
+    *("text.training.max_epochs=1", "text.training.min_steps=4"),
+    *("text.hidden_dim=8", "text.embedding_dim=8"),
+)
 FAST = [*SMALL, "text.encoders=['linear']"]
 
 

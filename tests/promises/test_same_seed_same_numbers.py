@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 from elsewhere import Twice, make_run, plain_json
-from plain import plain_items
-from small import SIZES
+from plain import TRAINED, plain_items
 
 from mmgenre.disk.store import content_hash, group_names, provenance_of
 from mmgenre.items.manifest import Manifest
@@ -53,18 +52,6 @@ def test_a_run_made_elsewhere_is_the_same(twice: Twice, record_property: Any) ->
     record_property("cases", check_equal(twice.here, twice.elsewhere))
 
 
-TRAINED = (
-    *SIZES,
-    "audio.encoders=['cnn', 'timbre', 'statistics']",
-    "text.encoders=['vsm', 'linear']",
-    "image.encoders=['network', 'descriptors']",
-    "fusion.joint=beside",
-    *(
-        f"{section}.training.{setting}"
-        for section in ("audio", "text", "image")
-        for setting in ("min_steps=8", "min_patience_steps=4")
-    ),
-)
 HEADS = {
     "solved": ("fusion.solver=lbfgs", "fusion.combine=auto", "fusion.cross_fit=2"),
     "trained": ("fusion.solver=sgd", "fusion.combine=concatenation", "target.name=cosine",
@@ -81,7 +68,7 @@ def test_so_is_one_whose_networks_are_trained(
     runs = [tmp_path / "one" / "run", tmp_path / "another folder" / "r"]
     for k, run in enumerate(runs):
         run.parent.mkdir()
-        settings = (*TRAINED, *HEADS[heads])
+        settings = (*TRAINED, "fusion.joint=beside", *HEADS[heads])
         # Media read by this process, and by two.
         assert make_run(manifest, run, settings, hash_seed=k, workers=1 + k) == []
     record_property("cases", check_equal(*runs))

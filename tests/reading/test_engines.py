@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import resource
@@ -9,17 +10,20 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import loky
 import numpy as np
 import psutil
 import pytest
 import soundfile
 from text_files import CRASHING_SOUNDFILE, first_on_path
 
+from mmgenre import workers
 from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.disk.store import FeatureStore, content_hash
 from mmgenre.errors import MmgenreError, StoreError
@@ -166,10 +170,10 @@ def until_rows(n: int) -> Callable[[subprocess.Popen[str]], None]:
 
 @pytest.mark.usefixtures("small_parts")
 def test_a_killed_reading_resumes_and_ends_with_the_same_store(tmp_path: Path) -> None:
+    """With one worker here; with two in `test_end_to_end.py`, and below."""
     manifest = tones(tmp_path / "audio", 40, seconds=20)
     whole = extract_inputs(manifest, "audio", AudioInput(), tmp_path / "whole.h5", workers=1)
-    # The first with one worker, the second with two.
-    assert killed_and_repeated(tmp_path, [until_rows(8), until_rows(16)], content_hash(whole)) == 2
+    assert killed_and_repeated(tmp_path, [until_rows(8)], content_hash(whole)) == 1
 
 
 @pytest.mark.slow
@@ -265,3 +269,14 @@ def test_a_scheduler_that_does_not_answer_is_named(
     manifest = tones(tmp_path / "audio", 2)
     with pytest.raises(MmgenreError, match=re.escape("tcp://127.0.0.1:9")):
         extract_inputs(manifest, "audio", AudioInput(), tmp_path / "a.h5", dask="tcp://127.0.0.1:9")
+
+
+def test_a_process_that_was_replaced_is_no_news_for_the_user() -> None:
+    """As loky words it; a change of its words would show here."""
+    assert workers.GROWN in inspect.getsource(loky.process_executor)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        workers.pool(1)
+        warnings.warn(f"{workers.GROWN} to the executor because it grew.", stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+    assert [str(warning.message) for warning in told] == ["something else"]

@@ -5,6 +5,7 @@ A file holds groups, one per modality or model; a group holds
     ids      (n,) fixed-width UTF-8           data     (n, *row_shape), or (sum of lengths, ...)
     offsets  (n + 1,) int64, if ragged        meta     JSON bytes: provenance, refusals, checksum
     made_from  (n + refusals, width) uint8, if its writer gave it: what each was made from
+    prints   uint8, if its writer gave them: of each row its fingerprint, after its length (int32)
 
 A file appears only when it is complete: it is written under a temporary name, synced, and renamed.
 Only one process writes a file at a time.
@@ -12,6 +13,7 @@ Only one process writes a file at a time.
 
 from mmgenre.disk.store.checking import check_store as check_store
 from mmgenre.disk.store.layout import Block as Block
+from mmgenre.disk.store.layout import Prints as Prints
 from mmgenre.disk.store.merging import merge_files as merge_files
 from mmgenre.disk.store.merging import merge_stores as merge_stores
 from mmgenre.disk.store.merging import renew_store as renew_store

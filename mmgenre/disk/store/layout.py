@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,30 @@ BLOCK_BYTES = 1 << 24  # of the values that are read or copied at once
 DTYPES = ("float16", "float32", "uint8")
 # What h5py and JSON raise for bytes that are not what they claim to be.
 HDF5_DAMAGE = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
+NO_PRINT = b"\xff\xff\xff\xff"
 
 Rows = NDArray[Any] | Sequence[NDArray[Any]]
 Block = tuple[Sequence[str], Rows]
 
 
+@dataclass
+class Prints:
+    """Fingerprints of rows by id, by which near twins are found; `by` names what makes them."""
+
+    by: str
+    of: dict[str, bytes] = field(default_factory=dict)
+
+
 def row_bytes(rows: h5py.Dataset | NDArray[Any]) -> int:
     """Bytes of one entry of the first axis; 1 instead of 0, so that it can be divided by."""
     return max(1, math.prod(rows.shape[1:]) * rows.dtype.itemsize)
+
+
+def packed(prints: Sequence[bytes | None]) -> bytes:
+    """Each after its length as int32, which is -1 for one that is not known."""
+    return b"".join(
+        NO_PRINT if own is None else len(own).to_bytes(4, "little") + own for own in prints
+    )
 
 
 def content_digest(
@@ -86,8 +103,8 @@ def open_file(path: Path) -> h5py.File:
         raise StoreError(f"{path}: not a readable HDF5 file ({error})") from None
 
 
-def guarded_group(file: h5py.File, name: str) -> h5py.Group:
-    """A group of ours, whose members may all be read; StoreError if something in it is not ours."""
+def guarded_group(file: h5py.File, name: str) -> dict[str, h5py.Dataset]:
+    """The members of a group of ours, all of which may be read; StoreError if one is not ours."""
     group = own_member(file, name)
     if group is None:
         raise StoreError(f"{file.filename}: no group {name!r}; has {sorted(file)}")
@@ -103,9 +120,8 @@ def guarded_group(file: h5py.File, name: str) -> h5py.Group:
         elif "format" in found and not fixed:
             what = ", but perhaps of a very early version: make it again"
         raise StoreError(f"{file.filename}: group {name!r} is not a {FORMAT!r}{what}")
-    for key in group:
-        _guard(group, key)
-    return group
+    n_bytes = Path(file.filename).stat().st_size
+    return {key: _guarded(group, key, n_bytes) for key in group}
 
 
 def own_member(group: h5py.Group, key: str) -> h5py.HLObject | None:
@@ -124,8 +140,11 @@ def filters_of(data: h5py.Dataset) -> set[int]:
     return {pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters())}
 
 
-def _guard(group: h5py.Group, key: str) -> None:
-    """Refuses links, external or virtual data, filters, types and sizes that are not ours."""
+def _guarded(group: h5py.Group, key: str, n_bytes: int) -> h5py.Dataset:
+    """A member; refuses links, external or virtual data, filters, types, sizes that are not ours.
+
+    `n_bytes`: size of the file.
+    """
     where = f"{group.file.filename}:{group.name}/{key}"
     data = own_member(group, key)
     if data is None:
@@ -142,7 +161,7 @@ def _guard(group: h5py.Group, key: str) -> None:
     if data.shape is None:
         raise StoreError(f"{where}: no data")
     declared = data.size * data.dtype.itemsize
-    if declared > min(data.id.get_storage_size(), Path(group.file.filename).stat().st_size):
+    if declared > min(data.id.get_storage_size(), n_bytes):
         raise StoreError(f"{where}: declares {declared:,} bytes but does not hold them")
     # Last, as a file with one of the faults above deserves that name. Ids and the rest, which are
     # read whole on opening, show damage by what they mean.
@@ -151,3 +170,4 @@ def _guard(group: h5py.Group, key: str) -> None:
             raise StoreError(f"{where}: it has no checksums, so that damage would not show")
         if data.chunks[1:] != data.shape[1:]:
             raise StoreError(f"{where}: its rows are cut into chunks {data.chunks}, not whole")
+    return data

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from mmgenre.disk.provenance import Provenance
-from mmgenre.disk.store.layout import Block
+from mmgenre.disk.store.layout import Block, Prints
 from mmgenre.disk.store.reading import FeatureStore, GroupInfo, group_names, store_info
 from mmgenre.disk.store.writing import NOTHING, write_store
 from mmgenre.errors import Refusal, StoreError
@@ -47,6 +47,7 @@ def merge_stores(
         return renew_store(target, name, [], provenance, **how)
     with FeatureStore(parts[0], name) as first:
         found, ragged = _provenance(first), first.ragged
+        prints = None if first.prints_by is None else Prints(first.prints_by)
     if provenance is not None and provenance.fingerprint != found.fingerprint:
         raise StoreError(
             f"{parts[0]}: /{name} was made with other settings: fingerprint {found.fingerprint}, "
@@ -54,9 +55,9 @@ def merge_stores(
         )
     refused: list[Refusal] = []
     made_from: dict[str, bytes] = {}
-    blocks = _merged(parts, name, refused, made_from, asked_for)
+    blocks = _merged(parts, name, refused, made_from, prints, asked_for)
     how = {"taken": taken, "order": order, "refused": refused, "ragged": ragged}
-    return renew_store(target, name, blocks, found, **how, made_from=made_from)
+    return renew_store(target, name, blocks, found, **how, made_from=made_from, prints=prints)
 
 
 def renew_store(
@@ -70,6 +71,7 @@ def renew_store(
     refused: Sequence[Refusal] = (),
     ragged: bool = False,
     made_from: Mapping[str, bytes] = NOTHING,
+    prints: Prints | None = None,
 ) -> Path:
     """`write_store` of a group that takes rows of its present version over.
 
@@ -80,25 +82,28 @@ def renew_store(
     StoreError: as of `write_store`, or the present version is not what was written.
     """
     if not taken:
-        what: dict[str, Any] = {"refused": refused, "made_from": made_from}
+        what: dict[str, Any] = {"refused": refused, "made_from": made_from, "prints": prints}
         return write_store(path, name, blocks, provenance, **what, ragged=ragged)
     place = {item_id: k for k, item_id in enumerate(order)}
     all_refused: list[Refusal] = []
     with FeatureStore(path, name) as present:
+        if prints is None and present.prints_by is not None:
+            prints = Prints(present.prints_by)
 
         def all_rows() -> Iterator[Block]:
-            yield from _in_order(place, [_rows_of(present, taken), iter(blocks)])
+            yield from _in_order(place, [_rows_of(present, taken, prints), iter(blocks)])
             kept = [refusal for refusal in present.refused if refusal.id in taken]
             all_refused.extend(sorted([*kept, *refused], key=lambda r: place[r.id]))
 
         now = cast(MutableMapping[str, bytes], made_from)  # filled as blocks are read
         what = {"refused": all_refused, "made_from": ChainMap(now, present.made_from())}
+        what["prints"] = prints
         return write_store(path, name, all_rows(), provenance, **what, ragged=ragged)
 
 
-def _rows_of(store: FeatureStore, ids: Set[str]) -> Iterator[Block]:
+def _rows_of(store: FeatureStore, ids: Set[str], prints: Prints | None) -> Iterator[Block]:
     """Those rows that have one of the ids; all are read, and compared with the checksum."""
-    for found, rows in store.blocks():
+    for found, rows in store.blocks(prints):
         here = [item_id in ids for item_id in found]
         if any(here):
             kept = list(compress(found, here))
@@ -150,9 +155,10 @@ def _merged(
     name: str,
     refused: list[Refusal],
     made_from: dict[str, bytes],
+    prints: Prints | None,
     asked_for: Set[str] | None,
 ) -> Iterator[Block]:
-    """All rows; fills `refused` and `made_from` as it goes."""
+    """All rows; fills `refused`, `made_from` and `prints` as it goes."""
     traits: dict[str, tuple[Path, object]] = {}  # what must be equal -> first part with it, value
     seen: dict[str, Path] = {}
     for path in parts:
@@ -177,7 +183,7 @@ def _merged(
                     )
             refused += part.refused
             made_from |= part.made_from()
-            yield from part.blocks()
+            yield from part.blocks(prints)
     if asked_for is not None and (wrong := asked_for ^ seen.keys()):
         raise StoreError(
             f"{Path(parts[0]).parent}: the parts of /{name} miss or add {len(wrong):,} rows of the "

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.disk.store import layout
-from mmgenre.disk.store.layout import Block, damage_as_error, row_bytes
+from mmgenre.disk.store.layout import NO_PRINT, Block, Prints, damage_as_error, row_bytes
 from mmgenre.errors import Refusal, StoreError, UnreachableError
 from mmgenre.progress import Progress, silent
 
@@ -48,6 +49,9 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
             self._data = group["data"]
             self._offsets = group["offsets"][:] if "offsets" in group else None
             self._made_from = group.get("made_from")
+            self._prints = group.get("prints")
+            self.prints_by: str | None = meta.get("prints_by")  # names what made them, if any are
+            self._prints_sha256 = meta.get("prints_sha256")
             self.dtype = self._data.dtype
             self.row_shape: tuple[int | None, ...] = tuple(self._data.shape[1:])
             if self._encoded_ids.dtype.kind != "S" or self._encoded_ids.ndim != 1:
@@ -168,14 +172,16 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
         """A row of UTF-8 bytes as text."""
         return self.read(item_id).tobytes().decode()
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, prints: Prints | None = None) -> Iterator[Block]:
         """All rows in order, in blocks for `write_store` of some 16 MiB.
 
+        Before each block, its fingerprints are put into `prints`, if they were made by the same.
         StoreError after the last block if the content is not what was written.
         """
         ends = np.arange(len(self) + 1) if self._offsets is None else self._offsets
         step = max(1, layout.BLOCK_BYTES // row_bytes(self._data))
         digest = hashlib.sha256()
+        own = None if prints is None else self.prints(prints.by)
         first = 0
         while first < len(self):
             # Whole rows only, and one at least: a single row may be longer than a block.
@@ -183,6 +189,9 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
             last = max(first + 1, last)
             values = self._in_order(int(ends[first]), int(ends[last]))
             digest.update(values.data)
+            if prints is not None and own is not None:
+                known = zip(self.ids[first:last], islice(own, last - first), strict=True)
+                prints.of.update((i, found) for i, found in known if found is not None)
             cuts = ends[first + 1 : last] - ends[first]
             yield self.ids[first:last], np.split(values, cuts) if self.ragged else values
             first = last
@@ -191,6 +200,37 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
                 f"{self._where} is damaged: its checksum differs, so ids or rows are not those "
                 "that were written"
             )
+        for _ in own or ():
+            pass  # to its end, where it is compared with its checksum
+
+    def prints(self, by: str) -> Iterator[bytes | None]:
+        """The fingerprint of each row in order; None where none was stored, or by something else.
+
+        StoreError after the last one if they are not what was written.
+        """
+        data = self._prints
+        if self.prints_by != by or data is None:
+            yield from repeat(None, len(self))
+            return
+        digest, at, block, place = hashlib.sha256(), 0, b"", 0
+
+        def take(n: int) -> bytes:
+            nonlocal at, block, place
+            while len(block) < place + n:
+                with damage_as_error(self.path, f"{self._where}: fingerprints cannot be read"):
+                    more = data[at : at + layout.BLOCK_BYTES].tobytes()
+                if not more:
+                    raise StoreError(f"{self._where} is damaged: it lacks fingerprints")
+                digest.update(more)
+                at, block, place = at + len(more), block[place:] + more, 0
+            place += n
+            return block[place - n : place]
+
+        for _ in range(len(self)):
+            size = take(4)
+            yield None if size == NO_PRINT else take(int.from_bytes(size, "little"))
+        if place < len(block) or at < len(data) or digest.hexdigest() != self._prints_sha256:
+            raise StoreError(f"{self._where} is damaged: the checksum of its fingerprints differs")
 
     def made_from(self) -> dict[str, bytes]:
         """What each row, and each refusal, was made from, as its writer said; {} if it did not."""
@@ -206,6 +246,9 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
         """Reads everything; StoreError if the content is not what was written."""
         self.rows_of(self.ids)  # finds ids that repeat
         self.made_from()
+        if self.prints_by is not None:
+            for _ in self.prints(self.prints_by):
+                pass
         done = 0
         for ids, _ in self.blocks():
             progress(f"checking {self.name}", done, len(self))

@@ -21,7 +21,7 @@ from mmgenre.disk.files import replacing
 from mmgenre.disk.locks import claimed
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import layout
-from mmgenre.disk.store.layout import DTYPES, Block
+from mmgenre.disk.store.layout import CHUNK_BYTES, DTYPES, Block, Prints
 from mmgenre.disk.store.reading import FeatureStore, group_names
 from mmgenre.errors import Refusal, StoreError
 
@@ -37,13 +37,15 @@ def write_store(
     refused: Sequence[Refusal] = (),
     ragged: bool = False,
     made_from: Mapping[str, bytes] = NOTHING,
+    prints: Prints | None = None,
 ) -> Path:
     """Writes a group of a store file, replacing one of that name; other groups stay.
 
     Memory holds one block at a time: ids, and rows as an (n, *row_shape) array or as n arrays
     (ragged: their first axes may differ). The items that were left out, `refused`, are stored with
     the rows, and read after the last block; so is `made_from`, by which a later writer knows what
-    each row, or refusal, was made from: bytes of one length, kept if every id has them.
+    each row, or refusal, was made from: bytes of one length, kept if every id has them. `prints`
+    may be filled block by block; those of a block are taken out when it is written.
 
     StoreError: ids repeat, counts or shapes differ, values are of another type or not finite;
     another process writes the file; the disk is full. The earlier file stays as it was.
@@ -56,10 +58,11 @@ def write_store(
             if other != name:  # through our own reader: HDF5's copy follows links and damage
                 with FeatureStore(path, other) as old:
                     group, made = file.create_group(other), old.provenance
-                    how = old.refused, old.ragged, old.made_from()
-                    _write(disk, group, old.blocks(), made, *how)
+                    kept = None if old.prints_by is None else Prints(old.prints_by)
+                    how = old.refused, old.ragged, old.made_from(), kept
+                    _write(disk, group, old.blocks(kept), made, *how)
         group, made = file.create_group(name), provenance.as_dict()
-        _write(disk, group, blocks, made, refused, ragged, made_from)
+        _write(disk, group, blocks, made, refused, ragged, made_from, prints)
     return path
 
 
@@ -71,6 +74,7 @@ def _write(
     refused: Sequence[Refusal],
     ragged: bool,
     made_from: Mapping[str, bytes],
+    prints: Prints | None,
 ) -> None:
     """Fills a group, which readers accept only at the end."""
     where = f"{disk.target}: {group.name}"
@@ -79,6 +83,7 @@ def _write(
     all_ids: list[str] = []
     lengths: list[int] = []
     digest = hashlib.sha256()
+    written = None if prints is None else _Prints(group, prints)
     for ids, rows in blocks:  # values are (n, ...), or (sum of lengths, ...) if ragged
         if len(ids) != len(rows):
             raise StoreError(f"{where}: {len(rows)} rows for {len(ids)} ids")
@@ -97,6 +102,8 @@ def _write(
         start = len(data)
         data.resize(start + len(values), axis=0)
         data[start:] = values
+        if written is not None:
+            written.add(ids)
         disk.check()
         digest.update(values.data)
         all_ids += ids
@@ -112,6 +119,7 @@ def _write(
         "provenance": provenance,
         "refused": [asdict(r) for r in refused],
         "sha256": layout.content_digest(digest, all_ids, data, offsets),
+        **({} if written is None else written.meta()),
     }
     small: dict[str, NDArray[Any] | None] = {
         "offsets": offsets,
@@ -124,6 +132,30 @@ def _write(
     for key, array in small.items():
         if array is not None:  # with HDF5's own checksum, so that damage shows on opening
             group.create_dataset(key, data=array, fletcher32=len(array) > 0)
+
+
+class _Prints:
+    """The fingerprints of a group, written one after another, each after its length."""
+
+    def __init__(self, group: h5py.Group, prints: Prints) -> None:
+        self._group, self._prints = group, prints
+        self._data: h5py.Dataset | None = None
+        self._digest = hashlib.sha256()
+
+    def add(self, ids: Sequence[str]) -> None:
+        """Writes those of some rows."""
+        own = layout.packed([self._prints.of.pop(i, None) for i in ids])
+        if self._data is None:
+            sizes = {"shape": (0,), "maxshape": (None,), "chunks": (min(len(own), CHUNK_BYTES),)}
+            self._data = self._group.create_dataset("prints", dtype="u1", fletcher32=True, **sizes)
+        start = len(self._data)
+        self._data.resize(start + len(own), axis=0)
+        self._data[start:] = np.frombuffer(own, np.uint8)
+        self._digest.update(own)
+
+    def meta(self) -> dict[str, str]:
+        """What readers must know of them."""
+        return {"prints_by": self._prints.by, "prints_sha256": self._digest.hexdigest()}
 
 
 def _growing(group: h5py.Group, first: NDArray[Any]) -> h5py.Dataset:

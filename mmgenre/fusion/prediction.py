@@ -1,0 +1,67 @@
+"""What is predicted of an item, whoever predicts it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mmgenre.errors import InputError, Refusal
+from mmgenre.items.manifest import Item
+from mmgenre.items.modalities import Modality
+
+
+@dataclass(frozen=True)
+class Genre:
+    """A genre and its score: see `Prediction.kind`."""
+
+    name: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The genres of an item, likeliest first."""
+
+    id: str
+    kind: Literal["probability", "cosine"]  # from a logistic head, or (-1 to 1) a cosine head
+    genres: tuple[Genre, ...]
+    named: tuple[str, ...]  # the genres that the model would give the item
+    used: tuple[str, ...]  # the modalities, and vectors made elsewhere, it was judged by
+    refused: tuple[Refusal, ...] = ()  # its media that could not be used
+
+
+def one_item(
+    audio: Path | str | Sequence[Path | str] | None = None,
+    text: Path | str | None = None,
+    image: Path | str | None = None,
+) -> Item:
+    """An item of media; `text` is a file if a Path, else the text itself.
+
+    Raises:
+        ValueError: nothing is given.
+    """
+    tracks = [audio] if isinstance(audio, str | Path) else audio or []
+    media: dict[Modality, tuple[Path | str, ...]] = {
+        "audio": tuple(Path(track) for track in tracks),
+        "text": () if text is None else (text,),
+        "image": () if image is None else (Path(image),),
+    }
+    given = {modality: files for modality, files in media.items() if files}
+    if not given:
+        raise ValueError("give at least one of audio, text, image")
+    return Item("item", media=given)
+
+
+def the_one(predictions: Sequence[Prediction], refused: Sequence[Refusal]) -> Prediction:
+    """The prediction of a single item.
+
+    Raises:
+        InputError: it has none; of the first of its media that were refused.
+    """
+    if predictions:
+        return predictions[0]
+    code, text = refused[0].code, refused[0].detail  # "file: what is wrong [code]"
+    where, _, detail = text.removesuffix(f" [{code}]").partition(": ")
+    raise InputError(code, where, detail)

@@ -1,0 +1,69 @@
+"""Predictions as people and programs take them: lines, JSON, JSON lines, CSV, TSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+from mmgenre.errors import Refusal
+from mmgenre.fusion.prediction import Prediction
+from mmgenre.report.published import spreadsheet_cell
+
+Format = Literal["table", "json", "jsonl", "csv", "tsv"]
+SEPARATORS = {"csv": ",", "tsv": "\t"}
+JOINED = ";"  # between the genres of a cell
+
+
+def shown(
+    predictions: Sequence[Prediction], refused: Sequence[Refusal], form: Format, top: int
+) -> str:
+    """The text of a format, with a line end.
+
+    "json" is one object of `predictions` and `refused`; "jsonl" an object an item; "csv" and "tsv"
+    have the columns id, named (joined by `;`), kind, used, then genre_k and score_k up to `top`.
+    """
+    if form == "json":
+        content = {
+            "predictions": [_plain(p, top) for p in predictions],
+            "refused": [asdict(r) for r in refused],
+        }
+        return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    if form == "jsonl":
+        lines = [json.dumps(_plain(p, top), ensure_ascii=False) for p in predictions]
+        return "".join(f"{line}\n" for line in lines)
+    if form in SEPARATORS:
+        return _table(predictions, SEPARATORS[form], top)
+    lines = []
+    for p in predictions:
+        lines.append(f"{p.id}  from {', '.join(p.used)}  ({p.kind}; * = named)")
+        for genre in p.genres[:top]:
+            mark = "*" if genre.name in p.named else " "
+            lines.append(f"  {mark} {genre.score:6.3f}  {genre.name}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _plain(prediction: Prediction, top: int) -> dict[str, Any]:
+    genres = [asdict(genre) for genre in prediction.genres[:top]]
+    found = {**asdict(prediction), "genres": genres}
+    del found["refused"]  # told for all items at once
+    return found
+
+
+def _table(predictions: Sequence[Prediction], separator: str, top: int) -> str:
+    header = ["id", "named", "kind", "used"]
+    width = min(top, max((len(p.genres) for p in predictions), default=0))
+    for k in range(1, width + 1):
+        header += [f"genre_{k}", f"score_{k}"]
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=separator, lineterminator="\n")
+    writer.writerow(header)
+    for p in predictions:
+        row: list[object] = [p.id, JOINED.join(p.named), p.kind, JOINED.join(p.used)]
+        for genre in p.genres[:width]:
+            row += [genre.name, f"{genre.score:.6f}"]
+        writer.writerow(map(spreadsheet_cell, row))
+    return text.getvalue()
