@@ -55,7 +55,7 @@ def fitted(
     fuse(run=run, seeds=1, **how)
     found: dict[str, Any] = {}
     for sums in sorted(run.rglob(SUMS)):
-        for path in sums.parent.iterdir():
+        for path in filter(Path.is_file, sums.parent.iterdir()):
             name = str(path.relative_to(run))
             if path.name == WEIGHTS:
                 found |= {f"{name}: {key}": x for key, x in load_file(path).items()}
