@@ -19,6 +19,7 @@ from mmgenre.fusion.prediction import Prediction
 from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Manifest
 from mmgenre.pipeline.commands import extract_features, fuse
+from mmgenre.pipeline.export import export_model
 from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.run import open_run
 
@@ -102,6 +103,28 @@ def test_a_run_predicts_where_its_models_are_not(
         named = [f"dir:{path}" for path in models.values()]
         with pytest.raises(WeightsError, match="no such folder"):
             GenreTagger.from_pretrained(elsewhere, allow=named)
+    finally:
+        for path in away:
+            path.rename(path.with_suffix(""))
+
+
+def test_an_exported_model_predicts_without_run_and_models(
+    run: Path, small: Small, models: dict[str, Path], tmp_path: Path
+) -> None:
+    expected = predictions(run, small)
+    lean = export_model(run, tmp_path / "lean")
+    whole = export_model(run, tmp_path / "whole", with_frozen=True)
+    assert "| dir:" in (whole / "README.md").read_text("utf-8")
+    assert 'license: "cc-by-nc-4.0"' in (whole / "README.md").read_text("utf-8")
+    away = [path.rename(path.with_suffix(".away")) for path in models.values()]
+    try:
+        found = predictions(Path(shutil.copytree(whole, tmp_path / "elsewhere/whole")), small)
+        assert [p.id for p in found] == [p.id for p in expected]
+        for one, other in zip(found, expected, strict=True):
+            of_run = {genre.name: genre.score for genre in other.genres}
+            assert {g.name: g.score for g in one.genres} == pytest.approx(of_run, abs=1e-6)
+        with pytest.raises(WeightsError, match="no such folder"):
+            predictions(lean, small, allow=[f"dir:{path}" for path in models.values()])
     finally:
         for path in away:
             path.rename(path.with_suffix(""))

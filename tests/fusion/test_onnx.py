@@ -32,11 +32,11 @@ NAMES = ("audio", "image", "text")
 Floats = NDArray[np.float32]
 
 
-@pytest.fixture(scope="module", params=["one view", pytest.param("all", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["text", pytest.param("all", marks=pytest.mark.slow)])
 def tagger(
     small: Small, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> GenreTagger:
-    """All modalities, perhaps with two views each, and a solved head."""
+    """A solved head on texts, or on two views of every modality."""
     run = small.copy(tmp_path_factory.mktemp("onnx") / "run")
     if request.param == "all":
         views = [
@@ -46,7 +46,8 @@ def tagger(
         ]
         extract_features(run=run, settings=views)
     solved = ["fusion.solver=lbfgs", "fusion.combine=auto"]
-    result = fuse(run=run, seeds=1, joint=False, settings=solved)
+    modalities = ("text",) if request.param == "text" else None
+    result = fuse(modalities, run=run, seeds=1, joint=False, settings=solved)
     return GenreTagger.from_pretrained(run, result["name"])
 
 
@@ -62,6 +63,7 @@ def test_from_media_to_genres_it_is_the_same(
     folder = export_onnx(tagger, tmp_path / "onnx")
     about = json.loads((folder / "model.json").read_text("utf-8"))
     manifest = Manifest.read(small.manifest)
+    manifest = manifest.only(i for m in tagger.modalities for i in manifest.ids(having=[m]))
     vectors: dict[str, Floats] = {}
     for view, encoder in tagger.encoders.items():
         modality = view.partition(".")[0]

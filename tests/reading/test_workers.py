@@ -113,12 +113,12 @@ def test_a_reader_that_never_ends_costs_its_row_only(
     manifest = text_files(tmp_path / "texts", ["fine", "stuck", "fine", "fine", "hung", "fine"])
     others = workers_of(os.getpid())
     target = tmp_path / "t.h5"
-    extract_inputs(manifest, "text", TextInput(), target, workers=2, limit_s=3)
+    extract_inputs(manifest, "text", TextInput(), target, workers=2, limit_s=2)
     with FeatureStore(target, "text") as store:
         assert store.ids == ("00", "02", "03", "05")
         assert [(r.id, r.code) for r in store.refused] == [("01", "too_slow"), ("04", "too_slow")]
         for refusal, name in zip(store.refused, ("01-stuck.txt", "04-hung.txt"), strict=True):
-            assert f"{name}: reading it took longer than 3 s, twice" in refusal.detail
+            assert f"{name}: reading it took longer than 2 s, twice" in refusal.detail
     left = [p for p in workers_of(os.getpid()) if p not in others]
     assert all(p.cpu_percent(0.2) < 50 for p in left)  # none is at it still
     new_workers()
