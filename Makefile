@@ -9,7 +9,7 @@ demo: .venv/installed
 	$(BIN)/mmgenre quickstart --run $(RUN)
 
 test: lint
-	$(BIN)/python -m pytest -n auto --dist loadfile  # what the tests of a file share is made once
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder  # what the tests of a file share is made once
 
 lint: .venv/installed
 	$(BIN)/ruff format --check

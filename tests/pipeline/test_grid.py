@@ -410,7 +410,7 @@ def test_a_plan_knows_what_is_left(small: Small, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "moments",
     [
-        [("encoders/audio-*", 1)],
+        pytest.param([("encoders/audio-*", 1)], marks=pytest.mark.slow),
         pytest.param(
             [("inputs/audio-*.h5", 1), ("encoders/audio-*", 1), ("fusion/*", 3)],
             marks=pytest.mark.slow,
