@@ -197,8 +197,8 @@ def _write(
     top: int,
     out: Path | None,
 ) -> None:
+    from mmgenre.cli.formats import shown
     from mmgenre.disk.files import replacing
-    from mmgenre.report.predictions import shown
 
     content = shown(predictions, refused, form.value, top)
     if out is None:

@@ -1,5 +1,7 @@
 """Arrays in NumPy's files, dense or sparse, which are read without ever unpickling."""
 
+from __future__ import annotations
+
 import lzma
 import struct
 import zipfile
@@ -8,13 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from mmgenre.errors import StoreError
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 SPARSE = frozenset({"data", "indices", "indptr", "shape"})
 NUMBERS = "fiub"  # dtype kinds: float, int, unsigned, bool
@@ -26,7 +30,7 @@ BAD_FILE = (
     OverflowError, TokenError, struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
 )  # fmt: skip
 
-Array = NDArray[Any] | sparse.csr_array[Any]
+Array: TypeAlias = "NDArray[Any] | sparse.csr_array[Any]"
 
 
 def row_faults(x: Array) -> list[str]:
@@ -89,6 +93,8 @@ def read_npz(path: Path) -> sparse.csr_array[Any] | dict[str, NDArray[Any]]:
         raise StoreError(f"{path}: a sparse array in format {form!r}; expected csr")
     try:
         parts = (arrays["data"], arrays["indices"], arrays["indptr"])
+        from scipy import sparse  # which dense arrays do without
+
         array = sparse.csr_array(parts, shape=tuple(arrays["shape"].tolist()))
         # An index out of range would read memory outside the array.
         array.check_format(full_check=True)

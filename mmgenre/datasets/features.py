@@ -1,5 +1,7 @@
 """Vectors made elsewhere (CLAP, MERT, Essentia, published ones) -> groups of a feature store."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmgenre.datasets.layouts import By
-from mmgenre.datasets.library import read_library
 from mmgenre.datasets.sources import Fault, id_of_path
 from mmgenre.errors import ManifestError
 from mmgenre.items.manifest import Item, Manifest
@@ -43,6 +42,8 @@ def items_at(
     for text in dict.fromkeys(paths):
         path = Path(text)
         if path.is_dir():
+            from mmgenre.datasets.library import read_library  # mutagen, for folders alone
+
             found = read_library(path, covers=covers, by=by, progress=progress)
             faults += found.faults
             own = [replace(i, id=f"{id_of_path(str(path))}/{i.id}") for i in found.items]

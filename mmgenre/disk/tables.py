@@ -26,3 +26,9 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]
         with replacing_alone(path) as temporary:
             temporary.write_bytes(content)
     return path
+
+
+def spreadsheet_cell(value: object) -> object:
+    """A text that spreadsheet programs would run as a formula gets an apostrophe before it."""
+    is_formula = isinstance(value, str) and value.lstrip().startswith(("=", "+", "-", "@"))
+    return f"'{value}" if is_formula else value

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from mmgenre.fusion.solve import loss_and_slope
 from mmgenre.learning.targets import CosineTarget, Target
@@ -72,6 +71,8 @@ def _fit(
     apart: Outputs, goals: NDArray[np.float32], target: Target, bias: Floats
 ) -> tuple[float, Floats]:
     """A factor >= 0 on outputs (n, D), and biases."""
+    from scipy.optimize import minimize  # only those who fit need it
+
     pull = PRIOR / len(apart)
 
     def objective(flat: Floats) -> tuple[float, Floats]:

@@ -20,7 +20,6 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
 from threadpoolctl import threadpool_limits
 
@@ -103,6 +102,8 @@ def _logistic_path(
     *,
     tolerance: float,
 ) -> Iterator[Linear]:
+    from scipy.optimize import minimize  # only those who fit need it
+
     assert isinstance(target, LogisticTarget)
     turned, n_labels = Rows.of(rows), goals.shape[1]
     x = turned.coordinates

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.config import Settings
-from mmgenre.datasets.features import import_features
 from mmgenre.disk.allowed import allowed, as_named
 from mmgenre.disk.bundle import (
     bundle_kind,
@@ -218,7 +217,8 @@ class GenreTagger:
             manifest: the items; None: every id in `features` is one.
             features: vectors made elsewhere, name -> file, as `import_features` takes them; names
                 and widths are those that the model was trained with.
-            workers: processes that read media; None: one per core.
+            workers: processes that read media; None: one per core, and of a single item this one,
+                which a decoder that crashes would end.
             progress: progress callback.
 
         Raises:
@@ -238,6 +238,8 @@ class GenreTagger:
                     f"encoder {view}: would send every text to {url}, which the model names and "
                     f"you did not. If you trust it: --entities-url {url}"
                 )
+        if workers is None and len(manifest) == 1:
+            workers = 1  # to start others would take longer than to read
         vectors = given
         refused: list[Refusal] = []
         with TemporaryDirectory(prefix="mmgenre-") as folder:
@@ -292,6 +294,8 @@ class GenreTagger:
         vectors: dict[str, dict[str, NDArray[np.float32]]] = {name: {} for name in self.given}
         if not features:
             return vectors
+        from mmgenre.datasets.features import import_features  # which most models do without
+
         with TemporaryDirectory(prefix="mmgenre-") as folder:
             path = import_features(features, Path(folder) / "features.h5")
             names = group_names(path)

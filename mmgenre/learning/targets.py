@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
@@ -148,6 +147,8 @@ def ppmi(y: NDArray[np.bool_]) -> NDArray[np.float64]:
     X(i, j) = max(0, log(P(i, j) / (P(i) P(j)))), where P are shares of items. X is 0 for labels
     that never occur together, and for a label without items.
     """
+    from scipy.sparse import csr_array  # which only those who train for factors need
+
     n, n_labels = y.shape
     # Sparse: an item has few labels, so about one term in a thousand of the product is nonzero.
     item, label = np.divmod(np.flatnonzero(y), n_labels)

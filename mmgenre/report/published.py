@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmgenre.disk.tables import spreadsheet_cell
 from mmgenre.measuring.results import Spread, TableResult, TableRow, headline_metric, spread
 from mmgenre.report.tables import EXCLUSIVE_COLUMNS, NOTHING, OVERLAPPING_COLUMNS
 
@@ -153,12 +154,6 @@ def _csv(rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(map(spreadsheet_cell, row) for row in rows)
     return text.getvalue()
-
-
-def spreadsheet_cell(value: object) -> object:
-    """A text that spreadsheet programs would run as a formula gets an apostrophe before it."""
-    is_formula = isinstance(value, str) and value.lstrip().startswith(("=", "+", "-", "@"))
-    return f"'{value}" if is_formula else value
 
 
 def markdown(result: TableResult) -> str:

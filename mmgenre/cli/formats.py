@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
+from mmgenre.disk.tables import spreadsheet_cell
 from mmgenre.errors import Refusal
 from mmgenre.fusion.prediction import Prediction
-from mmgenre.report.published import spreadsheet_cell
 
 Format = Literal["table", "json", "jsonl", "csv", "tsv"]
 SEPARATORS = {"csv": ",", "tsv": "\t"}
