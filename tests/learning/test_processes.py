@@ -164,8 +164,8 @@ def test_a_rank_that_fails_alone_ends_the_run(tmp_path: Path) -> None:
     )
 
 
-# With as many ranks, and with fewer.
-@pytest.mark.parametrize("again", [pytest.param(2, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("again", [2, 1])  # with as many ranks, and with fewer
 def test_a_rank_that_dies_ends_the_run_which_resumes_later(
     tmp_path: Path, alone: Path, again: int
 ) -> None:

@@ -176,6 +176,7 @@ def test_a_page_of_edited_figures_is_refused(run: Path) -> None:
     assert "0.990" not in (run / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_an_edited_qualitative_json_is_not_shown_and_made_again(run: Path) -> None:
     make_report(run)
     edit(run / "qualitative.json", lambda content: content.update(missing={"words": "nonsense"}))

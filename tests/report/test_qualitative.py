@@ -245,6 +245,7 @@ def test_parts_that_are_missing_say_why() -> None:
         assert part in text
 
 
+@pytest.mark.slow
 def test_a_description_of_other_metrics_is_not_shown(tmp_path: Path) -> None:
     run = made_run(
         [made_fusion("genre", GENRES[:4], exclusive=True, n_seeds=1, sizes=(1,))], GENRES
