@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mmgenre.datasets.sources import found_note
 from mmgenre.errors import LabelError, ManifestError, SplitError
 from mmgenre.items.manifest import SPLITS, Manifest, Split
 from mmgenre.items.splits import find_leaks, make_splits
@@ -40,6 +39,8 @@ def with_splits(
             )
         placed = [i for i, own, s in zip(c.ids, c.labels, c.splits, strict=True) if s and not own]
         if placed and notes is not None:
+            from mmgenre.datasets.sources import found_note  # which few runs need
+
             what = "item(s) without a genre are in a split of the manifest: they are in none here"
             notes += [note for note in found_note(placed, what) if note not in notes]
         done = with_splits(manifest.only(labelled), recipe, notes, known)
