@@ -29,7 +29,25 @@ UNUSED = ("text_model.", "text_projection.", "logit_")  # of models of covers an
 NEVER = ("pooler.", "mask_token")  # parts of names of weights that vectors do not depend on
 
 
-class TunedCovers(nn.Module):
+class Tuned(nn.Module):
+    """A network that stays in evaluation mode, and of which some weights learn slowly."""
+
+    network: Any
+    config: FrozenConfig
+    tuned: frozenset[str]  # names of the weights that learn
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.network.eval()
+        return self
+
+    def rate_of(self, parameter_name: str) -> float:
+        """The factor of the learning rate; 0: the weight stays."""
+        name = parameter_name.removeprefix("network.")
+        return self.config.tune_rate if name in self.tuned else 0.0
+
+
+class TunedCovers(Tuned):
     """Stored squares (batch, stored, stored, 3) of bytes -> the model's vectors."""
 
     def __init__(self, model: Pictures, about: dict[str, Any], config: FrozenConfig) -> None:
@@ -48,16 +66,6 @@ class TunedCovers(nn.Module):
         )
         mean, std = self.get_buffer("mean"), self.get_buffer("std")
         return self.model.features((y.clamp(0, 1) - mean) / std)
-
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        self.network.eval()
-        return self
-
-    def rate_of(self, parameter_name: str) -> float:
-        """The factor of the learning rate; 0: the weight stays."""
-        name = parameter_name.removeprefix("network.")
-        return self.config.tune_rate if name in self.tuned else 0.0
 
     def source(self, store: FeatureStore) -> Squares:
         return Squares(store)
@@ -79,7 +87,7 @@ class Squares:
         return np.stack([self.store.read(i) for i in ids])[:, None]
 
 
-class TunedTexts(nn.Module):
+class TunedTexts(Tuned):
     """Tokens and which of them are there (batch, 2, length) -> the model's vectors."""
 
     def __init__(self, model: Sentences, about: dict[str, Any], config: FrozenConfig) -> None:
@@ -94,16 +102,6 @@ class TunedTexts(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         found = self.network({"input_ids": x[:, 0], "attention_mask": x[:, 1]})
         return found["sentence_embedding"]  # type: ignore[no-any-return]
-
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        self.network.eval()
-        return self
-
-    def rate_of(self, parameter_name: str) -> float:
-        """The factor of the learning rate; 0: the weight stays."""
-        name = parameter_name.removeprefix("network.")
-        return self.config.tune_rate if name in self.tuned else 0.0
 
     def source(self, store: FeatureStore) -> Tokens:
         return Tokens(store, self.model)
