@@ -52,11 +52,14 @@ def fingerprint(log_cqt: NDArray[np.floating]) -> Landmarks:
     used = np.ascontiguousarray(log_cqt[: 1 << TIME_BITS, LOWEST : LOWEST + N_USED], np.float32)
     if len(used) < 3:
         return np.zeros(0, np.uint64)
-    smooth = used.copy()  # a peak between two frames is seen in both
-    smooth[1:-1] += used[:-2]
-    smooth[1:-1] += used[2:]
-    smooth[1:-1] /= 3
-    peaks = np.empty((smooth.size, 2), np.int64)
+    # A peak between two frames is seen in both. A border around it all is no higher than anything.
+    smooth = np.full((len(used) + 2, N_USED + 2), -np.inf, np.float32)
+    inner = smooth[1:-1, 1:-1]
+    inner[:] = used
+    inner[1:-1] += used[:-2]
+    inner[1:-1] += used[2:]
+    inner[1:-1] /= 3
+    peaks = np.empty((used.size, 2), np.int64)
     peaks = peaks[: _peaks(smooth, smooth.max() - np.float32(RANGE_DB), peaks)]
     made = np.empty(len(peaks) * NEXT * (NEXT - 1) // 2, np.int64)
     return made[: _landmarks(peaks, made)].astype(np.uint64)
@@ -71,35 +74,45 @@ def prints_of(rows: Sequence[NDArray[np.floating]]) -> list[bytes]:
 def _peaks(values: Floats, floor: float, found: NDArray[np.int64]) -> int:
     """Writes frame and bin of each peak, in this order; returns how many there are.
 
-    Of equal values the first is the peak.
+    `values` have a border of one. Of equal values the first is the peak.
     """
     n_frames, n_bins = values.shape
+    is_higher = np.zeros(n_bins, np.bool_)
     n = 0
-    for t in range(n_frames):
-        for b in range(n_bins):
-            value = values[t, b]
-            is_peak = value > floor
-            # From the middle on, as most values are exceeded by a neighbour in time.
-            for away in range(1, BINS_AROUND + 1):
-                if not is_peak:
-                    break
-                if (b >= away and values[t, b - away] >= value) or (
-                    b + away < n_bins and values[t, b + away] > value
-                ):
-                    is_peak = False
-            for away in range(1, FRAMES_AROUND + 1):
-                if not is_peak:
-                    break
-                for c in range(max(0, b - BINS_AROUND), min(n_bins, b + BINS_AROUND + 1)):
-                    if (t >= away and values[t - away, c] >= value) or (
-                        t + away < n_frames and values[t + away, c] > value
-                    ):
-                        is_peak = False
-                        break
-            if is_peak:
-                found[n, 0], found[n, 1] = t, b
+    for t in range(1, n_frames - 1):
+        row, before, after = values[t], values[t - 1], values[t + 1]
+        for b in range(1, n_bins - 1):  # many at a time, and few pass
+            is_higher[b] = (
+                (row[b] > floor)
+                & (row[b] > row[b - 1])
+                & (row[b] >= row[b + 1])
+                & (row[b] > before[b])
+                & (row[b] >= after[b])
+            )
+        for b in range(1, n_bins - 1):
+            if is_higher[b] and _is_highest(values, t, b):
+                found[n, 0], found[n, 1] = t - 1, b - 1
                 n += 1
     return n
+
+
+@jit
+def _is_highest(values: Floats, t: int, b: int) -> bool:
+    """Whether a value is the highest around it, and the first of equal ones."""
+    n_frames, n_bins = values.shape
+    value = values[t, b]
+    first, end = max(0, b - BINS_AROUND), min(n_bins, b + BINS_AROUND + 1)
+    for c in range(first, end):
+        if values[t, c] > value or (c < b and values[t, c] == value):
+            return False
+    # From the middle on, as most values are exceeded by a neighbour in time.
+    for away in range(1, FRAMES_AROUND + 1):
+        for c in range(first, end):
+            if (t >= away and values[t - away, c] >= value) or (
+                t + away < n_frames and values[t + away, c] > value
+            ):
+                return False
+    return True
 
 
 @jit
