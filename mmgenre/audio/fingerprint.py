@@ -212,7 +212,8 @@ def _equal(in_order: Landmarks) -> Iterator[NDArray[np.int64]]:
     for start in range(0, len(in_order), AT_ONCE):
         here = in_order[start : start + AT_ONCE + NEIGHBOURS]
         keys = here >> place
-        first = np.arange(min(AT_ONCE, len(here)))
+        first = np.flatnonzero(keys[1:] == keys[:-1])
+        first = first[first < AT_ONCE]
         for away in range(1, NEIGHBOURS + 1):
             first = first[first + away < len(here)]
             first = first[keys[first] == keys[first + away]]
