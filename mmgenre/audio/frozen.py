@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mmgenre.audio.decoding import Floats, load_audio
 from mmgenre.audio.settings import AudioInput
+from mmgenre.frozen.batches import mean_vectors
 from mmgenre.frozen.models import AudioModel, load_model
 
-BATCH = 16  # windows
 
-
-def load_vectors(path: Path, config: AudioInput) -> Floats:
-    """One track -> the mean over its windows, (width,) or (layers, width).
+def load_samples(path: Path, config: AudioInput) -> Floats:
+    """One track at the model's own rate, (n_samples,).
 
     Raises:
         InputError: as `load_audio`.
         WeightsError: the model cannot be had.
     """
+    return load_audio(path, config, _model(config).rate_hz)
+
+
+def vectors_of(tracks: Sequence[Floats], config: AudioInput) -> list[Floats]:
+    """Tracks at the model's rate -> of each the mean over its windows, (width,) or (layers, width).
+
+    Raises:
+        WeightsError: the model cannot be had.
+    """
+    model = _model(config)
+    size = round(model.window_s * model.rate_hz)
+    return mean_vectors([windows_of(samples, size) for samples in tracks], model.vectors)
+
+
+def _model(config: AudioInput) -> AudioModel:
     assert config.frozen is not None
     model: AudioModel = load_model(config.frozen, "audio")
-    samples = load_audio(path, config, model.rate_hz)
-    windows = windows_of(samples, round(model.window_s * model.rate_hz))
-    total = np.sum(
-        [model.vectors(windows[k : k + BATCH]).sum(axis=0) for k in range(0, len(windows), BATCH)],
-        axis=0,
-    )
-    return np.asarray(total / len(windows), np.float32)
+    return model
 
 
 def windows_of(samples: Floats, size: int) -> Floats:

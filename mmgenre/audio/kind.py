@@ -14,12 +14,12 @@ from mmgenre.learning.kind import EncoderType, Kind
 
 
 def read(media: Sequence[Path | str], config: AudioInput, row_id: str) -> NDArray[Any]:
-    """One track -> log CQT in dB, (frames, 96) float16; timbre, (48,) float32; model's vector."""
+    """One track -> log CQT in dB, (frames, 96) float16; timbre, (48,); a model's samples, (n,)."""
     del row_id
     if config.frozen is not None:
-        from mmgenre.audio.frozen import load_vectors  # imports torch
+        from mmgenre.audio.frozen import load_samples  # imports torch
 
-        return load_vectors(Path(media[0]), config)
+        return load_samples(Path(media[0]), config)
     if config.features == "cqt":
         from mmgenre.audio.cqt import load_log_cqt  # numba takes its time to import
 
@@ -33,6 +33,7 @@ KIND = Kind(
     settings=AudioConfig,
     inputs=AudioInput,
     read=read,
+    embed=lambda config: config.frozen and "mmgenre.audio.frozen:vectors_of",
     is_ragged=lambda config: config.features == "cqt" and config.frozen is None,
     twins=lambda config: (  # timbre, or a vector, is too little to tell tracks apart
         "mmgenre.audio.fingerprint"

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.frozen.types import check_input, content_of
@@ -16,15 +15,14 @@ from mmgenre.learning.kind import EncoderType, Kind
 
 
 def read(media: Sequence[Path | str], config: ImageInput, row_id: str) -> NDArray[Any]:
-    """One cover -> a square of RGB bytes, (size, size, 3); or a model's vector."""
+    """One cover -> a square of RGB bytes, (size, size, 3); for a model, of its own size."""
     del row_id
     if config.frozen is None:
         return load_image(Path(media[0]), config)
     from mmgenre.frozen.models import load_model  # imports torch
 
     model = load_model(config.frozen, "image")
-    square = load_image(Path(media[0]), ImageInput(size_px=model.size_px))
-    return np.asarray(model.vectors(square[None])[0])
+    return load_image(Path(media[0]), ImageInput(size_px=model.size_px))
 
 
 KIND = Kind(
@@ -32,6 +30,7 @@ KIND = Kind(
     inputs=ImageInput,
     read=read,
     decode=lambda config: decode_image if config.frozen is None else None,
+    embed=lambda config: config.frozen and "mmgenre.frozen.batches:vectors_of_covers",
     is_ragged=lambda _: False,
     twins=lambda config: "mmgenre.image.fingerprint" if config.frozen is None else None,
     encoders={

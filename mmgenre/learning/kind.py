@@ -82,6 +82,9 @@ class Kind:
     # input settings -> how a row is made of a file's path and bytes, which are then read once for
     # their hash, too; None: only by `read`
     decode: Callable[[Any], Callable[[Path, bytes, Any], NDArray[Any]] | None] = lambda _: None
+    # input settings -> "module:function" of (rows that were read, input settings): a model that
+    # makes the rows to store of several at a time; None: what was read is stored
+    embed: Callable[[Any], str | None] = lambda _: None
     # input settings -> a module that finds near twins, if any: PRINTS, a name of its fingerprints;
     # prints_of(rows), these as bytes; twins_in(input store, progress) -> `Twins`
     twins: Callable[[Any], str | None] = lambda _: None

@@ -144,8 +144,8 @@ def extract_inputs(
                 if not taken or not _set_aside_if_damaged(target, modality):
                     raise
                 _read_and_merge(*made, taken=frozenset(), read=how)
-            record_contents(record, modality, target)
-        shutil.rmtree(folder, ignore_errors=True)  # also after a kill between merge and removal
+        record_contents(record, modality, target)  # also after a kill between merge and record
+        shutil.rmtree(folder, ignore_errors=True)
     return target
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from errno import EIO, EMFILE, ENFILE, ENOMEM, ESTALE, ETIMEDOUT
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -32,9 +32,12 @@ from mmgenre.reading.marks import UNKNOWN, content_of, content_of_bytes, read_wh
 from mmgenre.workers import WorkerLostError, limit_s_of
 
 DECODED_AT_ONCE = 1 << 26  # bytes; larger files are hashed before they are opened to be decoded
+EMBEDDED_AT_ONCE = 1 << 26  # bytes of rows that wait for a model
+TOGETHER = "(together)"  # stands for the row while a model embeds several
 # Errors that may not occur at the next attempt: a refusal would be permanent.
 MACHINE_FAULTS = {EIO, ESTALE, EMFILE, ENFILE, ENOMEM, ETIMEDOUT}
 
+T = TypeVar("T")
 Media = tuple[Path | str, ...]
 Row = tuple[str, Media]  # its id, and what it is read from
 
@@ -93,7 +96,7 @@ class Part:
         error = lost.of_item(row_id, self.limit_s_of(dict(self.rows).get(row_id, ())))
         append_line(self.crashes, json.dumps([row_id, error.code, error.detail]))
         self.being_read.unlink()
-        return row_id in self.ids  # a full disk may cut the id short
+        return row_id == TOGETHER or row_id in self.ids  # a full disk may cut the id short
 
     def crashed(self) -> dict[str, tuple[InputCode, str]]:
         """Rows that ended their reader: code and reason of their refusal."""
@@ -135,42 +138,97 @@ def read_part(part: Part, end_after: Callable[[float], object] = lambda _: None)
 
 def _read(part: Part, end_after: Callable[[float], object]) -> None:
     crashed = part.crashed()
-    ids: list[str] = []
-    rows: list[NDArray[Any]] = []
-    refused: list[Refusal] = []
+    made, refused = _Rows(part, TOGETHER not in crashed), list[Refusal]()
     made_from: dict[str, bytes] = {}
     try:
         # Kept open: opening it for each row would take as long as some transforms.
         with open_marker(part.being_read, "w") as note:
+
+            def about_to_read(row_id: str, seconds: float) -> None:
+                note.seek(0)
+                note.write(row_id)
+                note.truncate()
+                end_after(seconds)
+
             for row_id, media in part.rows:
-                files = [str(source) for source in media if isinstance(source, Path)]
-                where = files[0] if files else f"inline text of {row_id}"
+                where = _where(row_id, media)
                 try:
                     made_from[row_id] = part.marks.get(row_id, b"") + UNKNOWN
                     if row_id in crashed:
                         code, why = crashed[row_id]
                         raise InputError(code, where, why)
-                    note.seek(0)
-                    note.write(row_id)
-                    note.truncate()
-                    end_after(part.limit_s_of(media))
+                    about_to_read(row_id, part.limit_s_of(media))
                     # Before they are decoded: of files that change meanwhile, the old bytes count.
                     content, read = _opened(part, row_id, media)
                     made_from[row_id] = part.marks.get(row_id, b"") + content
-                    rows.append(_read_row(read, where))
-                    ids.append(row_id)
+                    made.add(row_id, _read_row(read, where))
                 except InputError as error:
                     refused.append(Refusal(row_id, part.modality, error.code, str(error)))
+                if made.n_bytes > EMBEDDED_AT_ONCE or row_id == part.rows[-1][0]:
+                    refused += made.embed(about_to_read)
     finally:
         end_after(0)
         part.being_read.unlink(missing_ok=True)
     kind, prints = KINDS[part.medium], None
     if (module := kind.twins(part.config)) is not None:
-        made = resolve(f"{module}:prints_of")(rows)
-        prints = Prints(resolve(f"{module}:PRINTS"), dict(zip(ids, made, strict=True)))
+        own = resolve(f"{module}:prints_of")(made.rows)
+        prints = Prints(resolve(f"{module}:PRINTS"), dict(zip(made.ids, own, strict=True)))
     how: dict[str, Any] = {"ragged": kind.is_ragged(part.config), "prints": prints}
     how |= {"refused": refused, "made_from": made_from if part.marks else {}}
-    write_store(part.path, part.modality, [(ids, rows)], part.provenance, **how)
+    write_store(part.path, part.modality, [(made.ids, made.rows)], part.provenance, **how)
+
+
+class _Rows:
+    """The rows of a part that are read; those that a model embeds wait to do so together."""
+
+    def __init__(self, part: Part, together: bool) -> None:
+        self.part, self.media, self.together = part, dict(part.rows), together
+        name = KINDS[part.medium].embed(part.config)
+        self._model = None if name is None else resolve(name)
+        self.ids: list[str] = []
+        self.rows: list[NDArray[Any]] = []
+        self._waiting: dict[str, NDArray[Any]] = {}
+        self.n_bytes = 0  # of those that wait
+
+    def add(self, row_id: str, row: NDArray[Any]) -> None:
+        if self._model is None:
+            self.ids.append(row_id)
+            self.rows.append(row)
+        else:
+            self._waiting[row_id] = row
+            self.n_bytes += row.nbytes
+
+    def embed(self, about_to_read: Callable[[str, float], object]) -> list[Refusal]:
+        """Embeds those that wait; if that fails, one by one, of which those that fail are refused.
+
+        `about_to_read` is told before, as if a row was read.
+        """
+        waiting, self._waiting, self.n_bytes = self._waiting, {}, 0
+        if self._model is None or not waiting:
+            return []
+        limits = {i: self.part.limit_s_of(self.media[i]) for i in waiting}
+        if self.together:
+            about_to_read(TOGETHER, sum(limits.values()))
+            with suppress(Exception):  # of one of the rows, or of the machine: seen below
+                self.rows += self._model(list(waiting.values()), self.part.config)
+                self.ids += waiting
+                return []
+        refused = []
+        for row_id, row in waiting.items():
+            about_to_read(row_id, limits[row_id])
+            where = _where(row_id, self.media[row_id])
+            try:
+                self.rows += _read_row(partial(self._model, [row], self.part.config), where)
+                self.ids.append(row_id)
+            except InputError as error:
+                refused.append(Refusal(row_id, self.part.modality, error.code, str(error)))
+        return refused
+
+
+def _where(row_id: str, media: Media) -> str:
+    """What messages call a row: its first file."""
+    files = [str(source) for source in media if isinstance(source, Path)]
+    return files[0] if files else f"inline text of {row_id}"
 
 
 def _opened(part: Part, row_id: str, media: Media) -> tuple[bytes, Callable[[], NDArray[Any]]]:
@@ -184,7 +242,7 @@ def _opened(part: Part, row_id: str, media: Media) -> tuple[bytes, Callable[[], 
     return content_of(media) or UNKNOWN, partial(kind.read, media, config, row_id)
 
 
-def _read_row(read: Callable[[], NDArray[Any]], where: str) -> NDArray[Any]:
+def _read_row(read: Callable[[], T], where: str) -> T:
     try:
         return read()
     except InputError:

@@ -15,13 +15,8 @@ from mmgenre.text.settings import GONE, TextConfig, TextInput
 
 
 def read(media: Sequence[Path | str], config: TextInput, row_id: str) -> NDArray[Any]:
-    """An item's texts -> UTF-8 bytes, (n_bytes,); or a model's vector."""
-    text = load_text(media, config, row_id)
-    if config.frozen is None:
-        return np.frombuffer(text.encode(), np.uint8)
-    from mmgenre.frozen.models import load_model  # imports torch
-
-    return np.asarray(load_model(config.frozen, "text").vectors([text])[0])
+    """An item's texts -> UTF-8 bytes, (n_bytes,)."""
+    return np.frombuffer(load_text(media, config, row_id).encode(), np.uint8)
 
 
 def check(config: TextInput) -> None:
@@ -41,6 +36,7 @@ KIND = Kind(
     settings=TextConfig,
     inputs=TextInput,
     read=read,
+    embed=lambda config: config.frozen and "mmgenre.frozen.batches:vectors_of_texts",
     is_ragged=lambda config: config.frozen is None,
     encoders={
         "vsm": EncoderType(

@@ -15,7 +15,7 @@ import soxr
 import torch
 from safetensors.torch import load_file, save_file
 
-from mmgenre.audio.frozen import load_vectors
+from mmgenre.audio.frozen import load_samples, vectors_of
 from mmgenre.audio.settings import AudioInput
 from mmgenre.errors import WeightsError
 from mmgenre.frozen.models import load_model
@@ -107,7 +107,9 @@ def test_audio_is_resampled_to_the_models_rate_and_averaged_over_windows(
     starts = np.linspace(0, len(at_16) - 80_000, 3).round().astype(int)
     windows = np.stack([at_16[start : start + 80_000] for start in starts])
     np.testing.assert_allclose(
-        load_vectors(path, settings), own.vectors(windows).mean(axis=0), atol=1e-4
+        vectors_of([load_samples(path, settings)], settings)[0],
+        own.vectors(windows).mean(axis=0),
+        atol=1e-4,
     )
 
 

@@ -13,7 +13,7 @@ import transformers as untyped
 from command_line import Call
 from small import SIZES, Small
 
-from mmgenre.audio.frozen import load_vectors
+from mmgenre.audio.frozen import load_samples, vectors_of
 from mmgenre.audio.settings import AudioInput
 from mmgenre.disk.files import finished_folders
 from mmgenre.disk.store import FeatureStore
@@ -88,7 +88,8 @@ def test_audio_is_ranked_by_the_names_of_genres(
     missing = Item("missing", media={"text": ("A text.",)})
     found, refused = predict_zero_shot(model, GENRES, Manifest([item, missing]), workers=1)
     reads = AudioInput(excerpt_s=30.0, frozen=named(tiny["clap"]))
-    vector = np.mean([load_vectors(Path(t), reads) for t in item.media["audio"]], axis=0)
+    samples = [load_samples(Path(t), reads) for t in item.media["audio"]]
+    vector = np.mean(vectors_of(samples, reads), axis=0)
     scores = similarities(vector[None], words_of(named(tiny["clap"]), "audio", GENRES))[0]
     assert [p.id for p in found] == [item.id]
     assert {g.name: g.score for g in found[0].genres} == pytest.approx(

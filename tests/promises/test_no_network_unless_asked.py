@@ -13,6 +13,7 @@ import pytest
 from elsewhere import Twice, asked_by
 
 import mmgenre
+from mmgenre.disk.allowed import allow_media
 
 PACKAGE = Path(mmgenre.__file__).parent
 NETWORK_MODULES = {"socket", "ssl", "http", "urllib", "requests", "ftplib", "smtplib", "websockets"}
@@ -101,6 +102,7 @@ def test_a_process_that_asks_is_seen(tmp_path: Path) -> None:
 def test_no_command_asks_for_an_address(words: str, twice: Twice, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(twice.here, run)
+    allow_media(run / "manifest.csv", [twice.manifest.parent])
     given = words.format(run=run, manifest=twice.manifest, folder=tmp_path).split(" ")
     asked, _ = asked_by([sys.executable, "-m", "mmgenre", *given], tmp_path)
     assert asked == []
