@@ -13,7 +13,12 @@ from mmgenre.pipeline.artefact import Artefact, in_store, rows_of
 from mmgenre.pipeline.recipe import View
 from mmgenre.pipeline.run import SYNTHETIC, Run, check_address, check_files
 from mmgenre.progress import Progress, silent
-from mmgenre.reading.extraction import check_sources, extract_inputs, inputs_provenance
+from mmgenre.reading.extraction import (
+    check_sources,
+    extract_inputs,
+    inputs_provenance,
+    parts_folder,
+)
 from mmgenre.reading.media import Media, digest_of, look, recorded
 
 
@@ -52,7 +57,11 @@ def inputs_of(
         how["limit_s"] = limit_s
         read(media=media, record=run.record(view.modality), **how)
 
-    stored, verify = in_store(path, view.modality), rows_of(path, view.modality)
+    whole, verify = in_store(path, view.modality), rows_of(path, view.modality)
+
+    def stored() -> str | None:  # whose parts are still there was killed before its last step
+        return None if parts_folder(path).exists() else whole()
+
     return Artefact("read", view.input_name, path, provenance, (), stored, make, verify=verify)
 
 
