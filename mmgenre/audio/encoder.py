@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchaudio.transforms import FrequencyMasking, TimeMasking
 
 from mmgenre.audio.convolutions import FastConvolutions
 from mmgenre.audio.networks import NETWORKS, NO_POOL
-from mmgenre.audio.settings import FLOOR_DB, N_BINS, N_TIMBRE, AudioConfig
+from mmgenre.audio.settings import N_BINS, N_TIMBRE, AudioConfig
+from mmgenre.audio.sources import AudioSource, TimbreSource, patches_of
 from mmgenre.disk.bundle import Bundle
 from mmgenre.disk.store import FeatureStore
 from mmgenre.learning.encoder import to_embedding
@@ -72,7 +71,7 @@ class AudioEncoder(nn.Module):
         return self
 
     def source(self, store: FeatureStore) -> AudioSource:
-        return AudioSource(store, self.config.patch_frames, self.config.patches)
+        return patches_of(self.config, store)
 
     def state(self) -> dict[str, Any]:
         return {"config": self.config.model_dump(mode="json"), "target": self.target}
@@ -113,44 +112,6 @@ class TimbreEncoder(nn.Module):
 
     def state(self) -> dict[str, Any]:
         return {"config": self.config.model_dump(mode="json"), "target": self.target}
-
-
-@dataclass(frozen=True)
-class AudioSource:
-    """Patches of `frames` frames: a random one for training, evenly spaced ones otherwise."""
-
-    store: FeatureStore
-    frames: int
-    patches: int
-
-    def views(self, ids: Sequence[str], rng: np.random.Generator | None) -> NDArray[np.float16]:
-        """Patches of tracks, (n, 1 or patches, frames, 96)."""
-        starts: list[int] = []
-        for length in self.store.lengths(ids):
-            last = max(length - self.frames, 0)
-            if rng is not None:
-                starts.append(int(rng.integers(last + 1)))
-            elif self.patches == 1:
-                starts.append(last // 2)
-            else:
-                starts += [round(s) for s in np.linspace(0, last, self.patches)]
-        k = 1 if rng is not None else self.patches
-        repeated = [row_id for row_id in ids for _ in range(k)]
-        # A track shorter than a patch is padded with silence.
-        patches = self.store.windows(repeated, starts, self.frames, fill=FLOOR_DB)
-        return patches.reshape(len(ids), k, *patches.shape[1:]).astype(np.float16, copy=False)
-
-
-@dataclass(frozen=True)
-class TimbreSource:
-    """Timbres; all views of a track are the same."""
-
-    store: FeatureStore
-
-    def views(self, ids: Sequence[str], rng: np.random.Generator | None) -> NDArray[np.float32]:
-        """Timbres of tracks, (n, 1, 48)."""
-        del rng
-        return np.asarray(self.store.take(ids)[:, None])
 
 
 def make_cnn(

@@ -44,6 +44,7 @@ KIND = Kind(
         "cnn": EncoderType(
             make="mmgenre.audio.encoder:make_cnn",
             load="mmgenre.audio.encoder:load",
+            source="mmgenre.audio.sources:patches_of",
             uses=(
                 "network", "width_multiplier", "patch_s", "patches", "embedding_dim", "dropout",
                 "spec_augment", "training",
@@ -54,14 +55,16 @@ KIND = Kind(
         "timbre": EncoderType(
             make="mmgenre.audio.encoder:make_timbre",
             load="mmgenre.audio.encoder:load",
+            source="mmgenre.audio.sources:timbre_of",
             uses=("embedding_dim", "dropout", "training"),
             reads=lambda config: config.input.model_copy(
                 update={"features": config.input.features.replace("cqt", "timbre")}
             ),
         ),
         "statistics": EncoderType(
-            make="mmgenre.audio.statistics:make_statistics",
-            load="mmgenre.audio.statistics:load_statistics",
+            make="mmgenre.audio.kernel:make_statistics",
+            load="mmgenre.audio.kernel:load_statistics",
+            source="mmgenre.audio.statistics:source_of",
             fixed=True,
             uses=("embedding_dim",),
             reads=lambda config: config.input.model_copy(update={"features": "cqt"}),

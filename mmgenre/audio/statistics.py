@@ -16,11 +16,8 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 
 from mmgenre.audio.settings import N_BINS, AudioConfig
-from mmgenre.disk.bundle import Bundle
 from mmgenre.disk.store import FeatureStore
-from mmgenre.learning.encoder import width_of
-from mmgenre.learning.kernel import DescriptorSource, KernelEncoder
-from mmgenre.learning.settings import TargetName
+from mmgenre.learning.descriptors import DescriptorSource
 
 Floats = NDArray[np.float64]
 OCTAVES, PER_OCTAVE = 8, 12
@@ -157,27 +154,7 @@ def described(decibels: NDArray[np.floating]) -> NDArray[np.float32]:
 WIDTHS = tuple(block.size for block in statistics(np.full((2, N_BINS), -80.0)))
 
 
-class StatisticsEncoder(KernelEncoder):
-    """Statistics of tracks -> random Fourier features."""
-
-    def source(self, store: FeatureStore) -> DescriptorSource:
-        return DescriptorSource(store, described)
-
-
-def _empty(config: AudioConfig) -> StatisticsEncoder:
-    state = {"config": config.model_dump(mode="json")}
-    return StatisticsEncoder(WIDTHS, width_of(config.embedding_dim), state)
-
-
-def make_statistics(
-    config: AudioConfig, target: TargetName, store: FeatureStore, train_ids: list[str]
-) -> StatisticsEncoder:
-    """An encoder standardised by the training tracks."""
-    del target
-    encoder = _empty(config)
-    return encoder.fit(encoder.source(store).sample(train_ids))
-
-
-def load_statistics(bundle: Bundle) -> StatisticsEncoder:
-    """The encoder that a folder describes, without its weights."""
-    return _empty(AudioConfig.model_validate(bundle.config["config"]))
+def source_of(config: AudioConfig, store: FeatureStore) -> DescriptorSource:
+    """The statistics of tracks, whatever the settings."""
+    del config
+    return DescriptorSource(store, described)

@@ -42,7 +42,7 @@ class Bundle:
     folder: Path
     kind: str
     config: dict[str, Any]
-    weights: dict[str, torch.Tensor]
+    weights: dict[str, Any]  # tensors; arrays, if these were asked for
     files: dict[str, Any]  # further JSON files by name, vocabulary for instance
     fingerprint: str
 
@@ -126,8 +126,10 @@ def save_tensors(
         ) from None
 
 
-def read_bundle(folder: Path, kind: str) -> Bundle:
+def read_bundle(folder: Path, kind: str, *, arrays: bool = False) -> Bundle:
     """Reads a model folder after checking every file against the list.
+
+    `arrays`: the weights as arrays, for which no torch is imported.
 
     While another process replaces it, the old one is read or the new one, and never half of each.
     BundleError if the folder is missing, of another kind, unfinished or damaged; UnreachableError
@@ -138,7 +140,7 @@ def read_bundle(folder: Path, kind: str) -> Bundle:
     while True:
         before = bundle_state(folder)
         try:
-            bundle = _read(folder, kind)
+            bundle = _read(folder, kind, arrays=arrays)
         except BundleError:
             if bundle_state(folder) == before:
                 raise
@@ -155,8 +157,11 @@ def bundle_state(folder: Path) -> tuple[int, int] | None:
     return None
 
 
-def _read(folder: Path, kind: str) -> Bundle:
-    from safetensors.torch import load_file
+def _read(folder: Path, kind: str, *, arrays: bool) -> Bundle:
+    if arrays:
+        from safetensors.numpy import load_file
+    else:
+        from safetensors.torch import load_file  # type: ignore[assignment]
 
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such model folder")

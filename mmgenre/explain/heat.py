@@ -147,10 +147,14 @@ def _maps(
     def chosen() -> tuple[Tensor, Tensor, Tensor]:
         """The genres, their scores, and the values whose gradients are taken."""
         output = head.output(encoder(pixels))
-        scores = head.target.scores(output)  # (batch, n_labels)
+        scores = torch.from_numpy(head.target.scores(output.detach().numpy())).float()
         genres = scores.argmax(dim=1) if column is None else torch.full_like(rows, column)
-        values = output if isinstance(head.target, LogisticTarget) else scores
-        return genres, scores[rows, genres].detach(), values[rows, genres]
+        if isinstance(head.target, LogisticTarget):
+            values = output[rows, genres]
+        else:
+            factors = torch.from_numpy(head.target.factors)[genres]
+            values = functional.cosine_similarity(output, factors, dim=1)
+        return genres, scores[rows, genres], values
 
     if place.block is None:
         layers = encoder.backbone.get_submodule(place.name)

@@ -19,8 +19,8 @@ from mmgenre.frozen.models import Medium
 from mmgenre.frozen.places import find
 from mmgenre.frozen.settings import FrozenConfig, ModelName, config_of
 from mmgenre.frozen.tuned import TunedCovers, TunedTexts, make_tuned
-from mmgenre.learning.encoder import to_embedding, width_of
-from mmgenre.learning.settings import TargetName
+from mmgenre.learning.encoder import to_embedding
+from mmgenre.learning.settings import TargetName, width_of
 
 LEAST_STD = 1e-6  # a column that varies less is left as it is
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mmgenre.disk.bundle import Bundle, read_bundle, write_bundle
@@ -122,6 +121,8 @@ class SolvedFusion:
         for k, pattern in enumerate(self.patterns.values()):
             for part in ("mean", "weight", "bias"):
                 weights[f"pattern.{k}/{part}"] = getattr(pattern.combination, part)
+        import torch
+
         config = {
             "head": self.target_name,
             **({"frozen": dict(frozen)} if frozen else {}),
@@ -154,7 +155,7 @@ class SolvedFusion:
     @classmethod
     def load(cls, folder: Path) -> SolvedFusion:
         """Reads its folder; BundleError if it is damaged, another kind, or an older version's."""
-        bundle = read_bundle(folder, KIND)
+        bundle = read_bundle(folder, KIND, arrays=True)
         config = bundle.config
         if any("way" in held for held in config["patterns"]):
             raise BundleError(
@@ -170,14 +171,14 @@ class SolvedFusion:
             patterns[inputs] = Pattern(held["chosen"], keys, combination, *figures)
         labels = LabelSpace(tuple(config["labels"]), config["exclusive"])
         experts = {key: _expert(key, held, bundle) for key, held in config["experts"].items()}
-        prior, target = bundle.weights["prior"].numpy(), load_target(config["target"])
+        prior, target = bundle.weights["prior"], load_target(config["target"])
         named = config["head"], labels, config["threshold"], config["about"]
         return cls(experts, patterns, prior, target, *named)
 
 
 def _below(prefix: str, bundle: Bundle) -> dict[str, Any]:
     found = bundle.weights.items()
-    return {n.removeprefix(prefix): t.numpy() for n, t in found if n.startswith(prefix)}
+    return {n.removeprefix(prefix): array for n, array in found if n.startswith(prefix)}
 
 
 def _expert(key: str, held: Mapping[str, Any], bundle: Bundle) -> Expert:

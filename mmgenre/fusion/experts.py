@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mmgenre.fusion.scaling import AS_THEY_ARE, GIVEN, KERNELS, FittedScaling, Scaling
@@ -121,9 +120,7 @@ def quality_of(target: Target, *, exclusive: bool) -> Quality:
 
 def scores_of(target: Target, outputs: Vectors) -> NDArray[np.float64]:
     """Outputs (n, D) -> genre scores (n, n_labels)."""
-    with torch.inference_mode():
-        found = target.scores(torch.from_numpy(np.asarray(outputs, np.float32)))
-    return np.asarray(found.double().numpy())
+    return target.scores(outputs)
 
 
 def fit_expert(table: FeatureTable, name: str, task: Task, scalings: Sequence[Scaling]) -> Crossed:

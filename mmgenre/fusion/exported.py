@@ -15,7 +15,7 @@ from mmgenre.frozen.settings import ModelName
 from mmgenre.fusion.whole import ENCODERS, encoder_parent
 
 EXPORT, FORMAT = "export.json", 1
-CARD = "README.md"
+CARD, ONNX = "README.md", "onnx"
 
 
 def list_files(folder: Path, name: str) -> None:

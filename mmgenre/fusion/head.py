@@ -122,7 +122,7 @@ def predict(head: FusionHead, target: Target, table: FeatureTable) -> NDArray[np
     for start in range(0, len(table), 1024):
         rows = np.arange(start, min(start + 1024, len(table)))
         output = head(to_device(examples.batch(rows, None), head))
-        blocks.append(target.scores(output).double().cpu().numpy())
+        blocks.append(target.scores(output.cpu().numpy()))
     return np.concatenate(blocks)
 
 

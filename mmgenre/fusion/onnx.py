@@ -35,9 +35,9 @@ from mmgenre.errors import MmgenreError
 from mmgenre.fusion.ensemble import Pattern, SolvedFusion
 from mmgenre.fusion.experts import Expert
 from mmgenre.fusion.scaling import CLIP, N_QUANTILES, FittedScaling
-from mmgenre.fusion.tagger import GenreTagger, modality_of
+from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Item, Manifest
-from mmgenre.items.modalities import Modality
+from mmgenre.items.modalities import Modality, modality_of
 from mmgenre.learning.targets import CosineTarget
 from mmgenre.reading.extraction import extract_inputs
 

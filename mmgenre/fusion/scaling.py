@@ -14,10 +14,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from mmgenre.fusion.table import lengths
-from mmgenre.learning.kernel import orthogonal_directions
+from mmgenre.learning.descriptors import orthogonal_directions
 
 Vectors = NDArray[np.float32]
 Columns = Literal["as they are", "centred", "standard", "robust", "ranks"]
@@ -120,6 +119,8 @@ class FittedScaling:
 
     def _ranks(self, x: Vectors) -> Vectors:
         """Each column's share of training rows below, as a normal deviate; ties share a middle."""
+        from scipy.special import ndtri  # takes its time to import
+
         quantiles = self.arrays["quantiles"]
         z = np.empty_like(x)
         for column in range(x.shape[1]):

@@ -16,14 +16,16 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy.special import expit, log_softmax, softmax
 from threadpoolctl import threadpool_limits
 
 from mmgenre.learning.targets import CosineTarget, LogisticTarget, Target
+
+if TYPE_CHECKING:  # torch takes seconds to import, and only mini-batches need it
+    import torch
 
 Floats = NDArray[np.float64]
 MAX_ITERATIONS = 200
@@ -150,6 +152,8 @@ def _mini_batch_path(
     strengths: Sequence[float],
 ) -> Iterator[Linear]:
     """Stochastic gradient descent with momentum and a rate that falls to 0, by strength."""
+    import torch
+
     assert isinstance(target, LogisticTarget)
     x, y = torch.from_numpy(rows), torch.from_numpy(goals)
     n, n_labels = goals.shape
@@ -191,6 +195,8 @@ def _mini_batch_path(
 
 def _greatest_moment(x: torch.Tensor, rng: np.random.Generator) -> float:
     """The mean square of the rows along their principal direction, by power iteration."""
+    import torch
+
     direction = torch.from_numpy(rng.normal(size=x.shape[1]).astype(np.float32))
     for _ in range(POWER_STEPS):
         direction = x.T @ (x @ (direction / direction.norm()))
@@ -204,6 +210,8 @@ def loss_and_slope(
 
     One label an item: the weight of its label; many: the weight of each label's positives.
     """
+    from scipy.special import expit, log_softmax, softmax  # only those who fit need it
+
     if exclusive:
         of_rows = (y @ weights)[:, None] if (weights != 1).any() else 1.0
         loss = -float((of_rows * y * log_softmax(z, axis=1)).sum())

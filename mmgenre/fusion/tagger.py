@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from mmgenre.config import Settings
 from mmgenre.disk.allowed import allowed, as_named
 from mmgenre.disk.bundle import (
+    Bundle,
     bundle_kind,
     bundle_provenance,
     bundle_state,
@@ -25,36 +27,28 @@ from mmgenre.disk.store import FeatureStore, group_names
 from mmgenre.errors import BundleError, MmgenreError, Refusal, StoreError, VectorsWarning
 from mmgenre.frozen.carried import reading_with
 from mmgenre.frozen.licences import of_models
+from mmgenre.fusion.by_onnx import ByNeed, OnnxEncoder, onnx_encoders
 from mmgenre.fusion.ensemble import KIND as SOLVED
 from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.exported import check_exported, copy_model, downloaded, is_on_hub, push
-from mmgenre.fusion.head import FusionModel
 from mmgenre.fusion.in_memory import Cover, Track, as_files
-from mmgenre.fusion.joint import JointSpace, load_joint, project
 from mmgenre.fusion.prediction import Genre, Prediction, one_item, the_one
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.fusion.whole import Parts, encoder_parent, model_of
 from mmgenre.items.manifest import Item, Manifest
-from mmgenre.items.modalities import MODALITIES, Modality
+from mmgenre.items.modalities import MODALITIES, Modality, modality_of
 from mmgenre.kinds import kind_of
-from mmgenre.learning.encoder import (
-    Encoder,
-    embed,
-    item_of,
-    known_rows,
-    load_encoder,
-    mean_by_item,
-)
-from mmgenre.learning.kind import address_in
+from mmgenre.learning.kind import Kind, address_in
+from mmgenre.learning.rows import item_of, known_rows, mean_by_item
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.extraction import extract_inputs
 
+if TYPE_CHECKING:  # torch takes seconds to import, and models of ONNX need none
+    from mmgenre.fusion.head import FusionModel
+    from mmgenre.fusion.joint import JointSpace
+    from mmgenre.learning.encoder import Encoder
+
 JOINT = "joint."  # before an input's name: its vector in the joint space
-
-
-def modality_of(view: str) -> Modality:
-    """The modality of an input that was embedded: "audio" of "audio.statistics"."""
-    return view.partition(".")[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,17 +64,18 @@ class GenreTagger:
     # By view: the address that its texts would be sent to on the word of the model alone.
     unasked: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None  # of the model that it was loaded from
+    by_onnx: Mapping[str, OnnxEncoder] = field(default_factory=dict)  # by view, without torch
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """The modalities that it can name genres from."""
-        own = {modality_of(view) for view in self.encoders}
+        own = {modality_of(view) for view in self.reads}
         return tuple(m for m in MODALITIES if m in own)
 
     @property
     def licence(self) -> str | None:
         """The strictest licence of the frozen models that it needs; None: it needs none."""
-        found: str | None = of_models(frozen_models(self.encoders.values())).get("licence")
+        found: str | None = of_models(frozen_models(self._loaded())).get("licence")
         return found
 
     @classmethod
@@ -125,30 +120,36 @@ class GenreTagger:
         provenance, kind_name = bundle_provenance(model), bundle_kind(model)
         with odd_as_error(model):
             is_solved = kind_name == SOLVED
-            heads = SolvedFusion.load(model) if is_solved else FusionModel.load(model)
+            heads = SolvedFusion.load(model) if is_solved else _trained_head(model)
             assert provenance is not None  # or there would be no model
             parents = dict[str, str](provenance["parents"])  # fingerprints by name
         views = dict.fromkeys(name.removeprefix(JOINT) for name in heads.widths)
         parts = Parts(model, run, name, parents)
         joint = None
         if any(own.startswith(JOINT) for own in heads.widths):
+            from mmgenre.fusion.joint import load_joint
+
             space = parts.joint()
             with odd_as_error(space):
                 joint = load_joint(space)
         widths = {**(joint.widths if joint is not None else {}), **heads.widths}
         given = {view: widths[view] for view in views if encoder_parent(view) not in parents}
-        encoders, reads = {}, {}
-        for view in [own for own in views if own not in given]:
-            with odd_as_error(model):
-                kind = kind_of(modality_of(view))
-            path = parts.encoder(view)
-            with odd_as_error(path):
-                encoders[view], bundle = load_encoder(path, modality_of(view), kind, named)
-                own = kind.inputs.model_validate(bundle.config["reads"])
+        with odd_as_error(model):
+            kinds = {view: kind_of(modality_of(view)) for view in views if view not in given}
+        places = {view: parts.encoder(view) for view in kinds}
+        reads, by_onnx = onnx_encoders(model, places)
+        load = {v: partial(_encoder, parts, v, kinds[v], named) for v in kinds}
+        encoders: dict[str, Encoder] = {}
+        for view in [view for view in kinds if view not in reads]:
+            encoders[view], bundle = load[view]()
+            with odd_as_error(places[view]):
+                own = kinds[view].inputs.model_validate(bundle.config["reads"])
                 reads[view] = reading_with(own, bundle)
         addresses = {view: url for view, own in reads.items() if (url := address_in(own))}
         unasked = {view: url for view, url in addresses.items() if url not in named}
-        return cls(encoders, reads, joint, heads, name, given, unasked, model)
+        reads = {view: reads[view] for view in kinds}
+        loaded = ByNeed(encoders, load)
+        return cls(loaded, reads, joint, heads, name, given, unasked, model, by_onnx)
 
     def predict(
         self,
@@ -244,8 +245,10 @@ class GenreTagger:
         refused: list[Refusal] = []
         with TemporaryDirectory(prefix="mmgenre-") as folder:
             read: dict[tuple[str, str], Path] = {}
-            for view, encoder in self.encoders.items():
-                modality, reads = modality_of(view), self.reads[view]
+            for view, reads in self.reads.items():
+                modality, vectors[view] = modality_of(view), {}
+                if not manifest.count(having=[modality]):
+                    continue
                 key = modality, reads.model_dump_json()
                 if is_new := key not in read:
                     target = Path(folder) / f"{view}.h5"
@@ -254,12 +257,8 @@ class GenreTagger:
                     )
                 with FeatureStore(read[key], modality) as store:
                     refused += store.refused if is_new else ()
-                    source, task = encoder.source(store), f"embedding {view}"
-                    known, unknown = known_rows(source, store.ids, modality, view)
+                    vectors[view], unknown = self._embedded(view, store, progress)
                     refused += unknown
-                    rows = embed(encoder, source, known, task=task, progress=progress)
-                    ids, means = mean_by_item(known, rows) if known else ([], rows)
-                    vectors[view] = dict(zip(ids, means, strict=True))
         table = self._table(manifest.ids(), vectors)
         has_input = np.any(list(table.present.values()), axis=0)
         listed, why = (
@@ -277,6 +276,30 @@ class GenreTagger:
             of[item_id] = (*of.get(item_id, ()), refusal)
         ranked = self._rank(table.select(has_input))
         return [replace(p, refused=of.get(p.id, ())) for p in ranked], refused
+
+    def _embedded(
+        self, view: str, store: FeatureStore, progress: Progress
+    ) -> tuple[dict[str, NDArray[np.float32]], list[Refusal]]:
+        """Item -> vector, of the rows of which the encoder knows something; refusals of others."""
+        encoder = self.by_onnx.get(view) or self.encoders[view]
+        source, task = encoder.source(store), f"embedding {view}"
+        known, unknown = known_rows(source, store.ids, modality_of(view), view)
+        if not known:
+            return {}, unknown
+        if isinstance(encoder, OnnxEncoder):
+            rows = encoder.embed(source, known, task=task, progress=progress)
+        else:
+            from mmgenre.learning.encoder import embed
+
+            rows = embed(encoder, source, known, task=task, progress=progress)
+        ids, means = mean_by_item(known, rows)
+        return dict(zip(ids, means, strict=True)), unknown
+
+    def _loaded(self) -> list[Encoder]:
+        """The encoders that are loaded; others, which a model of ONNX has, are built in."""
+        if isinstance(self.encoders, ByNeed):
+            return self.encoders.made()
+        return list(self.encoders.values())
 
     def _needs(self) -> str:
         """What it predicts from: "reads audio, text, and vectors made elsewhere (...)"."""
@@ -317,14 +340,16 @@ class GenreTagger:
         self, ids: tuple[str, ...], vectors: dict[str, dict[str, NDArray[np.float32]]]
     ) -> FeatureTable:
         x, present = {}, {}
-        widths = {view: encoder.embedding_dim for view, encoder in self.encoders.items()}
-        for view, width in (widths | dict(self.given)).items():
-            rows, absent = vectors[view], np.zeros(width, np.float32)
+        widths = dict(self.joint.widths if self.joint is not None else {}) | self.fusion.widths
+        for view in (*self.reads, *self.given):
+            rows, absent = vectors[view], np.zeros(widths[view], np.float32)
             x[view] = np.array([rows.get(i, absent) for i in ids], np.float32)
             present[view] = np.asarray(
                 x[view].any(axis=1)
             )  # of zeros: says nothing, as in `gather`
         if self.joint is not None:
+            from mmgenre.fusion.joint import project
+
             for name, e in project(self.joint, FeatureTable(ids, dict(x), dict(present))).items():
                 here = present[f"{JOINT}{name}"] = present[name]
                 x[f"{JOINT}{name}"] = np.zeros((len(ids), e.shape[1]), np.float32)
@@ -349,6 +374,20 @@ class GenreTagger:
                 Prediction(table.ids[i], kind, genres, tuple(g.name for g in named), used)
             )
         return predictions
+
+
+def _trained_head(model: Path) -> FusionModel:
+    from mmgenre.fusion.head import FusionModel
+
+    return FusionModel.load(model)
+
+
+def _encoder(parts: Parts, view: str, kind: Kind, named: Collection[str]) -> tuple[Encoder, Bundle]:
+    from mmgenre.learning.encoder import load_encoder
+
+    folder = parts.encoder(view)  # looked up again: the model may have been replaced since
+    with odd_as_error(folder):
+        return load_encoder(folder, modality_of(view), kind, named)
 
 
 def frozen_models(encoders: Iterable[Encoder]) -> list[Mapping[str, Any]]:

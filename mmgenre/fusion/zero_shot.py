@@ -16,7 +16,7 @@ from mmgenre.frozen.zero_shot import medium_of, similarities, words_of
 from mmgenre.fusion.prediction import Genre, Prediction
 from mmgenre.items.manifest import Manifest
 from mmgenre.kinds import KINDS
-from mmgenre.learning.encoder import item_of, mean_by_item
+from mmgenre.learning.rows import item_of, mean_by_item
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.extraction import extract_inputs
 

@@ -8,22 +8,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from mmgenre.image.crops import Flags, Images, cut
 from mmgenre.image.settings import ImageConfig
 
-Images = NDArray[np.uint8]  # squares of RGB, (n, side, side, 3)
-Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.number]
 
 # The smallest and largest width / height of a random window. Szegedy et al. 2015, sec. 6.
 ASPECTS = (3 / 4, 4 / 3)
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: weights of red, green and blue in the brightness
-
-
-def middle_crops(images: Images, side: int) -> Images:
-    """The middles of larger squares."""
-    n, stored = images.shape[:2]
-    return cut(images, np.full((2, n), (stored - side) // 2), np.zeros(n, dtype=np.bool_), side)
 
 
 def random_crops(images: Images, config: ImageConfig, rng: np.random.Generator) -> Images:
@@ -48,15 +41,6 @@ def random_crops(images: Images, config: ImageConfig, rng: np.random.Generator) 
         return crops
     least, most = 1 - config.colour_jitter, 1 + config.colour_jitter
     return jitter_colours(crops, rng.uniform(least, most, (3, n)))
-
-
-def cut(images: Images, corners: NDArray[np.intp], mirrored: Flags, side: int) -> Images:
-    """Crops without interpolation; `corners`: row and column of their first pixels, (2, n)."""
-    crops = [
-        image[top : top + side, left : left + side][:, :: -1 if flip else 1]
-        for image, top, left, flip in zip(images, *corners, mirrored, strict=True)
-    ]
-    return np.stack(crops)
 
 
 def random_sizes(rng: np.random.Generator, n: int, stored: int, least: float) -> Floats:

@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.disk.bundle import Bundle
 from mmgenre.disk.store import FeatureStore
 from mmgenre.image.settings import ImageConfig
-from mmgenre.learning.encoder import width_of
-from mmgenre.learning.kernel import DescriptorSource, KernelEncoder
+from mmgenre.learning.descriptors import DescriptorSource
 
 Image = NDArray[Any]  # (side, side) or (side, side, channels)
 Vector = NDArray[Any]
@@ -285,30 +283,10 @@ def described(square: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.concatenate([*blocks(square).values()], dtype=np.float32)
 
 
-class CoverDescriptors(KernelEncoder):
-    """Descriptors of covers -> random Fourier features, (batch, embedding_dim)."""
-
-    def source(self, store: FeatureStore) -> DescriptorSource:
-        return DescriptorSource(store, described)
-
-
-def make_descriptors(
-    config: ImageConfig, target: str, store: FeatureStore, train_ids: Sequence[str]
-) -> CoverDescriptors:
-    """An encoder standardised by the training covers."""
-    del target
-    encoder = _empty(config)
-    return encoder.fit(encoder.source(store).sample(train_ids))
-
-
-def load_descriptors(bundle: Bundle) -> CoverDescriptors:
-    """The encoder that a folder describes, without its weights."""
-    return _empty(ImageConfig.model_validate(bundle.config["config"]))
-
-
-def _empty(config: ImageConfig) -> CoverDescriptors:
-    state = {"config": config.model_dump(mode="json")}
-    return CoverDescriptors(WIDTHS, width_of(config.embedding_dim), state)
-
-
 WIDTHS = tuple(len(block) for block in blocks(np.zeros((8, 8, 3), np.uint8)).values())
+
+
+def source_of(config: ImageConfig, store: FeatureStore) -> DescriptorSource:
+    """The descriptors of covers, whatever the settings."""
+    del config
+    return DescriptorSource(store, described)

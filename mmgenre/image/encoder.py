@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmgenre.disk.bundle import Bundle
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import WeightsError
-from mmgenre.image.augmentation import middle_crops, random_crops
 from mmgenre.image.backbones import headless, stage_of
 from mmgenre.image.settings import ImageConfig
+from mmgenre.image.sources import ImageSource
 from mmgenre.learning.encoder import to_embedding
 from mmgenre.learning.weights import load_path, load_published
 
@@ -122,19 +118,3 @@ def make_image_encoder(config: ImageConfig, *_: object) -> ImageEncoder:
 def load(bundle: Bundle) -> ImageEncoder:
     """The encoder that a folder describes, without its weights."""
     return ImageEncoder(ImageConfig.model_validate(bundle.config["config"]))
-
-
-@dataclass(frozen=True)
-class ImageSource:
-    """Square crops of covers."""
-
-    store: FeatureStore
-    config: ImageConfig
-
-    def views(self, ids: Sequence[str], rng: np.random.Generator | None) -> NDArray[np.uint8]:
-        """Crops, (n, 1, crop_px, crop_px, 3)."""
-        # One read per row: one call for scattered rows of this size is 100 times slower in HDF5.
-        images = np.stack([self.store.read(i) for i in ids])  # (n, stored, stored, 3)
-        if rng is None:
-            return middle_crops(images, self.config.crop_px)[:, None]
-        return random_crops(images, self.config, rng)[:, None]

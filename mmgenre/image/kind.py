@@ -37,6 +37,7 @@ KIND = Kind(
         "network": EncoderType(
             make="mmgenre.image.encoder:make_image_encoder",
             load="mmgenre.image.encoder:load",
+            source="mmgenre.image.sources:crops_of",
             uses=(
                 "network", "weights", "weights_sha256", "freeze", "stage_decay", "crop_px",
                 "random_crop", "random_flip", "rotation_deg", "min_scale", "colour_jitter",
@@ -46,8 +47,9 @@ KIND = Kind(
             label=lambda config: str(config.network),
         ),
         "descriptors": EncoderType(
-            make="mmgenre.image.descriptors:make_descriptors",
-            load="mmgenre.image.descriptors:load_descriptors",
+            make="mmgenre.image.kernel:make_descriptors",
+            load="mmgenre.image.kernel:load_descriptors",
+            source="mmgenre.image.descriptors:source_of",
             fixed=True,
             uses=("embedding_dim",),
         ),

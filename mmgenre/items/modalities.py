@@ -13,6 +13,15 @@ from dataclasses import dataclass
 Modality = str  # a key of MODALITIES
 
 
+def modality_of(view: str) -> Modality:
+    """The modality of an input that was embedded.
+
+    >>> modality_of("audio.statistics")
+    'audio'
+    """
+    return view.partition(".")[0]
+
+
 @dataclass(frozen=True)
 class ModalityInfo:
     """What is known of a modality before any of its media are read."""

@@ -6,7 +6,6 @@ import shlex
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -20,9 +19,9 @@ from mmgenre.config import Settings
 from mmgenre.disk.bundle import Bundle, read_bundle, write_bundle
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore
-from mmgenre.errors import BundleError, Refusal
-from mmgenre.items.manifest import TRACK_SEPARATOR
+from mmgenre.errors import BundleError
 from mmgenre.learning.kind import Kind, is_foreign, resolve
+from mmgenre.learning.rows import Source
 from mmgenre.learning.selection import Metric
 from mmgenre.learning.settings import EmbeddingDim, TrainingConfig
 from mmgenre.learning.targets import Target, load_target
@@ -32,18 +31,6 @@ from mmgenre.progress import Progress, silent
 
 KIND = "{} encoder"  # of a modality: what its folder is
 OUTPUT = "output."  # names of the output layer's weights in it
-
-
-class Source(Protocol):
-    """Reads rows of an input store in the form that an encoder expects.
-
-    If its rows are mostly zeros and have one view only, it may also have
-    `sparse_views(ids) -> sparse Tensor (n, width)`; if an encoder may know nothing of what a row
-    holds, `known(ids) -> bool (n,)`.
-    """
-
-    def views(self, ids: Sequence[str], rng: np.random.Generator | None) -> NDArray[Any]:
-        """(n, n_views, ...): one random training view with `rng`, else the evaluation views."""
 
 
 class Encoder(Protocol):
@@ -77,11 +64,6 @@ def to_embedding(width: int, embedding_dim: EmbeddingDim) -> tuple[nn.Module, in
     if embedding_dim == "native" or embedding_dim == width:
         return nn.Identity(), width
     return nn.Sequential(nn.Linear(width, embedding_dim), nn.ReLU()), embedding_dim
-
-
-def width_of(embedding_dim: EmbeddingDim | None) -> int:
-    """The width of an encoder that has none of its own: 2048 unless another one is asked for."""
-    return 2048 if embedding_dim in (None, "native") else int(embedding_dim)
 
 
 class InputExamples:
@@ -208,43 +190,6 @@ def embed(
     return result
 
 
-def known_rows(
-    source: Source, ids: Sequence[str], modality: str, name: str
-) -> tuple[list[str], list[Refusal]]:
-    """The rows of which the encoder `name` knows something, and refusals of the others.
-
-    Without this, texts in another language would all have the same vector, and the same genres.
-    """
-    known: Callable[[Sequence[str]], NDArray[np.bool_]] | None = getattr(source, "known", None)
-    if known is None or not len(ids):
-        return list(ids), []
-    mask = known(ids).tolist()
-    why = (
-        f"no word of its {modality} was in those that {name} learned from, so it has no {modality}"
-    )
-    refused = [
-        Refusal(item_of(i), modality, "unknown_words", f"{item_of(i)}: {why} [unknown_words]")
-        for i, is_known in zip(ids, mask, strict=True)
-        if not is_known
-    ]
-    return list(compress(ids, mask)), refused
-
-
-def item_of(row_id: str) -> str:
-    """The item that an input row belongs to: `ID#1` -> `ID`."""
-    return row_id.split(TRACK_SEPARATOR)[0]
-
-
-def mean_by_item(
-    row_ids: Sequence[str], rows: NDArray[np.float32]
-) -> tuple[list[str], NDArray[np.float32]]:
-    """Rows of tracks -> (item ids, the mean over each item's tracks)."""
-    ids, position = np.unique([item_of(row_id) for row_id in row_ids], return_inverse=True)
-    sums = np.zeros((len(ids), rows.shape[1]), np.float32)
-    np.add.at(sums, position, rows)
-    return ids.tolist(), sums / np.bincount(position).astype(np.float32)[:, None]
-
-
 @dataclass(frozen=True)
 class Learned:
     """What an encoder's training gives beside it."""
@@ -352,11 +297,9 @@ class TaskHead:
     target: Target
     labels: tuple[str, ...]
 
-    @torch.inference_mode()
     def scores(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
         """The encoder's own genre scores, (n, n_labels), for embeddings (n, embedding_dim)."""
-        output = torch.from_numpy(self.outputs(embeddings))
-        return cast(NDArray[np.float64], self.target.scores(output).double().numpy())
+        return self.target.scores(self.outputs(embeddings))
 
     @torch.inference_mode()
     def outputs(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:

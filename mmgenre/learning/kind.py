@@ -33,6 +33,8 @@ class EncoderType:
 
     make: str | Callable[..., Any]
     load: str  # (`Bundle`) -> the encoder that a folder describes; its weights are loaded later
+    # (section, input store) -> what the encoder reads, without torch, for exported models
+    source: str | None = None
     uses: tuple[str, ...] = ("embedding_dim", "training")  # what decides what is learned
     reads: Callable[[Any], Settings] = lambda section: section.input  # of its input store
     # (section): raises, before any work, if what it needs is missing

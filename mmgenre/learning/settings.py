@@ -117,3 +117,8 @@ class TargetConfig(Settings):
         """The settings that affect the named target."""
         of_logistic = {"label_smoothing", "class_weights", "first_bias"}
         return self.model_dump(exclude={"dim"} if self.name == "logistic" else of_logistic)
+
+
+def width_of(embedding_dim: EmbeddingDim | None) -> int:
+    """The width of an encoder that has none of its own: 2048 unless another one is asked for."""
+    return 2048 if embedding_dim in (None, "native") else int(embedding_dim)

@@ -5,17 +5,19 @@ Shapes: n items, L labels, d dimensions of the label factors.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
-from torch import Tensor
-from torch.nn import functional
 
 from mmgenre.errors import LabelError
 from mmgenre.learning.settings import ClassWeights, TargetConfig
+
+if TYPE_CHECKING:  # torch takes seconds to import, and scores need none
+    from torch import Tensor
+
+Floats = NDArray[np.float64]
 
 
 class LogisticTarget:
@@ -66,6 +68,9 @@ class LogisticTarget:
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean loss of logits (n, L) against targets (n, L)."""
+        import torch
+        from torch.nn import functional
+
         weights = None if self.weights is None else torch.from_numpy(self.weights).to(output)
         if self.adjustment is not None:
             output = output + torch.from_numpy(self.adjustment).to(output)
@@ -73,9 +78,13 @@ class LogisticTarget:
             return functional.cross_entropy(output, target, weight=weights)
         return functional.binary_cross_entropy_with_logits(output, target, pos_weight=weights)
 
-    def scores(self, output: Tensor) -> Tensor:
-        """Probabilities, (n, L)."""
-        return output.softmax(dim=1) if self.exclusive else output.sigmoid()
+    def scores(self, output: NDArray[np.floating]) -> Floats:
+        """Logits -> probabilities, (n, L)."""
+        z = np.asarray(output, np.float64)
+        if not self.exclusive:
+            return np.asarray(np.exp(-np.logaddexp(0, -z)))
+        powers = np.exp(z - z.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
     def state(self) -> dict[str, Any]:
         return {"name": "logistic", "n_labels": self.dim, "exclusive": self.exclusive}
@@ -103,12 +112,13 @@ class CosineTarget:
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean of 1 - cos between outputs (n, d) and targets (n, d)."""
+        from torch.nn import functional
+
         return (1 - functional.cosine_similarity(output, target, dim=1)).mean()
 
-    def scores(self, output: Tensor) -> Tensor:
+    def scores(self, output: NDArray[np.floating]) -> Floats:
         """Cosine of each output with each label's factors, (n, L), in [-1, 1]."""
-        factors = torch.from_numpy(self.factors).to(output)
-        return functional.normalize(output, dim=1) @ functional.normalize(factors, dim=1).T
+        return np.asarray(_unit(output) @ _unit(self.factors).T)
 
     def state(self) -> dict[str, Any]:
         return {"name": "cosine", "n_labels": self.n_labels, "factors": self.factors.tolist()}
@@ -177,6 +187,13 @@ def label_factors(x: NDArray[np.float64], dim: int) -> NDArray[np.float64]:
     factors = factors * np.where(signs == 0, 1.0, signs)
     factors[~x.any(axis=1)] = 0.0  # not 1e-9 from rounding, which normalising would enlarge
     return np.ascontiguousarray(factors)  # as in `load_target`: bit-equal scores
+
+
+def _unit(rows: NDArray[np.floating]) -> Floats:
+    """Rows of length 1; zeros stay."""
+    wide = np.asarray(rows, np.float64)
+    norms = np.linalg.norm(wide, axis=1, keepdims=True)
+    return np.asarray(wide / np.maximum(norms, np.finfo(np.float32).tiny))
 
 
 def _check(y: NDArray[np.bool_], n_labels: int) -> None:

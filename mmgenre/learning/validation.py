@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mmgenre.learning.selection import Metric
@@ -25,7 +24,7 @@ def task_metric(target: Target, y: NDArray[np.bool_], *, exclusive: bool) -> Met
 
     def metric(outputs: NDArray[np.float32]) -> dict[str, float]:
         mean = outputs.reshape(len(y), -1, outputs.shape[1]).mean(axis=1)
-        scores = target.scores(torch.from_numpy(mean)).double().numpy()
+        scores = target.scores(mean)
         auc = {"macro_roc_auc": macro(roc_auc(y, scores))}
         if exclusive:
             return auc | {"macro_f1": macro(precision_recall_f1(y, argmax_one_hot(scores))[2])}

@@ -80,8 +80,9 @@ def seconds_of_a_step(run: Run, view: View) -> float:
     """The median time of a training step on real rows, on the device that trains."""
     import torch
 
-    from mmgenre.learning.encoder import GenreNetwork, InputExamples, item_of
+    from mmgenre.learning.encoder import GenreNetwork, InputExamples
     from mmgenre.learning.optimisation import make_optimizer
+    from mmgenre.learning.rows import item_of
     from mmgenre.learning.targets import make_target
     from mmgenre.learning.training import pick_device, seeded, to_device
 

@@ -20,7 +20,7 @@ import numpy as np
 from mmgenre.disk.files import append_line
 from mmgenre.disk.locks import replacing_alone
 from mmgenre.disk.records import read_or_set_aside, sealed
-from mmgenre.fusion.tagger import modality_of
+from mmgenre.items.modalities import modality_of
 from mmgenre.measuring import evaluation, metrics, results
 from mmgenre.measuring.results import Metrics, TableResult
 from mmgenre.pipeline.artefact import Artefact, Stage, in_order

@@ -45,14 +45,8 @@ def crossfit_of(run: Run, view: View, inputs: Artefact, n: int) -> Artefact:
 
     def make(progress: Progress) -> None:
         # Here, since torch takes seconds to import, which a no-op saves.
-        from mmgenre.learning.encoder import (
-            embed,
-            item_of,
-            known_rows,
-            load_encoder,
-            load_task_head,
-            mean_by_item,
-        )
+        from mmgenre.learning.encoder import embed, load_encoder, load_task_head
+        from mmgenre.learning.rows import item_of, known_rows, mean_by_item
 
         kind, blocks = kind_of(view.modality), []
         train = run.manifest.ids("train")

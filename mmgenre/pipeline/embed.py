@@ -42,7 +42,8 @@ def embeddings_of(run: Run, view: View, inputs: Artefact, encoder: Artefact) -> 
 
     def make(progress: Progress) -> None:
         # Here, since torch takes seconds to import, which a no-op saves.
-        from mmgenre.learning.encoder import embed, item_of, known_rows, load_encoder, mean_by_item
+        from mmgenre.learning.encoder import embed, load_encoder
+        from mmgenre.learning.rows import item_of, known_rows, mean_by_item
 
         kind = kind_of(view.modality)
         network, _ = load_encoder(encoder.path, view.modality, kind, run.names)

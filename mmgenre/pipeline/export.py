@@ -15,7 +15,7 @@ from mmgenre.disk.files import swap, temporary_name
 from mmgenre.errors import BundleError, MmgenreError
 from mmgenre.frozen.carried import carry
 from mmgenre.frozen.licences import of_models
-from mmgenre.fusion.exported import CARD, check_exported, copy_model, list_files
+from mmgenre.fusion.exported import CARD, ONNX, check_exported, copy_model, list_files
 from mmgenre.fusion.tagger import GenreTagger, frozen_models
 from mmgenre.fusion.whole import model_of
 from mmgenre.items.labels import closure
@@ -28,8 +28,6 @@ from mmgenre.pipeline.run import SYNTHETIC, Run, open_run
 from mmgenre.pipeline.scores import fusion_about, read_scores
 from mmgenre.report.card import CardFacts, Genre, card
 from mmgenre.report.tables import columns, number
-
-ONNX = "onnx"
 
 
 def export_model(

@@ -145,7 +145,8 @@ def _make_encoder(
 ) -> None:
     """Makes an encoder from the rows of its input store. Several processes train one together."""
     # Here, since torch takes seconds to import, which a no-op saves.
-    from mmgenre.learning.encoder import Learned, item_of, save_network, train_encoder
+    from mmgenre.learning.encoder import Learned, save_network, train_encoder
+    from mmgenre.learning.rows import item_of
     from mmgenre.learning.targets import make_target
     from mmgenre.learning.validation import chance_auc, task_metric
 

@@ -28,7 +28,8 @@ from mmgenre.explain.words import chance_gain, information_gain, speaks_for, top
 from mmgenre.image.encoder import ImageEncoder
 from mmgenre.items.labels import LabelSpace, closure
 from mmgenre.kinds import kind_of
-from mmgenre.learning.encoder import item_of, load_encoder, load_task_head
+from mmgenre.learning.encoder import load_encoder, load_task_head
+from mmgenre.learning.rows import item_of
 from mmgenre.learning.targets import CosineTarget
 from mmgenre.measuring.results import RESULT, TABLE_RESULT, FusionResult, Row
 from mmgenre.pipeline.measure import evaluate

@@ -24,8 +24,7 @@ from torch import Tensor, nn
 from mmgenre.disk.bundle import Bundle
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import TrainingError
-from mmgenre.learning.encoder import width_of
-from mmgenre.learning.settings import TargetName
+from mmgenre.learning.settings import TargetName, width_of
 from mmgenre.text.encoder import described, settings_of
 from mmgenre.text.settings import TextConfig
 from mmgenre.text.words import words

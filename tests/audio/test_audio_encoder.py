@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from mmgenre.audio.encoder import AudioEncoder, AudioSource
+from mmgenre.audio.encoder import AudioEncoder
 from mmgenre.audio.networks import NETWORKS, AudioNetwork
 from mmgenre.audio.settings import AudioConfig, AudioInput
+from mmgenre.audio.sources import AudioSource
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
 from mmgenre.kinds import kind_of

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mmgenre.audio.kernel import load_statistics, make_statistics
 from mmgenre.audio.settings import N_BINS, AudioConfig
 from mmgenre.audio.statistics import (
     WIDTHS,
     described,
-    load_statistics,
-    make_statistics,
     statistics,
 )
 from mmgenre.disk.bundle import read_bundle, write_bundle

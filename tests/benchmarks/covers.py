@@ -32,11 +32,11 @@ from torchvision import models
 from mmgenre.datasets.synthetic import make_catalogue
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
-from mmgenre.image.augmentation import middle_crops
 from mmgenre.image.backbones import ImageNetwork
 from mmgenre.image.decoding import load_image
-from mmgenre.image.encoder import ImageEncoder, ImageSource
+from mmgenre.image.encoder import ImageEncoder
 from mmgenre.image.settings import ImageConfig
+from mmgenre.image.sources import ImageSource, middle_crops
 from mmgenre.learning.encoder import GenreNetwork, embed
 
 REAL = Path(__file__).parents[3] / "shared/data/real/covers"

@@ -1,7 +1,7 @@
 """Generated clips through a tiny frozen audio model: by mmgenre, and by the loop everyone writes.
 
     python tests/benchmarks/frozen_audio.py 2000       # minutes
-    python tests/benchmarks/frozen_audio.py 100000     # hours on two cores
+    python tests/benchmarks/frozen_audio.py 100000 --clip 2 --rounds 1     # an hour on two cores
 
 Few distinct files, many rows. The loop reads with soundfile, resamples with soxr, and embeds
 windows in batches of 16 with torch on all cores, in the same type and with the same windows. Sides
@@ -35,15 +35,15 @@ from mmgenre.items.manifest import Item, Manifest
 from mmgenre.reading.extraction import extract_inputs, parts_folder
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
-CLIP_S, RATE_HZ, DISTINCT, BATCH, WINDOW_S = 10.0, 44_100, 20, 16, 5.0
+RATE_HZ, DISTINCT, BATCH, WINDOW_S = 44_100, 20, 16, 5.0
 MIB = 1 << 20
 Floats = NDArray[np.float32]
 
 
-def clips(folder: Path) -> list[Path]:
+def clips(folder: Path, seconds: float) -> list[Path]:
     """Distinct stereo files of chords and noise."""
     rng = np.random.default_rng(0)
-    t = np.arange(round(CLIP_S * RATE_HZ)) / RATE_HZ
+    t = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
     made = []
     for k in range(DISTINCT):
         tones = sum(np.sin(2 * np.pi * f * t) for f in rng.uniform(80, 2000, 4))
@@ -116,7 +116,7 @@ def by_loop(model: Path, files: Sequence[Path]) -> dict[Path, Floats]:
 
 def settings(model: Path) -> AudioInput:
     frozen = FrozenInput(model=f"dir:{model}", window_s=WINDOW_S)
-    return AudioInput(excerpt_s=CLIP_S, frozen=frozen)
+    return AudioInput(excerpt_s=60.0, frozen=frozen)
 
 
 def by_mmgenre(model: Path, manifest: Manifest, target: Path) -> Path:
@@ -147,13 +147,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("n", type=int, help="rows")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--clip", type=float, default=10.0, help="seconds of each")
     chosen = parser.parse_args()
     from tiny_models import hubert
 
     n: int = chosen.n
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model, files = hubert(folder / "model"), clips(folder)
+        model, files = hubert(folder / "model"), clips(folder, chosen.clip)
         items = [Item(f"i{k:06d}", media={"audio": (files[k % DISTINCT],)}) for k in range(n)]
         manifest, rows = Manifest(items), [files[k % DISTINCT] for k in range(n)]
         ratios = []

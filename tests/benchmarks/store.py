@@ -18,7 +18,7 @@ import numpy as np
 from _sides import Side, in_turn, show
 from numpy.typing import NDArray
 
-from mmgenre.audio.encoder import AudioSource
+from mmgenre.audio.sources import AudioSource
 from mmgenre.disk.locks import claimed
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, merge_stores, write_store

@@ -22,7 +22,7 @@ from mmgenre.fusion.scaling import AS_THEY_ARE, GIVEN, KERNELS, LEARNED, FittedS
 from mmgenre.fusion.solve import Linear
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.labels import LabelSpace
-from mmgenre.learning.encoder import item_of
+from mmgenre.learning.rows import item_of
 from mmgenre.learning.targets import CosineTarget, LogisticTarget, Target
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.reading.extraction import extract_inputs

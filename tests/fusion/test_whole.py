@@ -130,7 +130,7 @@ def test_a_model_that_is_replaced_while_it_is_read_is_read_again(
             (other / "fusion" / NAME).rename(run / "fusion" / NAME)
         return load_encoder(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("mmgenre.fusion.tagger.load_encoder", swapped)
+    monkeypatch.setattr("mmgenre.learning.encoder.load_encoder", swapped)
     found = predicted(run)
     monkeypatch.undo()
     assert found == predicted(run) != predicted(small.run)

@@ -8,14 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torchvision.transforms.v2 import functional as torchvision
 
-from mmgenre.image.augmentation import (
-    cut,
-    jitter_colours,
-    middle_crops,
-    random_crops,
-    random_sizes,
-    warp,
-)
+from mmgenre.image.augmentation import jitter_colours, random_crops, random_sizes, warp
+from mmgenre.image.crops import cut, middle_crops
 from mmgenre.image.settings import ImageConfig, ImageInput
 
 N, STORED, SIDE = 6, 20, 12

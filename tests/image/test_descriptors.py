@@ -19,13 +19,12 @@ from mmgenre.image.descriptors import (
     WIDTHS,
     blocks,
     described,
-    load_descriptors,
-    make_descriptors,
     resample,
     soft_histogram,
     to_hsv,
     to_lab,
 )
+from mmgenre.image.kernel import load_descriptors, make_descriptors
 from mmgenre.image.settings import ImageConfig
 from mmgenre.kinds import KINDS
 from mmgenre.learning.encoder import embed

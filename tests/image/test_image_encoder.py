@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
 from mmgenre.image.backbones import BACKBONES, Backbone, ImageNetwork, stage_of
-from mmgenre.image.encoder import ImageEncoder, ImageSource
+from mmgenre.image.encoder import ImageEncoder
 from mmgenre.image.settings import ImageConfig, ImageInput
+from mmgenre.image.sources import ImageSource
 from mmgenre.learning.encoder import GenreNetwork, embed
 from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.targets import LogisticTarget

@@ -20,14 +20,8 @@ from mmgenre.disk.store import FeatureStore, write_store
 from mmgenre.errors import BundleError
 from mmgenre.image.settings import ImageConfig, ImageInput
 from mmgenre.items.modalities import Modality
-from mmgenre.learning.encoder import (
-    GenreNetwork,
-    InputExamples,
-    embed,
-    item_of,
-    load_task_head,
-    mean_by_item,
-)
+from mmgenre.learning.encoder import GenreNetwork, InputExamples, embed, load_task_head
+from mmgenre.learning.rows import item_of, mean_by_item
 from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.targets import LogisticTarget
 from mmgenre.learning.training import FitLog

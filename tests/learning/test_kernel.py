@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from mmgenre.errors import TrainingError
-from mmgenre.learning.kernel import CLIP, KernelEncoder, orthogonal_directions
+from mmgenre.learning.descriptors import orthogonal_directions
+from mmgenre.learning.kernel import CLIP, KernelEncoder
 
 
 def rows(n: int, columns: int, seed: int = 0) -> NDArray[np.float32]:

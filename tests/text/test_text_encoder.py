@@ -20,7 +20,8 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
 from mmgenre.errors import TrainingError
 from mmgenre.items.manifest import Manifest
-from mmgenre.learning.encoder import InputExamples, known_rows
+from mmgenre.learning.encoder import InputExamples
+from mmgenre.learning.rows import known_rows
 from mmgenre.text.encoder import TextEncoder, WordLayer, fit_vocabulary, vectorizer
 from mmgenre.text.settings import TextConfig
 from mmgenre.text.words import words
