@@ -33,10 +33,11 @@ from mmgenre.datasets.synthetic import make_catalogue
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
 from mmgenre.image.backbones import ImageNetwork
+from mmgenre.image.crops import middle_crops
 from mmgenre.image.decoding import load_image
 from mmgenre.image.encoder import ImageEncoder
 from mmgenre.image.settings import ImageConfig
-from mmgenre.image.sources import ImageSource, middle_crops
+from mmgenre.image.sources import ImageSource
 from mmgenre.learning.encoder import GenreNetwork, embed
 
 REAL = Path(__file__).parents[3] / "shared/data/real/covers"
