@@ -163,19 +163,19 @@ def untag(
     undo: Annotated[Path, Argument(help="What predict --write-tags listed, mmgenre-undo.jsonl.")],
 ) -> None:
     """Gives audio files the genres back that stood in their tags before predict --write-tags."""
-    from mmgenre.datasets.tag_writing import changes_in, reversed_change, write_genres
+    from mmgenre.datasets.tag_writing import changes_in, taken_back
     from mmgenre.datasets.tags import TagsError
 
-    n, refused = 0, []
+    n, same, refused = 0, 0, []
     for change in changes_in(undo):
         try:
-            write_genres(reversed_change(change), None)
-            n += 1
+            is_written = taken_back(change)
+            n, same = n + is_written, same + (not is_written)
         except (TagsError, OSError) as error:
             refused.append(
                 Refusal(str(change.path), "audio", "not_written", f"{change.path}: {error}")
             )
-    typer.echo(f"{n} file(s) have their genres back")
+    typer.echo(f"{n} file(s) have their genres back; {same} had them")
     shared.finish(refused)
 
 

@@ -32,7 +32,7 @@ REAL = ROOT.parent / "shared/data/real"
 AUDIO = (".mp3", ".m4a", ".ogg", ".flac")
 SHOWN_LINES = 14
 WRITTEN = re.compile(r"(.+?): (.*) -> (.*)")
-CONFIDENCE = "0.5"
+CONFIDENCE = "0.1"  # 48 items to learn from give few genres more
 
 
 def command(folder: Path, *words: str) -> list[str]:
@@ -52,6 +52,9 @@ def command(folder: Path, *words: str) -> list[str]:
     cut = ["...", *lines[-6:]] if len(lines) > SHOWN_LINES else []
     for line in [*lines[:SHOWN_LINES], *cut]:
         print(f"  {line}")
+    for line in cut and lines[SHOWN_LINES:-6]:
+        if line.startswith(("genres ", "to take them back")):
+            print(f"  {line}")
     print(f"  [{took:.1f} s, exit code {done.returncode}]", flush=True)
     if done.returncode not in (0, 3):  # 3: done, but something was refused
         raise SystemExit(f"mmgenre {words[0]} failed")
@@ -120,8 +123,8 @@ def main() -> None:
         refused = folder / "runs/mine/library/manifest-refused.csv"
         print("".join(f"  | {line}\n" for line in refused.read_text("utf-8").splitlines()), end="")
         command(folder, "fuse", "--run", "runs/mine")
-        tags = ("predict", "runs/mine", "music/", "--out", "genres.csv", "--format", "csv")
-        tags = (*tags, "--write-tags", "--confidence", CONFIDENCE)
+        naming = ("predict", "runs/mine", "music/", "--out", "genres.csv", "--format", "csv")
+        tags = (*naming, "--write-tags", "--confidence", CONFIDENCE)
         dry = written(command(folder, *tags, "--dry-run"), folder)
         compare("after the dry run", before, files)
         done = written(command(folder, *tags), folder)
