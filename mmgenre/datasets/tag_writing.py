@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import mutagen
+from mutagen._vorbis import VComment
 from mutagen.apev2 import APEv2
 from mutagen.asf import ASFTags
 from mutagen.id3 import ID3, TCON
@@ -149,6 +150,8 @@ def _set_genres(path: Path, genres: Genres) -> None:
             tags.delall("TCON")
             if genres:
                 tags.add(TCON(encoding=3, text=list(genres)))
+        elif isinstance(tags, VComment):
+            _set_in_place(tags, genres)
         else:
             for key in {key for key in tags.keys() if key.lower() in NAMES["genre"]}:  # noqa: SIM118
                 del tags[key]
@@ -159,6 +162,16 @@ def _set_genres(path: Path, genres: Genres) -> None:
         raise
     except Exception as error:  # of mutagen and what damaged files make it do
         raise TagsError(f"{type(error).__name__}: {error}") from None
+
+
+def _set_in_place(tags: VComment, genres: Genres) -> None:
+    """Where genres stood, under the name that they had: taken back, a file is as it was."""
+    pairs: list[tuple[str, str]] = list.copy(tags)  # a list that otherwise acts as a dict
+    places = [k for k, (name, _) in enumerate(pairs) if name.lower() in NAMES["genre"]]
+    at = places[0] if places else len(pairs)
+    name = pairs[at][0] if places else "GENRE"
+    kept = [pair for k, pair in enumerate(pairs) if k not in places]
+    tags[:] = [*kept[:at], *((name, genre) for genre in genres), *kept[at:]]
 
 
 def _name_in(tags: Any) -> str:

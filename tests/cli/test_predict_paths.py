@@ -155,6 +155,7 @@ def test_every_family_of_tags(tmp_path: Path, suffix: str) -> None:
         make_sound(path)
     tag(path, artist="Someone", genre=["One", "Two & More"])
     path.chmod(0o640)
+    before = path.read_bytes()
     genres = ("Jazz", "Rock;Pop", "Música")
     undo = tmp_path / "undo.jsonl"
     write_genres(Change(path, ("One", "Two & More"), genres), undo)
@@ -165,6 +166,8 @@ def test_every_family_of_tags(tmp_path: Path, suffix: str) -> None:
     assert tag_writing.taken_back(change)
     assert read_tags(path).genres == ("One", "Two & More")
     assert not tag_writing.taken_back(change)
+    if suffix in {"flac", "ogg"}:  # the order of their tags
+        assert path.read_bytes() == before
     with pytest.raises(TagsError, match="have changed meanwhile"):
         write_genres(Change(path, ("Other",), genres), None)
 
