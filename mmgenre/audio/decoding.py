@@ -156,7 +156,8 @@ def _keep_one_if_cancelling(block: Floats) -> None:
 def _unreadable(path: Path, error: Exception) -> InputError:
     known = " ".join(sorted(SUFFIXES["audio"]))
     how = f"supported: {known}; convert, for instance: ffmpeg -i IN OUT.flac"
-    return InputError("unreadable", str(path), f"{error}; {how}")
+    told = str(error).removeprefix(f"Error opening {str(path)!r}: ").removeprefix("Error : ")
+    return InputError("unreadable", str(path), f"{told.rstrip('.')}; {how}")
 
 
 def check_audio(path: Path) -> None:

@@ -75,13 +75,8 @@ def build(
     separators: Annotated[
         str | None, Option(help="Only library: signs between the genres of one tag, as ';/'.")
     ] = None,
-    genre_map: Annotated[
-        Path | None,
-        Option("--map", help="Table with tabs, columns from and to: genres to rename, or drop."),
-    ] = None,
-    min_items: Annotated[
-        int | None, Option(min=1, help="Genres that fewer items have are left out, items stay.")
-    ] = None,
+    genre_map: shared.MapOption = None,
+    min_items: shared.MinItemsOption = None,
     sample: Annotated[
         int | None,
         Option(min=1, help="So many items, drawn at random; whole artists: --by artist."),

@@ -18,7 +18,9 @@ from mmgenre.errors import Refusal
 
 if TYPE_CHECKING:
     from mmgenre.fusion.prediction import Prediction
+    from mmgenre.fusion.tagger import GenreTagger
     from mmgenre.items.manifest import Manifest
+    from mmgenre.progress import Progress
 
 STDIN = "-"
 
@@ -102,32 +104,16 @@ def predict(
     if dry_run and not write_tags:
         raise typer.BadParameter("--dry-run belongs to --write-tags")
     given = shared.features_of(features or [])
-    from mmgenre.fusion.prediction import one_item, the_one
-    from mmgenre.items.manifest import Manifest
+    from mmgenre.fusion.prediction import the_one
 
-    refused: list[Refusal] = []
     with ExitStack() as stack:
         progress = stack.enter_context(shared.progress_bars())
-        listed: Manifest | None = None
-        if manifest is not None:
-            listed = Manifest.read(manifest, media_roots=media_root or ())
-        elif one:
-            listed = Manifest([one_item(audio, text, image)])
+        covers = Path(stack.enter_context(TemporaryDirectory(prefix="mmgenre-")))
+        listed, refused = None, list[Refusal]()
+        if manifest is not None or one:
+            listed = _one_or_listed(manifest, media_root or (), audio, text, image)
         elif paths:
-            from mmgenre.datasets.paths import items_at
-
-            covers = Path(stack.enter_context(TemporaryDirectory(prefix="mmgenre-")))
-            listed, faults = items_at(
-                _with_stdin(paths),
-                covers=covers,
-                by="album" if by is shared.Unit.ALBUM else "track",
-                media_roots=media_root or (),
-                progress=progress,
-            )
-            refused += [
-                Refusal(f.path, "all", "unreadable", f"{f.path}: {f.reason}: {f.detail}")
-                for f in faults
-            ]
+            listed, refused = _found(paths, by, media_root or (), covers, progress)
         if labels is not None:
             from mmgenre.fusion.zero_shot import predict_zero_shot
 
@@ -135,14 +121,7 @@ def predict(
             genres = [genre.strip() for genre in labels.split(",")]
             predictions, own = predict_zero_shot(model, genres, listed, progress=progress)
         else:
-            from mmgenre.fusion.tagger import GenreTagger
-
-            tagger = GenreTagger.from_pretrained(
-                model, fusion, entities_url=entities_url, allow=allow or ()
-            )
-            typer.echo(f"fusion: {tagger.name}", err=True)
-            if tagger.licence is not None:
-                typer.echo(f"licence of the frozen models: {tagger.licence}", err=True)
+            tagger = _tagger(model, fusion, entities_url, allow or ())
             if one:
                 assert listed is not None
                 with shared.usage():  # a modality that this model does not know
@@ -159,23 +138,73 @@ def predict(
     shared.finish(refused)
 
 
+def _one_or_listed(
+    manifest: Path | None,
+    media_roots: Sequence[Path],
+    audio: Sequence[Path] | None,
+    text: Path | None,
+    image: Path | None,
+) -> Manifest:
+    """The items of a manifest, or the one item of some files."""
+    from mmgenre.fusion.prediction import one_item
+    from mmgenre.items.manifest import Manifest
+
+    if manifest is not None:
+        return Manifest.read(manifest, media_roots=media_roots)
+    return Manifest([one_item(audio, text, image)])
+
+
+def _found(
+    paths: Sequence[str],
+    by: shared.Unit,
+    media_roots: Sequence[Path],
+    covers: Path,
+    progress: Progress,
+) -> tuple[Manifest, list[Refusal]]:
+    """The items of files, folders and manifests, and the files whose tags have faults."""
+    from mmgenre.datasets.paths import items_at
+
+    listed, faults = items_at(
+        _with_stdin(paths),
+        covers=covers,
+        by="album" if by is shared.Unit.ALBUM else "track",
+        media_roots=media_roots,
+        progress=progress,
+    )
+    told = [(fault.path, f"{fault.path}: {fault.reason}: {fault.detail}") for fault in faults]
+    return listed, [Refusal(path, "all", "unreadable", detail) for path, detail in told]
+
+
+def _tagger(
+    model: str, fusion: str | None, entities_url: str | None, allow: Sequence[str]
+) -> GenreTagger:
+    """Loads a model, and says which and under what licence."""
+    from mmgenre.fusion.tagger import GenreTagger
+
+    tagger = GenreTagger.from_pretrained(model, fusion, entities_url=entities_url, allow=allow)
+    typer.echo(f"fusion: {tagger.name}", err=True)
+    if tagger.licence is not None:
+        typer.echo(f"licence of the frozen models: {tagger.licence}", err=True)
+    return tagger
+
+
 def untag(
     undo: Annotated[Path, Argument(help="What predict --write-tags listed, mmgenre-undo.jsonl.")],
 ) -> None:
     """Gives audio files the genres back that stood in their tags before predict --write-tags."""
-    from mmgenre.datasets.tag_writing import changes_in, reversed_change, write_genres
+    from mmgenre.datasets.tag_writing import changes_in, taken_back
     from mmgenre.datasets.tags import TagsError
 
-    n, refused = 0, []
+    n, same, refused = 0, 0, []
     for change in changes_in(undo):
         try:
-            write_genres(reversed_change(change), None)
-            n += 1
+            is_written = taken_back(change)
+            n, same = n + is_written, same + (not is_written)
         except (TagsError, OSError) as error:
             refused.append(
                 Refusal(str(change.path), "audio", "not_written", f"{change.path}: {error}")
             )
-    typer.echo(f"{n} file(s) have their genres back")
+    typer.echo(f"{n} file(s) have their genres back; {same} had them")
     shared.finish(refused)
 
 

@@ -26,6 +26,11 @@ def extract_features(
     by: Annotated[
         shared.Unit | None, Option(help="What an item of a folder of music is; default: a track.")
     ] = None,
+    genre_map: shared.MapOption = None,
+    min_items: shared.MinItemsOption = None,
+    sample: Annotated[
+        int | None, Option(min=1, help="So many items of a folder of music, drawn at random.")
+    ] = None,
     manifest: Annotated[
         Path | None, Option(help="CSV of items; without it the built-in catalogue.")
     ] = None,
@@ -69,11 +74,14 @@ def extract_features(
     how |= {"run": run, "settings": settings or [], "workers": workers}
     how |= {"accept_missing": accept_missing, "media_roots": media_root or []}
     how |= {"check_content": check_content, "item_limit_s": item_limit}
-    how |= {"by": by.value if by else None}
+    how |= {"by": by.value if by else None, "genre_map": genre_map}
+    how |= {"min_items": min_items, "sample": sample}
     if music is not None and manifest is not None:
         raise typer.BadParameter("give a folder of music or --manifest, not both")
-    if by is not None and music is None:
-        raise typer.BadParameter("--by is of a folder of music, and none is given")
+    of_music = {"--by": by, "--map": genre_map, "--min-items": min_items, "--sample": sample}
+    for name, value in of_music.items():
+        if value is not None and music is None:
+            raise typer.BadParameter(f"{name} is of a folder of music, and none is given")
     manifest = music or manifest
     encoders = shared.encoders_of(encoder or [])
     if shard is not None and (encoder or dask or retrain):

@@ -56,6 +56,13 @@ MediaRootOption = Annotated[
     ),
 ]
 OutOption = Annotated[Path, Option("--out", help="The CSV to write.")]
+MapOption = Annotated[
+    Path | None,
+    Option("--map", help="Table with tabs, columns from and to: genres to rename, or drop."),
+]
+MinItemsOption = Annotated[
+    int | None, Option(min=1, help="Genres that fewer items have are left out, items stay.")
+]
 RowSeedsOption = Annotated[
     int | None, Option(min=1, help="Heads trained for each row; solved heads need one.")
 ]

@@ -11,11 +11,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
-from mmgenre.datasets.layouts import By
 from mmgenre.disk.locks import claimed, locked
 from mmgenre.errors import MmgenreError, WaitingWarning
 from mmgenre.learning.processes import from_main, is_main
-from mmgenre.pipeline.music import manifest_of_folder
+from mmgenre.pipeline.music import AS_THERE, FolderChoice, manifest_of_folder
 from mmgenre.pipeline.prepare import prepare_run
 from mmgenre.pipeline.run import DEFAULT_RUN, STATE, Run, open_run
 from mmgenre.progress import Progress, silent
@@ -75,7 +74,7 @@ def prepared(
     manifest: Path | str | None,
     *,
     one_by_one: bool = False,
-    by: By | None = None,
+    choice: FolderChoice = AS_THERE,
     media_roots: Sequence[Path] = (),
     progress: Progress = silent,
     **how: Any,
@@ -91,11 +90,12 @@ def prepared(
         with locked(folder / LOCKS / "prepare") if one_by_one else nullcontext():
             file, roots = source, media_roots
             if source is not None and source.is_dir():
-                file, roots = manifest_of_folder(source, folder, by, progress), [*roots, source]
-            elif by is not None:
-                raise MmgenreError(f"by {by}: is of a folder of music, and none is given")
-            given: dict[str, Any] = {"manifest": file, "media_roots": roots, "progress": progress}
-            made.append(prepare_run(folder, **given, **how))
+                file, roots = manifest_of_folder(source, folder, choice, progress), [*roots, source]
+            elif given := choice.given():
+                named = ", ".join(f"{name} {value}" for name, value in given.items())
+                raise MmgenreError(f"{named}: is of a folder of music, and none is given")
+            how.update(manifest=file, media_roots=roots, progress=progress)
+            made.append(prepare_run(folder, **how))
 
     from_main(settle)
     return made[0] if made else open_run(folder, is_checked=True)

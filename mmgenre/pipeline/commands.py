@@ -22,6 +22,7 @@ from mmgenre.pipeline.budget import seconds_of, within_budget
 from mmgenre.pipeline.fuse import plan_fusion
 from mmgenre.pipeline.learn import models_of
 from mmgenre.pipeline.measure import evaluate, measured
+from mmgenre.pipeline.music import FolderChoice
 from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.read import check_limit
 from mmgenre.pipeline.rows import fusion_name, fusion_recipe, joined_names, table_rows
@@ -86,6 +87,9 @@ def extract_features(
     check_content: bool = False,
     retrain: bool = False,
     by: By | None = None,
+    genre_map: Path | None = None,
+    min_items: int | None = None,
+    sample: int | None = None,
     progress: Progress = silent,
 ) -> Extraction:
     """Media -> inputs -> encoders trained on the genre task -> embeddings.h5.
@@ -112,6 +116,9 @@ def extract_features(
         retrain: whether encoders learn anew that have not learned on all items, since some were
             added.
         by: of a folder of music: whether an item is a track (default) or an album.
+        genre_map: likewise, as the next: a table of genres to rename or drop.
+        min_items: genres that fewer items have are left out, their items stay.
+        sample: so many items, drawn at random.
         progress: progress callback.
 
     Raises:
@@ -122,7 +129,7 @@ def extract_features(
     if budget is not None:
         seconds_of(budget)  # a mistake shows before media are read
     given: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe, "settings": settings}
-    given["by"] = by
+    given["choice"] = FolderChoice(by, genre_map, min_items, sample)
     state = replace(prepared(folder, manifest, **given, progress=progress), retrain=retrain)
     present = present_modalities(state, modalities)
     encoders = encoders or {}

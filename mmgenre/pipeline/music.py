@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmgenre.datasets.layouts import By
 from mmgenre.disk.files import without_links
@@ -17,15 +19,33 @@ FOLDER = "library"  # of a run
 MANIFEST, RECORD = "manifest.csv", "built-from.json"
 
 
+@dataclass(frozen=True)
+class FolderChoice:
+    """What `build_manifest` makes of a music folder; None: as in the run, or as there."""
+
+    by: By | None = None  # what an item is; a track unless a run says otherwise
+    genre_map: Path | None = None
+    min_items: int | None = None
+    sample: int | None = None
+
+    def given(self) -> dict[str, Any]:
+        """What is not None, as plain data."""
+        found: dict[str, Any] = {k: v for k, v in vars(self).items() if v is not None}
+        if self.genre_map is not None:
+            found["genre_map"] = str(without_links(self.genre_map))
+        return found
+
+
+AS_THERE = FolderChoice()
+
+
 def manifest_of_folder(
-    music: Path, run: Path, by: By | None = None, progress: Progress = silent
+    music: Path, run: Path, choice: FolderChoice = AS_THERE, progress: Progress = silent
 ) -> Path:
     """The manifest of a music folder in a run; nothing is opened if no file of it has changed.
 
-    `by`: what an item is; None: as in the run, or a track.
-
     Raises:
-        ManifestError: the folder has no audio file.
+        ManifestError: the folder has no audio file, or the table of genres has faults.
         MmgenreError: the manifest was edited since it was built, and would be overwritten.
     """
     from mmgenre.datasets.build import build_manifest  # mutagen, which a no-op does without
@@ -33,11 +53,11 @@ def manifest_of_folder(
 
     out, record = run / FOLDER / MANIFEST, run / FOLDER / RECORD
     known = read_or_set_aside(record, "the manifest is built anew") or {}
-    source = {
-        "music": str(without_links(music)),
-        "by": by or known.get("by", "track"),
-        "files": folder_digest(music),
-    }
+    chosen = {name: known[name] for name in vars(choice) if name in known}
+    chosen = {"by": "track", **chosen, **choice.given()}
+    source = {"music": str(without_links(music)), "files": folder_digest(music), **chosen}
+    if "genre_map" in chosen:
+        source["genre_map_sha256"] = _hash_of_map(Path(chosen["genre_map"]))
     if out.is_file():
         is_as_built = known.get("manifest") == sha256_file(out)
         if is_as_built and all(known.get(key) == value for key, value in source.items()):
@@ -48,12 +68,21 @@ def manifest_of_folder(
                 f"use it as it is: --manifest {shlex.quote(str(out))}; to have it built anew, "
                 "delete it"
             )
-    unit: By = "album" if source["by"] == "album" else "track"
-    built = build_manifest("library", music, out, by=unit, progress=progress)
+    if "genre_map" in chosen:
+        chosen["genre_map"] = Path(chosen["genre_map"])
+    built = build_manifest("library", music, out, **chosen, progress=progress)
     _, *notes = built.summary()
     content = {**source, "manifest": sha256_file(out), "notes": notes}
     write_record(record, content)
     return out
+
+
+def _hash_of_map(path: Path) -> str:
+    if not path.is_file():
+        raise MmgenreError(
+            f"{path}: the table of genres for this folder of music is no file; give it by --map"
+        )
+    return sha256_file(path)
 
 
 def library_notes(run: Path, dataset: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from mmgenre.datasets.layouts import By
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.pipeline.alone import alone_in_run, prepared
+from mmgenre.pipeline.music import FolderChoice
 from mmgenre.pipeline.read import check_limit, media_of
 from mmgenre.pipeline.run import DEFAULT_RUN, check_address, check_files
 from mmgenre.pipeline.vectors import present_modalities
@@ -55,6 +56,9 @@ def read_shard(
     accept_missing: bool = False,
     check_content: bool = False,
     by: By | None = None,
+    genre_map: Path | None = None,
+    min_items: int | None = None,
+    sample: int | None = None,
     progress: Progress = silent,
 ) -> ShardResult:
     """Reads one of n shares of a run's media; `extract_features` then finds them read.
@@ -68,7 +72,8 @@ def read_shard(
     """
     check_limit(item_limit_s)
     how: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe, "settings": settings}
-    state = prepared(Path(run), manifest, one_by_one=True, by=by, **how, progress=progress)
+    how["choice"] = FolderChoice(by, genre_map, min_items, sample)
+    state = prepared(Path(run), manifest, one_by_one=True, **how, progress=progress)
     parts: dict[str, tuple[int, int]] = {}
     for modality in present_modalities(state, [m for m in modalities if m not in state.given]):
         stores = {view.input_name: view for view in state.recipe.views(modality)}

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 
 from mmgenre.config import Settings
-from mmgenre.disk.files import append_line, open_marker
+from mmgenre.disk.files import append_line, open_marker, without_links
 from mmgenre.disk.locks import ClaimedError, claimed
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, Prints, write_store
@@ -163,7 +163,7 @@ def _read(part: Part, end_after: Callable[[float], object]) -> None:
                     made_from[row_id] = part.marks.get(row_id, b"") + content
                     made.add(row_id, _read_row(read, where))
                 except InputError as error:
-                    refused.append(Refusal(row_id, part.modality, error.code, str(error)))
+                    refused.append(_refusal(row_id, part.modality, media, error))
                 if made.n_bytes > EMBEDDED_AT_ONCE or row_id == part.rows[-1][0]:
                     refused += made.embed(about_to_read)
     finally:
@@ -221,8 +221,17 @@ class _Rows:
                 self.rows += _read_row(partial(self._model, [row], self.part.config), where)
                 self.ids.append(row_id)
             except InputError as error:
-                refused.append(Refusal(row_id, self.part.modality, error.code, str(error)))
+                refused.append(_refusal(row_id, self.part.modality, self.media[row_id], error))
         return refused
+
+
+def _refusal(row_id: str, modality: Modality, media: Media, error: InputError) -> Refusal:
+    """Names files without the `..` by which the manifest of a run leads to a folder of music."""
+    told = str(error)
+    for file in media:
+        if isinstance(file, Path) and ".." in file.parts:
+            told = told.replace(str(file), str(without_links(file.parent) / file.name))
+    return Refusal(row_id, modality, error.code, told)
 
 
 def _where(row_id: str, media: Media) -> str:

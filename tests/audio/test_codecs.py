@@ -17,6 +17,7 @@ from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.errors import InputError
 
 FORMATS = {"aac": ".m4a", "alac": ".m4a", "wmav2": ".wma", "wavpack": ".wv", "tta": ".tta"}
+FORMATS |= {"pcm_s16le": ".mka", "ac3": ".ac3"}
 LOSSLESS = ("alac", "tta")
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from coded import RATE_HZ, encode
 from command_line import Call
+from killing import killed_at_each_step
+from limits import files_up_to
 from music import cover, make_library, make_sound, tag
 from small import Small
 
@@ -153,6 +155,7 @@ def test_every_family_of_tags(tmp_path: Path, suffix: str) -> None:
         make_sound(path)
     tag(path, artist="Someone", genre=["One", "Two & More"])
     path.chmod(0o640)
+    before = path.read_bytes()
     genres = ("Jazz", "Rock;Pop", "Música")
     undo = tmp_path / "undo.jsonl"
     write_genres(Change(path, ("One", "Two & More"), genres), undo)
@@ -160,8 +163,11 @@ def test_every_family_of_tags(tmp_path: Path, suffix: str) -> None:
     assert (tags.genres, tags.artist) == (genres, "Someone")
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     [change] = tag_writing.changes_in(undo)
-    write_genres(tag_writing.reversed_change(change), None)
+    assert tag_writing.taken_back(change)
     assert read_tags(path).genres == ("One", "Two & More")
+    assert not tag_writing.taken_back(change)
+    if suffix in {"flac", "ogg"}:  # the order of their tags
+        assert path.read_bytes() == before
     with pytest.raises(TagsError, match="have changed meanwhile"):
         write_genres(Change(path, ("Other",), genres), None)
 
@@ -187,6 +193,58 @@ def test_a_failure_leaves_the_file_as_it_was(
         with pytest.raises(TagsError, match="would read 'Old' after writing"):
             write_genres(Change(path, ("Old",), ("New",)), None)
     assert path.read_bytes() == before
+
+
+def test_a_full_disk_leaves_files_and_undo_file_whole(tmp_path: Path) -> None:
+    path, undo = tag(make_sound(tmp_path / "song.flac"), genre=["Old"]), tmp_path / "undo.jsonl"
+    write_genres(Change(path, ("Old",), ("New",)), undo)
+    before, listed, names = path.read_bytes(), undo.read_bytes(), set(tmp_path.iterdir())
+    with files_up_to(len(before) // 2), pytest.raises((TagsError, OSError)):
+        write_genres(Change(path, ("New",), ("Newer",)), undo)
+    small = tag(make_sound(tmp_path / "small.flac", seconds=0.01), genre=["Old"])
+    undo.write_bytes(listed * (small.stat().st_size // len(listed) + 1))
+    listed = undo.read_bytes()
+    with files_up_to(len(listed) + 10), pytest.raises(OSError, match="too large"):
+        write_genres(Change(small, ("Old",), ("New",)), undo)  # the list has room for ten bytes
+    assert (path.read_bytes(), undo.read_bytes()) == (before, listed)
+    assert read_tags(small).genres == ("Old",)
+    assert set(tmp_path.iterdir()) == names | {small}
+
+
+def test_killed_at_any_step_everything_can_be_taken_back(tmp_path: Path) -> None:
+    files = [tag(make_sound(tmp_path / f"{k}.flac"), genre=["Old"]) for k in range(3)]
+    undo = tmp_path / "undo.jsonl"
+
+    def write() -> None:
+        for path in files:
+            if read_tags(path).genres == ("Old",):
+                write_genres(Change(path, ("Old",), ("New",)), undo)
+
+    n_killed = 0
+    for _ in killed_at_each_step(write, *((tag_writing, s) for s in ("append_line", "sync"))):
+        n_killed += 1
+        assert {read_tags(path).genres for path in files} <= {("Old",), ("New",)}
+        new = {path for path in files if read_tags(path).genres == ("New",)}
+        listed = list(tag_writing.changes_in(undo)) if undo.exists() else []
+        assert new <= {change.path for change in listed}
+        if undo.exists():  # killed within a line
+            with undo.open("a") as file:
+                file.write('{"path": "/mus')
+        for change in tag_writing.changes_in(undo) if undo.exists() else ():
+            tag_writing.taken_back(change)
+        assert {read_tags(path).genres for path in files} == {("Old",)}
+    assert n_killed > 10
+    assert {read_tags(path).genres for path in files} == {("New",)}
+
+
+def test_what_is_no_list_of_changes_is_named(call: Call, tmp_path: Path) -> None:
+    done = call("untag", tmp_path / "gone.jsonl")
+    assert done.code == 1
+    assert "gone.jsonl: is no list of changes" in done.err
+    assert "predict --write-tags wrote" in done.err
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"path": 1}\n')
+    assert "other.jsonl, line 1: not a change of genres" in call("untag", other).err
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

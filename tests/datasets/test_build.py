@@ -29,6 +29,7 @@ from published_layouts import (
 from mmgenre.datasets import sources
 from mmgenre.datasets.build import build_manifest
 from mmgenre.datasets.folders import ARCHIVE_FOLDER, GENRES, LEFT_OUT
+from mmgenre.datasets.hugging_face import TABLES
 from mmgenre.datasets.layouts import LAYOUTS, Layout
 from mmgenre.datasets.msd import COLUMNS, TABLE
 from mmgenre.datasets.mumu import ALBUMS, METADATA, REVIEWS, SPLIT_FILES
@@ -162,8 +163,8 @@ def test_an_unknown_layout_lists_the_known_ones(tmp_path: Path) -> None:
 
 def test_every_card_loads() -> None:
     assert card_names() == [
-        *("covers20k", "fma", "gtzan", "jamendo", "morrison-covers", "msdi", "mumu"),
-        *("mumu-covers", "music4all", "music4all-aa"),
+        *("covers20k", "fma", "gtzan", "hf", "jamendo", "mirdata", "morrison-covers", "msdi"),
+        *("mumu", "mumu-covers", "music4all", "music4all-aa"),
     ]
     for name in card_names():
         card = load_card(name)
@@ -194,6 +195,7 @@ def test_cards_name_the_files_that_are_read() -> None:
     files = {name: {file.name: file for file in load_card(name).files} for name in card_names()}
     assert set(files["mumu-covers"]) <= set(files["mumu"])
     assert list(files["covers20k"]) == [ARCHIVE_FOLDER]
+    assert tuple(files["hf"]) == TABLES
     assert sorted(load_card("covers20k").labels) == sorted((*GENRES, *LEFT_OUT))
     assert {ALBUMS, METADATA, REVIEWS, *SPLIT_FILES} <= set(files["mumu"])
     assert files["mumu"][ALBUMS].required

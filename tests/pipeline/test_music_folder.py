@@ -13,7 +13,7 @@ from mmgenre.datasets import build
 from mmgenre.errors import MmgenreError
 from mmgenre.items.manifest import Manifest
 from mmgenre.pipeline.commands import extract_features, fuse
-from mmgenre.pipeline.music import manifest_of_folder
+from mmgenre.pipeline.music import FolderChoice, manifest_of_folder
 from mmgenre.pipeline.run import open_run
 
 SETTINGS = ["text.encoders=['linear']", "audio.encoders=['statistics']", "fusion.cross_fit=2"]
@@ -74,7 +74,7 @@ def test_built_once_and_anew_when_a_file_changes(
     manifest_of_folder(music, run)
     assert "Folk" in file.read_text()
     assert "Folk" not in first
-    assert len(Manifest.read(manifest_of_folder(music, run, "album"))) == 12
+    assert len(Manifest.read(manifest_of_folder(music, run, FolderChoice("album")))) == 12
     assert len(Manifest.read(manifest_of_folder(music, run))) == 12  # it stays by album
 
 
@@ -93,6 +93,36 @@ def test_by_is_of_a_folder(tmp_path: Path, call: Call) -> None:
     assert both.code == 2
     with pytest.raises(MmgenreError, match="is of a folder of music"):
         extract_features(tmp_path / "m.csv", by="album", run=tmp_path / "r")
+
+
+def test_genres_are_mapped_and_items_drawn_as_manifest_build_does(
+    tmp_path: Path, call: Call
+) -> None:
+    music, run = make_music(tmp_path / "music"), tmp_path / "run"
+    tag(music / "Artist 3" / "1.flac", genre=["Jazz", "Rare"])
+    table = tmp_path / "genres.tsv"
+    table.write_text("from\tto\nRock\tMetal\n", encoding="utf-8")
+    choice = FolderChoice(genre_map=table, min_items=2, sample=20)
+    built = Manifest.read(manifest_of_folder(music, run, choice))
+    assert len(built) == 20
+    assert {genre for item in built for genre in item.labels} == {"Metal", "Jazz"}
+    command = ("manifest", "build", "library", music, "--out", tmp_path / "m.csv")
+    done = call(*command, "--map", table, "--min-items", 2, "--sample", 20)
+    assert done.code == 0, done.err
+    same = Manifest.read(tmp_path / "m.csv")
+    assert {i.id: i.labels for i in built} == {i.id: i.labels for i in same}
+    again = manifest_of_folder(music, run)  # as in the run
+    assert {i.id for i in Manifest.read(again)} == set(built.ids())
+    table.write_text("from\tto\nRock\tPunk\n", encoding="utf-8")
+    renamed = Manifest.read(manifest_of_folder(music, run))
+    assert {genre for item in renamed for genre in item.labels} == {"Punk", "Jazz"}
+    table.unlink()
+    with pytest.raises(MmgenreError, match=r"genres.tsv: the table .* give it by --map"):
+        manifest_of_folder(music, run)
+    for option in ("--map", "--min-items", "--sample"):
+        wrong = call("extract-features", option, "3", "--run", tmp_path / "r")
+        assert wrong.code == 2
+        assert f"{option} is of a folder of music" in wrong.err
 
 
 def test_one_more_item_without_a_genre_leaves_encoders_as_they_are(tmp_path: Path) -> None:
