@@ -145,7 +145,7 @@ def resumed(model: Path, manifest: Manifest, target: Path, n: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("n", type=int, help="rows")
+    parser.add_argument("n", type=int, nargs="?", default=400, help="rows")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--clip", type=float, default=10.0, help="seconds of each")
     chosen = parser.parse_args()
