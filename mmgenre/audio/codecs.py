@@ -108,7 +108,18 @@ class Decoded:
         """Samples by the lengths of all packets, which are read and not decoded."""
         self._container.seek(0)
         base = float(self._stream.time_base or 0)
-        held = sum(packet.duration or 0 for packet in self._container.demux(self._stream)) * base
+        times = [
+            (packet.pts, packet.duration or 0)
+            for packet in self._container.demux(self._stream)
+            if packet.pts is not None
+        ]
+        held = sum(duration for _, duration in times) * base
+        # Matroska rounds each length down to a millisecond; without gaps, first and last tell more,
+        # but for the millisecond of the last.
+        spanned = base * (times[-1][0] + times[-1][1] - times[0][0]) if times else 0.0
+        spanned += max(0.0, base - 1 / self.samplerate)
+        if held >= LEAST_HELD * spanned:
+            held = max(held, spanned)
         declared = (self._stream.duration or 0) * base
         self._container.seek(0)
         if declared and held < LEAST_HELD * declared:

@@ -18,7 +18,7 @@ from mmgenre.errors import InputError
 
 FORMATS = {"aac": ".m4a", "alac": ".m4a", "wmav2": ".wma", "wavpack": ".wv", "tta": ".tta"}
 FORMATS |= {"pcm_s16le": ".mka", "ac3": ".ac3"}
-LOSSLESS = ("alac", "tta")
+LOSSLESS = ("alac", "tta", "pcm_s16le")
 
 
 def steps(seconds: float) -> NDArray[np.int16]:
