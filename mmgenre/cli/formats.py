@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from mmgenre.disk.tables import spreadsheet_cell
 from mmgenre.errors import Refusal
-from mmgenre.fusion.prediction import Prediction
+from mmgenre.fusion.prediction import Prediction, Reasons
 
 Format = Literal["table", "json", "jsonl", "csv", "tsv"]
 SEPARATORS = {"csv": ",", "tsv": "\t"}
@@ -43,13 +43,25 @@ def shown(
         for genre in p.genres[:top]:
             mark = "*" if genre.name in p.named else " "
             lines.append(f"  {mark} {genre.score:6.3f}  {genre.name}")
+        if p.reasons is not None:
+            lines += _told(p.reasons)
     return "".join(f"{line}\n" for line in lines)
+
+
+def _told(reasons: Reasons) -> list[str]:
+    """What adds up to the score of the likeliest genre, and what each modality says alone."""
+    parts = [f"{reasons.base:.3f} of nothing known"]
+    parts += [f"{share:+.3f} {name}" for name, share in reasons.shares.items()]
+    alone = [f"{name}: {g.name} {g.score:.3f}" for name, g in reasons.alone.items()]
+    return [f"    {reasons.genre} = {'  '.join(parts)}", f"    alone: {', '.join(alone)}"]
 
 
 def _plain(prediction: Prediction, top: int) -> dict[str, Any]:
     genres = [asdict(genre) for genre in prediction.genres[:top]]
     found = {**asdict(prediction), "genres": genres}
     del found["refused"]  # told for all items at once
+    if prediction.reasons is None:
+        del found["reasons"]
     return found
 
 

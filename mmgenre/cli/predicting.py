@@ -72,6 +72,9 @@ def predict(
     labels: Annotated[
         str | None, Option(help="With --zero-shot: genres, joined by commas.")
     ] = None,
+    explain: Annotated[
+        bool, Option("--explain", help="With what each modality adds to the first genre's score.")
+    ] = False,
     top: Annotated[int, Option(min=1, help="Genres shown for each item.")] = 5,
     form: Annotated[Format, Option("--format", help="How they are written.")] = Format.TABLE,
     out: Annotated[Path | None, Option(help="File for them; default: stdout.")] = None,
@@ -101,6 +104,8 @@ def predict(
         raise typer.BadParameter("give paths, or --manifest and --features, not both")
     if zero_shot != (labels is not None) or (zero_shot and (features or fusion or allow)):
         raise typer.BadParameter("--zero-shot and --labels belong together, with media alone")
+    if explain and (zero_shot or form in (Format.CSV, Format.TSV)):
+        raise typer.BadParameter("--explain: of a trained model, as table, json or jsonl")
     if dry_run and not write_tags:
         raise typer.BadParameter("--dry-run belongs to --write-tags")
     given = shared.features_of(features or [])
@@ -126,7 +131,9 @@ def predict(
                 assert listed is not None
                 with shared.usage():  # a modality that this model does not know
                     tagger.check_modalities(next(iter(listed)))
-            predictions, own = tagger.predict_manifest(listed, features=given, progress=progress)
+            predictions, own = tagger.predict_manifest(
+                listed, features=given, explain=explain, progress=progress
+            )
         refused += own
     if one:
         the_one(predictions, refused)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +21,19 @@ class Genre:
 
 
 @dataclass(frozen=True)
+class Reasons:
+    """What each modality adds to the score of the likeliest genre.
+
+    `base` and the shares add up to the score.
+    """
+
+    genre: str
+    base: float  # its score for an item of which nothing is known
+    shares: Mapping[str, float]  # by modality, or vectors made elsewhere: exact Shapley values
+    alone: Mapping[str, Genre]  # the likeliest genre by each alone
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The genres of an item, likeliest first."""
 
@@ -30,6 +43,7 @@ class Prediction:
     named: tuple[str, ...]  # the genres that the model would give the item
     used: tuple[str, ...]  # the modalities, and vectors made elsewhere, it was judged by
     refused: tuple[Refusal, ...] = ()  # its media that could not be used
+    reasons: Reasons | None = None  # if they were asked for
 
 
 def one_item(

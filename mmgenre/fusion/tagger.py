@@ -32,7 +32,8 @@ from mmgenre.fusion.ensemble import KIND as SOLVED
 from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.exported import check_exported, copy_model, downloaded, is_on_hub, push
 from mmgenre.fusion.in_memory import Cover, Track, as_files
-from mmgenre.fusion.prediction import Genre, Prediction, one_item, the_one
+from mmgenre.fusion.prediction import Genre, Prediction, Reasons, one_item, the_one
+from mmgenre.fusion.shares import JOINT, Shares, player_of, shapley
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.fusion.whole import Parts, encoder_parent, model_of
 from mmgenre.items.manifest import Item, Manifest
@@ -47,8 +48,6 @@ if TYPE_CHECKING:  # torch takes seconds to import, and models of ONNX need none
     from mmgenre.fusion.head import FusionModel
     from mmgenre.fusion.joint import JointSpace
     from mmgenre.learning.encoder import Encoder
-
-JOINT = "joint."  # before an input's name: its vector in the joint space
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +157,7 @@ class GenreTagger:
         image: Cover | None = None,
         *,
         sr: int | None = None,
+        explain: bool = False,
     ) -> Prediction:
         """Genres of one item from whichever modalities are given.
 
@@ -167,6 +167,7 @@ class GenreTagger:
             text: a file if a Path, else the text itself.
             image: a file, the bytes of one, a Pillow image, or pixels (height, width, 3).
             sr: the sampling rate of samples.
+            explain: with `reasons`.
 
         Damaged media are left out, and listed in `refused` of the prediction.
 
@@ -177,7 +178,7 @@ class GenreTagger:
         with as_files(audio, sr, image) as (tracks, cover):
             item = one_item(tracks, text, cover)
             self.check_modalities(item)
-            return the_one(*self.predict_manifest(Manifest([item])))
+            return the_one(*self.predict_manifest(Manifest([item]), explain=explain))
 
     def check_modalities(self, item: Item) -> None:
         """ValueError if an item has a modality that the model was not trained on."""
@@ -207,6 +208,7 @@ class GenreTagger:
         manifest: Manifest | None = None,
         *,
         features: Mapping[str, Path] | None = None,
+        explain: bool = False,
         workers: int | None = None,
         progress: Progress = silent,
     ) -> tuple[list[Prediction], list[Refusal]]:
@@ -218,6 +220,7 @@ class GenreTagger:
             manifest: the items; None: every id in `features` is one.
             features: vectors made elsewhere, name -> file, as `import_features` takes them; names
                 and widths are those that the model was trained with.
+            explain: each prediction has `reasons`, what its modalities add to the score.
             workers: processes that read media; None: one per core, and of a single item this one,
                 which a decoder that crashes would end.
             progress: progress callback.
@@ -274,7 +277,7 @@ class GenreTagger:
         for refusal in refused:
             item_id = item_of(refusal.id)
             of[item_id] = (*of.get(item_id, ()), refusal)
-        ranked = self._rank(table.select(has_input))
+        ranked = self._rank(table.select(has_input), explain=explain)
         return [replace(p, refused=of.get(p.id, ())) for p in ranked], refused
 
     def _embedded(
@@ -356,9 +359,10 @@ class GenreTagger:
                 x[f"{JOINT}{name}"][here] = e
         return FeatureTable(ids, x, present).only(tuple(self.fusion.widths))
 
-    def _rank(self, table: FeatureTable) -> list[Prediction]:
+    def _rank(self, table: FeatureTable, *, explain: bool) -> list[Prediction]:
         if not len(table):
             return []
+        shares = shapley(self.fusion.scores, table) if explain else None
         names, threshold = self.fusion.labels.names, self.fusion.threshold
         kind: Literal["probability", "cosine"] = (
             "probability" if self.fusion.target_name == "logistic" else "cosine"
@@ -368,12 +372,25 @@ class GenreTagger:
             order = np.argsort(-scores, kind="stable")
             genres = tuple(Genre(names[j], float(scores[j])) for j in order)
             named = genres[:1] if threshold is None else [g for g in genres if g.score >= threshold]
-            here = {modality_of(n.removeprefix(JOINT)) for n, p in table.present.items() if p[i]}
+            here = {player_of(n) for n, p in table.present.items() if p[i]}
             used = tuple(m for m in (*self.modalities, *self.given) if m in here)
-            predictions.append(
-                Prediction(table.ids[i], kind, genres, tuple(g.name for g in named), used)
-            )
+            reasons = None if shares is None else _reasons(shares, names, i, int(order[0]), used)
+            own = tuple(genre.name for genre in named)
+            predictions.append(Prediction(table.ids[i], kind, genres, own, used, reasons=reasons))
         return predictions
+
+
+def _reasons(
+    shares: Shares, names: Sequence[str], item: int, genre: int, used: Sequence[str]
+) -> Reasons:
+    """What the modalities of an item add to the score of a genre."""
+    alone = {}
+    for player in used:
+        scores = shares.alone[player][item]
+        first = int(scores.argmax())
+        alone[player] = Genre(names[first], float(scores[first]))
+    of = {player: float(shares.of[player][item, genre]) for player in used}
+    return Reasons(names[genre], float(shares.base[item, genre]), of, alone)
 
 
 def _trained_head(model: Path) -> FusionModel:
