@@ -129,7 +129,7 @@ def test_a_list_made_before_lists_had_a_hash_opens(exported: Path, tmp_path: Pat
     expected = GenreTagger.from_pretrained(exported).predict(text=words)
     assert GenreTagger.from_pretrained(old).predict(text=words) == expected
     write_json(old / EXPORT, about | {"sha257": "0" * 64})
-    with pytest.raises(BundleError, match="export.json: damaged.*sha257"):
+    with pytest.raises(BundleError, match=r"export\.json: damaged.*sha257"):
         GenreTagger.from_pretrained(old)
 
 
