@@ -28,6 +28,7 @@ MIN_SHARE_OF_OFFSET = 0.03  # codecs turn a constant offset into a ripple below 
 CANCELLED_SHARE = 0.1  # of the power that the mean of unrelated channels has
 PROBED, PROBED_OF = 64, 8192  # samples
 SAMPLES_AT_ONCE = 1 << 21  # memory does not grow with the track
+BAD_FILE = 7  # libsndfile's error for a file that is missing, and for an mp3 without a frame
 DECODER_ERRORS = (soundfile.LibsndfileError, RuntimeError, ValueError)
 
 _SCRATCH = threading.local()
@@ -157,6 +158,8 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     known = " ".join(sorted(SUFFIXES["audio"]))
     how = f"supported: {known}; convert, for instance: ffmpeg -i IN OUT.flac"
     told = str(error).removeprefix(f"Error opening {str(path)!r}: ").removeprefix("Error : ")
+    if getattr(error, "code", None) == BAD_FILE:  # it is there: `check_file` has looked
+        told = "no sound that its decoder knows; damaged, or no audio in spite of its name"
     return InputError("unreadable", str(path), f"{told.rstrip('.')}; {how}")
 
 

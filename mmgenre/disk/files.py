@@ -145,6 +145,11 @@ def without_links(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def without_steps_up(path: Path) -> Path:
+    """The path as messages name it: without the `..` by which a run's manifest leads to music."""
+    return without_links(path.parent) / path.name if ".." in path.parts else path
+
+
 def read_json(path: Path) -> Any:
     """What a JSON file holds; ValueError if it is damaged, UnreachableError if it can't be read."""
     try:

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mmgenre.disk.files import without_links
+from mmgenre.disk.files import without_links, without_steps_up
 from mmgenre.errors import ManifestError
 from mmgenre.items.manifest import LIST_SEPARATOR, Manifest, Media
 from mmgenre.items.modalities import MODALITIES, Modality
@@ -98,7 +98,8 @@ def _refuse_outside(where: str, roots: Roots, files: Sequence[Path]) -> None:
     outside = [file for file in files if not roots.hold_file(file)]
     if not outside:
         return
-    shown = ", ".join(map(str, outside[:SHOWN])) + (", ..." if len(outside) > SHOWN else "")
+    named = [str(without_steps_up(file)) for file in outside[:SHOWN]]
+    shown = ", ".join(named) + (", ..." if len(outside) > SHOWN else "")
     needed = " ".join(f"--media-root {shlex.quote(str(folder))}" for folder in _common(outside))
     fault = (
         f"{len(outside):,} of {len(files):,} media lie neither in the folder of the manifest nor "

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mmgenre.config import Settings
-from mmgenre.disk.files import as_on_disk, set_damaged_aside
+from mmgenre.disk.files import as_on_disk, set_damaged_aside, without_steps_up
 from mmgenre.disk.locks import claimed
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, fingerprint_of, group_names, merge_stores
@@ -66,8 +66,8 @@ def check_sources(manifest: Manifest, modality: Modality, target: Path) -> None:
         n_read = sum(row_id in held for row_id, _ in rows)
         raise MmgenreError(
             f"{target}: {len(lost):,} of {n_read:,} files that this was read from are gone (first: "
-            f"{gone[lost[0]]}): is a drive missing? It stays as it is; mmgenre extract-features "
-            "--accept-missing goes on without them"
+            f"{without_steps_up(gone[lost[0]])}): is a drive missing? It stays as it is; "
+            "mmgenre extract-features --accept-missing goes on without them"
         )
 
 

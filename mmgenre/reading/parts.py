@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 
 from mmgenre.config import Settings
-from mmgenre.disk.files import append_line, open_marker, without_links
+from mmgenre.disk.files import append_line, open_marker, without_steps_up
 from mmgenre.disk.locks import ClaimedError, claimed
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, Prints, write_store
@@ -226,11 +226,10 @@ class _Rows:
 
 
 def _refusal(row_id: str, modality: Modality, media: Media, error: InputError) -> Refusal:
-    """Names files without the `..` by which the manifest of a run leads to a folder of music."""
     told = str(error)
     for file in media:
-        if isinstance(file, Path) and ".." in file.parts:
-            told = told.replace(str(file), str(without_links(file.parent) / file.name))
+        if isinstance(file, Path):
+            told = told.replace(str(file), str(without_steps_up(file)))
     return Refusal(row_id, modality, error.code, told)
 
 

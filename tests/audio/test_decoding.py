@@ -139,7 +139,9 @@ def test_what_is_no_audio_is_refused(tmp_path: Path) -> None:
     assert code_of(empty) == "unreadable"
     text = tmp_path / "text.mp3"
     text.write_text("This is a review of the album and no music. " * 200)
-    assert code_of(text) == "unreadable"
+    with pytest.raises(InputError, match=r"text\.mp3: no sound that its decoder knows") as caught:
+        load_audio(text)
+    assert caught.value.code == "unreadable"
     random = tmp_path / "random.flac"
     random.write_bytes(np.random.default_rng(3).bytes(20_000))
     assert code_of(random) == "unreadable"

@@ -17,7 +17,7 @@ from small import NAME, Small
 from mmgenre import GenreTagger, Manifest
 from mmgenre.disk.files import write_json
 from mmgenre.errors import BundleError, MmgenreError, WeightsError
-from mmgenre.fusion.exported import EXPORT
+from mmgenre.fusion.exported import EXPORT, SUM, check_exported, list_files, sum_of
 from mmgenre.pipeline.export import export_model
 
 READ = """
@@ -94,11 +94,9 @@ def test_a_flipped_byte_anywhere_is_refused_by_name(exported: Path, tmp_path: Pa
         content = bytearray((model / name).read_bytes())
         content[len(content) // 2] ^= 0x10
         (model / name).write_bytes(bytes(content))
-        # Of the list itself another file's sum may be what no longer fits.
-        told = str(model) if name == Path(EXPORT) else str(model / name)
         with pytest.raises(BundleError) as caught:
             GenreTagger.from_pretrained(model)
-        assert told in str(caught.value)
+        assert str(model / name) in str(caught.value)
         (model / name).unlink()
         if name != Path(EXPORT):
             with pytest.raises(BundleError, match="is gone"):
@@ -106,14 +104,45 @@ def test_a_flipped_byte_anywhere_is_refused_by_name(exported: Path, tmp_path: Pa
         shutil.rmtree(model)
 
 
+def test_each_flipped_bit_of_the_list_is_refused_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    list_files(tmp_path, "multi-logistic-a+t+i")
+    path = tmp_path / EXPORT
+    written = path.read_bytes()
+    check_exported(tmp_path)
+    for place in range(len(written)):
+        for bit in range(8):
+            content = bytearray(written)
+            content[place] ^= 1 << bit
+            path.write_bytes(bytes(content))
+            with pytest.raises(BundleError) as caught:
+                check_exported(tmp_path)
+            assert str(path) in str(caught.value)
+
+
+def test_a_list_made_before_lists_had_a_hash_opens(exported: Path, tmp_path: Path) -> None:
+    old = shutil.copytree(exported, tmp_path / "old")
+    about = json.loads((old / EXPORT).read_text("utf-8"))
+    del about[SUM]
+    write_json(old / EXPORT, about)
+    words = "Heavy riffs, loud amplifiers."
+    expected = GenreTagger.from_pretrained(exported).predict(text=words)
+    assert GenreTagger.from_pretrained(old).predict(text=words) == expected
+    write_json(old / EXPORT, about | {"sha257": "0" * 64})
+    with pytest.raises(BundleError, match=r"export\.json: damaged.*sha257"):
+        GenreTagger.from_pretrained(old)
+
+
 def test_a_newer_version_and_foreign_folders_are_named(exported: Path, tmp_path: Path) -> None:
     newer = shutil.copytree(exported, tmp_path / "newer")
     about = json.loads((newer / EXPORT).read_text("utf-8"))
-    write_json(newer / EXPORT, about | {"format": 2, "made_by": "mmgenre 9.9"})
+    of_newer = about | {"format": 2, "made_by": "mmgenre 9.9"}
+    write_json(newer / EXPORT, of_newer | {SUM: sum_of(of_newer)})
     with pytest.raises(BundleError, match=r"newer version \(mmgenre 9.9\); update mmgenre"):
         GenreTagger.from_pretrained(newer)
     outside = shutil.copytree(exported, tmp_path / "outside")
-    write_json(outside / EXPORT, about | {"files": {"../../secret": "0" * 64}})
+    of_outside = about | {"files": {"../../secret": "0" * 64}}
+    write_json(outside / EXPORT, of_outside | {SUM: sum_of(of_outside)})
     with pytest.raises(BundleError, match="is not in the folder"):
         GenreTagger.from_pretrained(outside)
     with pytest.raises(BundleError, match="no fusion head"):

@@ -134,6 +134,7 @@ def test_media_are_read_only_where_the_user_says(home: Path, how: str) -> None:
         extract(manifest, home / "run")
     needed = f"add: --media-root {home / 'secret'}"
     assert needed in str(caught.value)
+    assert "/../" not in str(caught.value)
     assert not [p for p in home.glob("run/inputs/*.h5") if ".media." not in p.name]
     with pytest.raises(ManifestError, match="media lie neither"):
         audit(Manifest.read(manifest))
