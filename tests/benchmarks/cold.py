@@ -32,6 +32,7 @@ from mmgenre.fusion.exported import EXPORT, ONNX
 
 SONGS = Path(__file__).parents[3] / "shared/data/real/audio"
 MANY = 40
+PARTLY = 3  # exit code: one of these songs is refused
 SCRIPT = """
 import pickle, sys
 import librosa, numpy as np
@@ -56,7 +57,8 @@ def cpu_s(command: list[str]) -> float:
         return usage.ru_utime + usage.ru_stime
 
     before = used()
-    subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode in (0, PARTLY), done.stderr
     return used() - before
 
 
