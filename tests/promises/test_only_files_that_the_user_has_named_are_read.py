@@ -413,7 +413,9 @@ def test_files_that_a_model_names_are_not_opened(home: Path, opened: list[str], 
     opened.clear()
     with pytest.raises(BundleError, match=f"would open {file}, which the model names"):
         GenreTagger.from_pretrained(other)
-    done = call("predict", other, "--text", "loud guitars")
+    words = home / "words.txt"
+    words.write_text("loud guitars")
+    done = call("predict", other, "--text", words)
     assert done.code == 1
     assert f"--allow {file}" in done.err
     assert opened == []
