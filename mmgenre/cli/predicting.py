@@ -152,13 +152,15 @@ def _one_or_listed(
     text: Path | None,
     image: Path | None,
 ) -> Manifest:
-    """The items of a manifest, or the one item of some files."""
-    from mmgenre.fusion.prediction import one_item
+    """The items of a manifest, or the one item of some files; InputError if none is there."""
+    from mmgenre.fusion.prediction import check_is_there, one_item
     from mmgenre.items.manifest import Manifest
 
     if manifest is not None:
         return Manifest.read(manifest, media_roots=media_roots)
-    return Manifest([one_item(audio, text, image)])
+    item = one_item(audio, text, image)
+    check_is_there(item)
+    return Manifest([item])
 
 
 def _found(

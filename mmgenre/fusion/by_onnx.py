@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.util import find_spec
@@ -19,6 +19,7 @@ from mmgenre.fusion.exported import EXPORT, ONNX
 from mmgenre.items.modalities import modality_of
 from mmgenre.kinds import kind_of
 from mmgenre.learning.kind import resolve
+from mmgenre.learning.permission import checked_inputs
 from mmgenre.learning.rows import Source
 from mmgenre.progress import Progress, silent
 
@@ -81,13 +82,17 @@ class ByNeed(Mapping[str, T]):
 
 
 def onnx_encoders(
-    model: Path, folders: Mapping[str, Path]
+    model: Path, folders: Mapping[str, Path], named: Collection[str]
 ) -> tuple[dict[str, Settings], dict[str, OnnxEncoder]]:
     """What built-in encoders of a model read, and those of them that need no torch, by view.
 
     Both are empty of a model that was not exported with ONNX, and where onnxruntime is missing.
-    `folders`: of each view's encoder. Texts need torch, beside the scikit-learn that cuts them
-    into words.
+    `folders`: of each view's encoder; `named`: what the user has named. Texts need torch, beside
+    the scikit-learn that cuts them into words.
+
+    Raises:
+        BundleError: an encoder is damaged, or would open what the user has not named: media are
+            read before it is loaded, if it is at all.
     """
     reads: dict[str, Settings] = {}
     found: dict[str, OnnxEncoder] = {}
@@ -100,7 +105,7 @@ def onnx_encoders(
             known = kind.encoders.get(config["encoder"])
             if known is None:
                 continue
-            reads[view] = kind.inputs.model_validate(config["reads"])
+            reads[view] = checked_inputs(folder, config, kind, named)
             path = model / ONNX / f"encoder-{view}.onnx"
             if known.source is not None and path.is_file():
                 section = kind.settings.model_validate(config["config"])

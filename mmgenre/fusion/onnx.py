@@ -51,7 +51,7 @@ def export_onnx(tagger: GenreTagger, folder: Path) -> Path:
     Raises:
         MmgenreError: the packages of the extra `onnx` are missing, the folder exists, or the model
             has a head that was fitted in steps (`fusion.solver = "sgd"`) or reads a joint space,
-            or an encoder that ONNX has no operators for.
+            or an encoder that ONNX has no operators for, or that reads named items only.
     """
     _check(tagger, folder)
     head = HeadModule(tagger.fusion)  # type: ignore[arg-type]
@@ -268,6 +268,12 @@ def _examples(tagger: GenreTagger) -> dict[str, Tensor]:
             inputs = folder / f"{view}.h5"
             extract_inputs(manifest, modality, tagger.reads[view], inputs, workers=1)
             with FeatureStore(inputs, modality) as store:
+                if store.refused:  # annotations listed by item have none for it
+                    why = store.refused[0].detail
+                    raise MmgenreError(
+                        f"encoder {view}: ONNX takes its shapes from a made-up item, which this "
+                        f"encoder cannot read ({why}); export without --onnx"
+                    )
                 views: NDArray[Any] = encoder.source(store).views(store.ids, None)
                 rows = torch.from_numpy(views.reshape(-1, *views.shape[2:]))
                 found[view] = torch.cat([rows, rows])  # of one row, torch exports one row

@@ -68,6 +68,23 @@ def one_item(
     return Item("item", media=given)
 
 
+def check_is_there(item: Item) -> None:
+    """InputError if all that an item has are files, none of which is there; models take longer."""
+    media = [medium for of_modality in item.media.values() for medium in of_modality]
+    if all(isinstance(medium, Path) and _is_gone(medium) for medium in media):
+        raise InputError("missing", str(media[0]), "no such file")
+
+
+def _is_gone(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):  # there, perhaps: to read it says what is wrong
+        pass
+    return False
+
+
 def the_one(predictions: Sequence[Prediction], refused: Sequence[Refusal]) -> Prediction:
     """The prediction of a single item.
 

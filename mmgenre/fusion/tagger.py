@@ -136,7 +136,7 @@ class GenreTagger:
         with odd_as_error(model):
             kinds = {view: kind_of(modality_of(view)) for view in views if view not in given}
         places = {view: parts.encoder(view) for view in kinds}
-        reads, by_onnx = onnx_encoders(model, places)
+        reads, by_onnx = onnx_encoders(model, places, named)
         load = {v: partial(_encoder, parts, v, kinds[v], named) for v in kinds}
         encoders: dict[str, Encoder] = {}
         for view in [view for view in kinds if view not in reads]:

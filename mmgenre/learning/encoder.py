@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import BundleError
 from mmgenre.learning.kind import Kind, is_foreign, resolve
+from mmgenre.learning.permission import checked_inputs, unnamed
 from mmgenre.learning.rows import Source
 from mmgenre.learning.selection import Metric
 from mmgenre.learning.settings import EmbeddingDim, TrainingConfig
@@ -254,23 +254,12 @@ def load_encoder(
     name = str(bundle.config["encoder"])
     is_folder = name.startswith("dir:")  # which is opened; of any other name code is imported
     if is_foreign(name) and name not in names and not is_folder:
-        raise BundleError(_unnamed(folder, "import", name))
+        raise BundleError(unnamed(folder, "import", name))
     encoder_type = kind.encoder(name)
     if is_folder and name not in names and not encoder_type.carried(bundle):
-        raise BundleError(_unnamed(folder, "open", name))
+        raise BundleError(unnamed(folder, "open", name))
     try:
-        reads = kind.inputs.model_validate(bundle.config["reads"])
-        frozen = getattr(reads, "frozen", None)
-        if frozen is not None and frozen.model != name:
-            raise BundleError(f"{folder}: damaged: {name} reads vectors of {frozen.model}")
-        opened = list(kind.files_of_inputs(reads).values())
-        if name in kind.encoders:
-            files = kind.files(kind.settings.model_validate(bundle.config["config"]))
-            also = encoder_type.opens
-            opened += [f for s, f in files.items() if s.startswith("input.") or s in also]
-        for file in opened:
-            if file not in names:
-                raise BundleError(_unnamed(folder, "open", file))
+        checked_inputs(folder, bundle.config, kind, names)
         encoder: Encoder = resolve(encoder_type.load)(bundle)
         encoder.load_state_dict(own)
     except (RuntimeError, ValidationError) as error:
@@ -280,13 +269,6 @@ def load_encoder(
             "mmgenre extract-features"
         ) from None
     return encoder.eval(), bundle
-
-
-def _unnamed(folder: Path, act: str, name: str) -> str:
-    return (
-        f"{folder}: would {act} {name}, which the model names and you did not. If you trust it, "
-        f"predict with --allow {shlex.quote(name)}"
-    )
 
 
 @dataclass(frozen=True)

@@ -401,7 +401,9 @@ def test_predict_many(small: Small, tmp_path: Path, call: Call) -> None:
 def test_predict_with_a_modality_the_model_lacks(small: Small, tmp_path: Path, call: Call) -> None:
     run = small.copy(tmp_path / "run")
     assert call("fuse", "--run", run, "-m", "t", "--seeds", 1).code == 0
-    done = call("predict", run, "--fusion", "multi-logistic-t", "--image", "x.png")
+    cover = tmp_path / "x.png"
+    cover.touch()  # a file that is not there would be the first thing to be told
+    done = call("predict", run, "--fusion", "multi-logistic-t", "--image", cover)
     assert done.code == 2
     assert "image: this model reads text" in flat(done.err)
 

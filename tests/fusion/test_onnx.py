@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from small import Small
+from torch.nn import Identity
 
 from mmgenre import GenreTagger, Manifest, MmgenreError
 from mmgenre.disk.store import FeatureStore
@@ -22,10 +23,12 @@ from mmgenre.fusion.scaling import AS_THEY_ARE, GIVEN, KERNELS, LEARNED, FittedS
 from mmgenre.fusion.solve import Linear
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.labels import LabelSpace
+from mmgenre.learning.encoder import Encoder
 from mmgenre.learning.rows import item_of
 from mmgenre.learning.targets import CosineTarget, LogisticTarget, Target
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.reading.extraction import extract_inputs
+from mmgenre.text.settings import TextInput
 
 PARITY = 1e-4
 NAMES = ("audio", "image", "text")
@@ -168,3 +171,17 @@ def test_what_cannot_be_exported_is_refused(small: Small, tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
     with pytest.raises(MmgenreError, match="exists"):
         export_onnx(stepwise, tmp_path)
+
+
+def test_an_encoder_that_reads_annotated_items_alone_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "annotations.jsonl"
+    file.write_text('{"id": "known", "annotations": []}\n', encoding="utf-8")
+    reads = TextInput.model_validate({"entities": {"annotator": "jsonl", "annotations": str(file)}})
+    target, labels = LogisticTarget(3, exclusive=True), LabelSpace(("a", "b", "c"), True)
+    fusion = drawn(target, dict.fromkeys(NAMES, AS_THEY_ARE), labels)
+    tagger = GenreTagger(
+        {"text": cast(Encoder, Identity())}, {"text": reads}, None, fusion, "drawn"
+    )
+    with pytest.raises(MmgenreError, match=r"encoder text: .* made-up item.*without --onnx"):
+        export_onnx(tagger, tmp_path / "onnx")
+    assert list(tmp_path.iterdir()) == [file]

@@ -159,10 +159,12 @@ def test_commands_name_the_damaged_file_and_change_nothing(
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(small.run, run)
+    words_file = tmp_path / "words.txt"
+    words_file.write_text("loud guitars")
     [weights] = (run / MODEL / "encoders" / "text").glob("*.safetensors")
     for path, words in (
         (run / "embeddings.h5", ("store", "verify", run / "embeddings.h5")),
-        (weights, ("predict", run, "--text", "loud guitars")),
+        (weights, ("predict", run, "--text", words_file)),
     ):
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1

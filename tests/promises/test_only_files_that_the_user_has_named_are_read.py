@@ -25,6 +25,7 @@ from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.media import Roots
 from mmgenre.pipeline.commands import Extraction, extract_features, fuse
+from mmgenre.pipeline.export import export_model
 from mmgenre.pipeline.grid import prepare_experiment
 from mmgenre.pipeline.prepare import prepare_run
 from mmgenre.pipeline.run import open_run
@@ -412,7 +413,9 @@ def test_files_that_a_model_names_are_not_opened(home: Path, opened: list[str], 
     opened.clear()
     with pytest.raises(BundleError, match=f"would open {file}, which the model names"):
         GenreTagger.from_pretrained(other)
-    done = call("predict", other, "--text", "loud guitars")
+    words = home / "words.txt"
+    words.write_text("loud guitars")
+    done = call("predict", other, "--text", words)
     assert done.code == 1
     assert f"--allow {file}" in done.err
     assert opened == []
@@ -420,6 +423,26 @@ def test_files_that_a_model_names_are_not_opened(home: Path, opened: list[str], 
     assert opened
     manifest = home / "data/m.csv"
     assert call("predict", other, "--manifest", manifest, "--allow", file).code in (0, 3)
+
+
+def test_nor_of_a_model_that_predicts_by_onnx(home: Path, opened: list[str]) -> None:
+    """Encoders of such a model are loaded late, what they name is refused as early as of others."""
+    file = home / "secret/annotations.jsonl"
+    ids = [*(f"i{k:02d}" for k in range(N)), "made-up", "item"]  # of the export, of one prediction
+    lines = [{"id": item_id, "annotations": []} for item_id in ids]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    entities = {"annotator": "jsonl", "annotations": file}
+    named = [f"text.input.entities.{setting}={value}" for setting, value in entities.items()]
+    solved = ["fusion.solver=lbfgs", "fusion.combine=auto"]
+    run = finished(home, settings=[*FAST, *named, *solved])
+    model = export_model(run, home / "model", onnx=True)
+    opened.clear()
+    with pytest.raises(BundleError, match=f"would open {file}, which the model names"):
+        GenreTagger.from_pretrained(model).predict(text="loud guitars")
+    assert opened == []
+    tagger = GenreTagger.from_pretrained(model, allow=[str(file)])
+    tagger.predict_manifest(Manifest.read(home / "data/m.csv"), workers=1)
+    assert opened
 
 
 def test_an_experiment_names_what_its_recipe_names(home: Path, module: str) -> None:
