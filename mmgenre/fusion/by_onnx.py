@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mmgenre.config import Settings
 from mmgenre.disk.bundle import CONFIG, bundle_file, odd_as_error
 from mmgenre.disk.store import FeatureStore
+from mmgenre.errors import BundleError
 from mmgenre.fusion.exported import EXPORT, ONNX
 from mmgenre.items.modalities import modality_of
 from mmgenre.kinds import kind_of
@@ -54,7 +55,12 @@ class OnnxEncoder:
 
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # burns a core
-        return onnxruntime.InferenceSession(self.path, options, ["CPUExecutionProvider"])
+        try:
+            return onnxruntime.InferenceSession(self.path, options, ["CPUExecutionProvider"])
+        except Exception as error:  # of many classes of its own
+            raise BundleError(
+                f"{self.path}: onnxruntime cannot run it: {error!s:.300}; export the model again"
+            ) from None
 
 
 class ByNeed(Mapping[str, T]):

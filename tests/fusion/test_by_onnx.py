@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from small import Small
 from mmgenre import GenreTagger, Manifest
 from mmgenre.errors import BundleError
 from mmgenre.fusion import by_onnx
+from mmgenre.fusion.exported import list_files
 from mmgenre.fusion.prediction import Prediction
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.export import export_model
@@ -113,6 +115,17 @@ def test_a_changed_file_is_refused_by_name(model: Path) -> None:
         GenreTagger.from_pretrained(model)
     path.write_bytes(whole)
     GenreTagger.from_pretrained(model)
+
+
+def test_what_onnxruntime_cannot_run_is_named(small: Small, model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(model, tmp_path / "model")
+    path = next((folder / "onnx").glob("encoder-audio*.onnx"))
+    path.write_bytes(b"no model")
+    list_files(folder, "odd")
+    tagger = GenreTagger.from_pretrained(folder)
+    item = next(i for i in Manifest.read(small.manifest) if "audio" in i.media)
+    with pytest.raises(BundleError, match=f"{path.name}: onnxruntime cannot run it"):
+        tagger.predict(audio=item.media["audio"][0])
 
 
 def test_encoders_are_loaded_when_they_are_asked_for(model: Path) -> None:
