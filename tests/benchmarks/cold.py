@@ -64,6 +64,7 @@ def cpu_s(command: list[str]) -> float:
 
 def main(model: Path, rounds: int) -> None:
     """Prints a line a side, for one song and for many."""
+    print(f"load before: {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         plain = shutil.copytree(
@@ -94,7 +95,6 @@ def main(model: Path, rounds: int) -> None:
                 spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
                 median = statistics.median(seconds)
                 print(f"{len(given)} song(s), {side}: {median:.2f} CPU s ({spread})", flush=True)
-    print(f"load before: {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":
