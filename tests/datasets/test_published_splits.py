@@ -170,13 +170,23 @@ def test_gtzan_filtered(tmp_path: Path) -> None:
 
 
 def test_gtzan_fold_by_artists(tmp_path: Path) -> None:
-    items = by_id(read_gtzan(make_gtzan(tmp_path), split="fold1"))
+    published = read_gtzan(make_gtzan(tmp_path), split="fold1")
+    items = by_id(published)
+    assert not any("at random" in note for note in published.notes)
     assert {i for i, item in items.items() if item.split == "test"} == {"jazz.00001", "rock.00008"}
     assert Counter(item.split for item in items.values())["val"] == 1
     assert items["blues.00029"].artist == "artist 2"
     (tmp_path / "f1_evaluate.txt").write_text("./rock_00008.wav\trock\n")
     with pytest.raises(ManifestError, match="lists other excerpts than"):
         read_gtzan(tmp_path, split="fold1")
+
+
+def test_gtzan_fold_without_artists_says_that_validation_is_drawn_at_random(tmp_path: Path) -> None:
+    make_gtzan(tmp_path)
+    (tmp_path / "f1_train_groups.txt").unlink()
+    published = read_gtzan(tmp_path, split="fold1")
+    assert "validation flatter" in noted(published, "no f1_train_groups.txt")
+    assert {item.artist for item in published.items} == {""}
 
 
 def test_gtzan_without_lists_is_refused_or_warned_of(tmp_path: Path) -> None:
