@@ -165,6 +165,7 @@ def fuse(
     """Joint space, late fusion and evaluation of every subset of the modalities."""
     wanted = shared.modalities_of(modalities) if modalities else None
     from mmgenre.disk.records import read_record
+    from mmgenre.items.modalities import modality_of
     from mmgenre.measuring.results import RESULT
     from mmgenre.pipeline import commands
     from mmgenre.pipeline.notes import fusion_notes
@@ -185,11 +186,7 @@ def fuse(
     measured = read_record(run / RESULT)
     target = measured["recipe"]["target"]["name"]
     dataset, notes = measured["dataset"], [*measured["notes"], *fusion_notes(result, target)]
-    read = {
-        name.removeprefix("joint.").partition(".")[0]
-        for row in result["rows"]
-        for name in row["inputs"]
-    }
+    read = {modality_of(name) for row in result["rows"] for name in row["inputs"]}
     refused = [r for r in dataset["refused"] if r["modality"] in read]
     if not as_json:
         shared.print_rich(rich_table(result))

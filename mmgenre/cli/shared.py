@@ -87,10 +87,10 @@ def modalities_of(text: str) -> tuple[Modality, ...]:
 
 def inputs_of(text: str) -> list[str]:
     """`a,joint.i` -> ["audio", "joint.image"]; other names stay."""
-    from mmgenre.items.modalities import full_name
+    from mmgenre.items.modalities import JOINT, full_name
 
     parts = [part.strip() for part in text.split(",")]
-    return ["joint." * p.startswith("joint.") + full_name(p.removeprefix("joint.")) for p in parts]
+    return [JOINT * p.startswith(JOINT) + full_name(p.removeprefix(JOINT)) for p in parts]
 
 
 def features_of(given: Sequence[str]) -> dict[str, Path]:

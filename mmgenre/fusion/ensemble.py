@@ -32,7 +32,7 @@ from mmgenre.fusion.scaling import LEARNED, FittedScaling, Scaling
 from mmgenre.fusion.solve import Linear
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.labels import LabelSpace
-from mmgenre.items.modalities import MODALITIES
+from mmgenre.items.modalities import JOINT, MODALITIES
 from mmgenre.learning.settings import TargetName
 from mmgenre.learning.targets import Target, load_target
 
@@ -75,7 +75,7 @@ class SolvedFusion:
         order = list(MODALITIES)
 
         def place(name: str) -> tuple[bool, int, str]:
-            plain = name.removeprefix("joint.")
+            plain = name.removeprefix(JOINT)
             modality = plain.partition(".")[0]
             known = order.index(modality) if modality in order else len(order)
             return plain != name, known, plain

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 from mmgenre.disk.bundle import bundle_provenance
-from mmgenre.disk.files import read_json, swap, temporary_name, write_json
+from mmgenre.disk.files import swap, temporary_name, write_json
 from mmgenre.disk.provenance import sha256_file
+from mmgenre.disk.records import read_record, sealed
 from mmgenre.errors import BundleError, MmgenreError, WeightsError
 from mmgenre.frozen.settings import ModelName
 from mmgenre.fusion.whole import ENCODERS, encoder_parent
 
 EXPORT, FORMAT = "export.json", 1
-KEYS, SUM = {"format", "name", "made_by", "files"}, "sha256"
+KEYS = {"format", "name", "made_by", "files"}
 CARD, ONNX = "README.md", "onnx"
 
 
@@ -28,13 +26,7 @@ def list_files(folder: Path, name: str) -> None:
     sums = {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
     made_by = f"mmgenre {version('mmgenre')}"
     about = {"format": FORMAT, "name": name, "made_by": made_by, "files": sums}
-    write_json(folder / EXPORT, about | {SUM: sum_of(about)})
-
-
-def sum_of(about: Mapping[str, object]) -> str:
-    """Hash of what a list says, but for the hash that it carries itself, as 64 hex digits."""
-    content = {name: value for name, value in about.items() if name != SUM}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    write_json(folder / EXPORT, sealed(about))
 
 
 def copy_model(model: Path, target: Path, name: str) -> Path:
@@ -68,9 +60,10 @@ def check_exported(folder: Path) -> None:
     if not (folder / EXPORT).exists():
         return
     try:
-        about = read_json(folder / EXPORT)
+        about = read_record(folder / EXPORT)
         number, files = int(about["format"]), {str(n): str(s) for n, s in about["files"].items()}
-        _check_sum(about, is_newer=number > FORMAT)
+        if number <= FORMAT and set(about) != KEYS:  # the name of its checksum was changed, too
+            raise ValueError(f"it has {', '.join(sorted(about))}")
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise BundleError(
             f"{folder / EXPORT}: damaged ({type(error).__name__}: {error}); copy the folder again"
@@ -89,14 +82,6 @@ def check_exported(folder: Path) -> None:
             raise BundleError(
                 f"{path}: not the file that was exported (sha256); copy the folder again"
             )
-
-
-def _check_sum(about: Mapping[str, object], *, is_newer: bool) -> None:
-    # Without a hash: made before lists had one. Exact keys, or a changed name of it would hide it.
-    if SUM not in about and not is_newer and set(about) != KEYS:
-        raise ValueError(f"it has {', '.join(sorted(about))}")
-    if SUM in about and about[SUM] != sum_of(about):
-        raise ValueError("not the list that was written (sha256)")
 
 
 def is_on_hub(model: Path | str) -> bool:

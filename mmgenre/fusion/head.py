@@ -19,6 +19,7 @@ from mmgenre.errors import BundleError
 from mmgenre.fusion.settings import HEADS, FusionConfig
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.labels import LabelSpace
+from mmgenre.items.modalities import JOINT
 from mmgenre.learning.kind import resolve
 from mmgenre.learning.settings import TargetName
 from mmgenre.learning.targets import Target, load_target
@@ -74,7 +75,7 @@ class FusionExamples:
         for name, x in self.table.x.items():
             present = self.table.present[name][rows]
             if rng is not None and self.modality_dropout:
-                modality = name.removeprefix("joint.")  # hidden with its joint vector, or not
+                modality = name.removeprefix(JOINT)  # hidden with its joint vector, or not
                 if modality not in kept:
                     kept[modality] = rng.random(len(rows)) >= self.modality_dropout
                 present = present & kept[modality]

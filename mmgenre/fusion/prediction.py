@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mmgenre.disk.files import as_on_disk
 from mmgenre.errors import InputError, Refusal
 from mmgenre.items.manifest import Item
 from mmgenre.items.modalities import Modality
@@ -77,7 +78,7 @@ def check_is_there(item: Item) -> None:
 
 def _is_gone(path: Path) -> bool:
     try:
-        path.stat()
+        as_on_disk(path).stat()
     except (FileNotFoundError, NotADirectoryError):
         return True
     except (OSError, ValueError):  # there, perhaps: to read it says what is wrong

@@ -18,7 +18,6 @@ from mmgenre.errors import MmgenreError
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.modalities import modality_of
 
-JOINT = "joint."  # before an input's name: its vector in the joint space
 MOST_PLAYERS = 6  # of which all subsets are judged
 Floats = NDArray[np.float64]
 Players = frozenset[str]
@@ -33,22 +32,13 @@ class Shares:
     alone: Mapping[str, Floats]  # the scores of an item that has this player only
 
 
-def player_of(name: str) -> str:
-    """The modality of an input.
-
-    >>> player_of("joint.audio.statistics")
-    'audio'
-    """
-    return modality_of(name.removeprefix(JOINT))
-
-
 def shapley(scores: Callable[[FeatureTable], Floats], table: FeatureTable) -> Shares:
     """The shares of every modality of the items of a table, for every genre.
 
     Raises:
         MmgenreError: more than `MOST_PLAYERS` modalities.
     """
-    players = list(dict.fromkeys(player_of(name) for name in table.x))
+    players = list(dict.fromkeys(modality_of(name) for name in table.x))
     if len(players) > MOST_PLAYERS:
         raise MmgenreError(
             f"{len(players)} modalities ({', '.join(players)}): shares are exact for up to "
@@ -72,7 +62,7 @@ def shapley(scores: Callable[[FeatureTable], Floats], table: FeatureTable) -> Sh
 def _having(table: FeatureTable, players: Players) -> FeatureTable:
     """The items with no other modalities than these."""
     present = {
-        name: here if player_of(name) in players else np.zeros_like(here)
+        name: here if modality_of(name) in players else np.zeros_like(here)
         for name, here in table.present.items()
     }
     x = {name: np.where(present[name][:, None], rows, 0) for name, rows in table.x.items()}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.disk.store import FeatureStore
+from mmgenre.items.modalities import JOINT, modality_of
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,9 @@ class FeatureTable:
         """
 
         def kept(name: str) -> NDArray[np.bool_]:
-            plain = name.removeprefix("joint.")
             if fixed:
-                none = np.zeros(len(self), dtype=bool)
-                return ~fixed.get(plain.partition(".")[0], none)
+                return ~fixed.get(modality_of(name), np.zeros(len(self), dtype=bool))
+            plain = name.removeprefix(JOINT)
             rng = np.random.default_rng((seed, 0x41D3, zlib.crc32(plain.encode())))
             return rng.random(len(self)) >= share
 

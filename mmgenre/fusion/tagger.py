@@ -33,11 +33,11 @@ from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.exported import check_exported, copy_model, downloaded, is_on_hub, push
 from mmgenre.fusion.in_memory import Cover, Track, as_files
 from mmgenre.fusion.prediction import Genre, Prediction, Reasons, one_item, the_one
-from mmgenre.fusion.shares import JOINT, Shares, player_of, shapley
+from mmgenre.fusion.shares import Shares, shapley
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.fusion.whole import Parts, encoder_parent, model_of
 from mmgenre.items.manifest import Item, Manifest
-from mmgenre.items.modalities import MODALITIES, Modality, modality_of
+from mmgenre.items.modalities import JOINT, MODALITIES, Modality, modality_of
 from mmgenre.kinds import kind_of
 from mmgenre.learning.kind import Kind, address_in
 from mmgenre.learning.rows import item_of, known_rows, mean_by_item
@@ -372,7 +372,7 @@ class GenreTagger:
             order = np.argsort(-scores, kind="stable")
             genres = tuple(Genre(names[j], float(scores[j])) for j in order)
             named = genres[:1] if threshold is None else [g for g in genres if g.score >= threshold]
-            here = {player_of(n) for n, p in table.present.items() if p[i]}
+            here = {modality_of(n) for n, p in table.present.items() if p[i]}
             used = tuple(m for m in (*self.modalities, *self.given) if m in here)
             reasons = None if shares is None else _reasons(shares, names, i, int(order[0]), used)
             own = tuple(genre.name for genre in named)

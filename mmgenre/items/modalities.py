@@ -11,15 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 Modality = str  # a key of MODALITIES
+JOINT = "joint."  # before an input's name: its vector in the joint space
 
 
-def modality_of(view: str) -> Modality:
-    """The modality of an input that was embedded.
+def modality_of(name: str) -> Modality:
+    """The modality of an input: of vectors by an encoder, or of these in the joint space.
 
-    >>> modality_of("audio.statistics")
-    'audio'
+    >>> modality_of("audio.statistics"), modality_of("joint.audio.statistics")
+    ('audio', 'audio')
     """
-    return view.partition(".")[0]
+    return name.removeprefix(JOINT).partition(".")[0]
 
 
 @dataclass(frozen=True)

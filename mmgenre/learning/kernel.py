@@ -8,7 +8,8 @@ where independent ones lost a point (docs/measured.md).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -16,9 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mmgenre.config import Settings
+from mmgenre.disk.bundle import Bundle
+from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import TrainingError
-from mmgenre.learning.descriptors import orthogonal_directions
+from mmgenre.learning.descriptors import DescriptorSource, orthogonal_directions
+from mmgenre.learning.settings import TargetName, width_of
 
+Describe = Callable[[NDArray[Any]], NDArray[np.float32]]  # row of a store -> descriptors (columns,)
 CLIP = 5.0  # standard deviations; a broken descriptor must not outweigh all others
 
 
@@ -36,7 +42,11 @@ class KernelEncoder(nn.Module):
     output_dropout = 0.0
 
     def __init__(
-        self, widths: Sequence[int], embedding_dim: int, state: dict[str, Any] | None = None
+        self,
+        widths: Sequence[int],
+        embedding_dim: int,
+        state: dict[str, Any] | None = None,
+        describe: Describe | None = None,
     ) -> None:
         super().__init__()
         if embedding_dim % 2:
@@ -44,7 +54,7 @@ class KernelEncoder(nn.Module):
                 f"embedding_dim {embedding_dim}: random features come in pairs; give an even number"
             )
         self.widths, self.embedding_dim = tuple(widths), embedding_dim
-        self._state = state or {}
+        self._state, self._describe = state or {}, describe
         n = sum(widths)
         self.register_buffer("mean", torch.zeros(n))
         self.register_buffer("std", torch.ones(n))
@@ -73,3 +83,31 @@ class KernelEncoder(nn.Module):
 
     def state(self) -> dict[str, Any]:
         return self._state
+
+    def source(self, store: FeatureStore) -> DescriptorSource:
+        return DescriptorSource(store, self._describe)
+
+
+@dataclass(frozen=True)
+class Described:
+    """Descriptors of a medium, and how their encoder is made and loaded."""
+
+    widths: Sequence[int]  # of their blocks
+    describe: Describe
+    settings: type[Settings]  # of a recipe's section
+
+    def make(
+        self, config: Any, target: TargetName, store: FeatureStore, train_ids: Sequence[str]
+    ) -> KernelEncoder:
+        """An encoder standardised by the training rows."""
+        del target
+        encoder = self._empty(config)
+        return encoder.fit(encoder.source(store).sample(train_ids))
+
+    def load(self, bundle: Bundle) -> KernelEncoder:
+        """The encoder that a folder describes, without its weights."""
+        return self._empty(self.settings.model_validate(bundle.config["config"]))
+
+    def _empty(self, config: Any) -> KernelEncoder:
+        state = {"config": config.model_dump(mode="json")}
+        return KernelEncoder(self.widths, width_of(config.embedding_dim), state, self.describe)

@@ -16,7 +16,6 @@ from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.run import Run
 from mmgenre.progress import Progress
 
-JOINT = "joint."  # before an input's name: its vector in the joint space
 JOINT_VERSION = 2  # rises when the code of the step changes what it writes
 Places = Mapping[str, tuple[Path, str]]  # input -> (store, group) of its vectors
 

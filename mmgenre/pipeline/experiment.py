@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from mmgenre.config import Settings, checked
 from mmgenre.disk.files import without_links
 from mmgenre.errors import RecipeError
-from mmgenre.items.modalities import MODALITIES
+from mmgenre.items.modalities import JOINT, MODALITIES, modality_of
 from mmgenre.measuring.metrics import metric_names
 from mmgenre.pipeline import recipe as recipes
 from mmgenre.pipeline.recipe import Recipe
@@ -38,9 +38,9 @@ class RowConfig(Settings):
 
     @model_validator(mode="after")
     def _inputs_are_known(self) -> Self:
-        plain = {name.removeprefix("joint.").partition(".")[0] for name in self.inputs}
+        plain = {modality_of(name) for name in self.inputs}
         if plain - MODALITIES.keys() or len(set(self.inputs)) < len(self.inputs):
-            known = ", ".join([*MODALITIES, *(f"joint.{m}" for m in MODALITIES)])
+            known = ", ".join([*MODALITIES, *(f"{JOINT}{m}" for m in MODALITIES)])
             raise ValueError(f"inputs {list(self.inputs)}: each at most once of {known}")
         if self.scores == "encoder" and self.inputs not in {(m,) for m in MODALITIES}:
             raise ValueError("scores='encoder': an encoder scores one of audio, text, image alone")
@@ -102,7 +102,7 @@ class Cell:
     @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities that it reads."""
-        plain = {name.removeprefix("joint.").partition(".")[0] for name in self.inputs}
+        plain = {modality_of(name) for name in self.inputs}
         return tuple(m for m in MODALITIES if m in plain)
 
 

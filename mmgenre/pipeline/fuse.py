@@ -9,8 +9,9 @@ from typing import Any
 from mmgenre.disk.provenance import Provenance
 from mmgenre.frozen.zero_shot import PROMPTS
 from mmgenre.fusion.whole import SPACE, encoder_parent
+from mmgenre.items.modalities import JOINT
 from mmgenre.learning.processes import from_main
-from mmgenre.pipeline.align import JOINT, joint_of, joint_store
+from mmgenre.pipeline.align import joint_of, joint_store
 from mmgenre.pipeline.artefact import Artefact
 from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.rows import free_fusion

@@ -13,10 +13,9 @@ from mmgenre.errors import RecipeError
 from mmgenre.frozen.places import fetch
 from mmgenre.frozen.settings import ModelName, names_a_model
 from mmgenre.items.manifest import Manifest
-from mmgenre.items.modalities import MODALITIES
+from mmgenre.items.modalities import JOINT, MODALITIES, modality_of
 from mmgenre.learning.processes import from_main
 from mmgenre.measuring.results import TableResult
-from mmgenre.pipeline.align import JOINT
 from mmgenre.pipeline.alone import LOCKS
 from mmgenre.pipeline.artefact import carry_out
 from mmgenre.pipeline.cells import Plan, PlannedCell, note_time, tabulate
@@ -101,9 +100,7 @@ class _Planner:
         run = replace(self._run(recipe), recipe=recipe, names=all_in(recipe))
         joint = [name for name in cell.inputs if name.startswith(JOINT)]
         joined = (recipe.joint.modalities or cell.modalities) if joint else ()
-        outside = [
-            name for name in joint if name.removeprefix(JOINT).partition(".")[0] not in joined
-        ]
+        outside = [name for name in joint if modality_of(name) not in joined]
         wanted = [m for m in MODALITIES if m in cell.modalities or m in joined]
         lacking = [m for m in wanted if not run.manifest.count(having=[m])]
         fault = None

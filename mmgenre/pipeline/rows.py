@@ -7,9 +7,8 @@ from itertools import combinations
 from typing import Any
 
 from mmgenre.errors import MmgenreError, RecipeError
-from mmgenre.items.modalities import MODALITIES, short_name
+from mmgenre.items.modalities import JOINT, MODALITIES, short_name
 from mmgenre.measuring.results import CONCATENATED, ZERO_SHOT
-from mmgenre.pipeline.align import JOINT
 from mmgenre.pipeline.recipe import Recipe, merge, parse_setting, validate
 from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.scores import RowInputs, fusion_about

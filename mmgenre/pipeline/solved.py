@@ -26,13 +26,13 @@ from mmgenre.fusion.scaling import LEARNED
 from mmgenre.fusion.solve import Linear
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.manifest import Split
+from mmgenre.items.modalities import JOINT, modality_of
 from mmgenre.learning.encoder import TaskHead, load_task_head
 from mmgenre.learning.targets import make_target
 from mmgenre.learning.validation import chance_auc
 from mmgenre.measuring import metrics
 from mmgenre.measuring.results import Choice
 from mmgenre.pipeline import scores as of
-from mmgenre.pipeline.align import JOINT
 from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.tables import SCORED, Made, Scored, check_row, tables_of
@@ -59,9 +59,9 @@ def solve_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progress) -
         if view.fixed if view is not None else not name.startswith(JOINT):
             honest.add(name)
     progress("experts", len(heads.inputs), len(heads.inputs))
-    modality_of = {n: n.removeprefix(JOINT).partition(".")[0] for n in heads.inputs}
+    modalities = {n: modality_of(n) for n in heads.inputs}
     fitting = Fitting(
-        tables["train"], tasks["train"], tables["val"], tasks["val"], keys, fitted, modality_of,
+        tables["train"], tasks["train"], tables["val"], tasks["val"], keys, fitted, modalities,
         frozenset(honest), recipe.fusion.combine,
     )  # fmt: skip
     prior = _prior(tasks["train"])

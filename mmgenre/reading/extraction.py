@@ -41,7 +41,8 @@ from mmgenre.reading.parts import Part, part_name
 
 STAGE_VERSION = 4
 PART_ROWS = 16
-QUICK_PARTS = 2  # times as many rows in a part if decoding one takes no longer than a part's files
+LARGE_PARTS = 2  # times as many rows if decoding one takes no longer than a part's files,
+MANY_ROWS = 512  # or of so many: fewer are shared among all cores
 
 
 def check_sources(manifest: Manifest, modality: Modality, target: Path) -> None:
@@ -306,7 +307,8 @@ def parts_of(
         if row_id not in without
     ]
     check_files(manifest, (s for _, media in work for s in media if isinstance(s, Path)))
-    n_rows = PART_ROWS * (1 if kind_of(modality).decode(config) is None else QUICK_PARTS)
+    is_quick = kind_of(modality).decode(config) is not None
+    n_rows = PART_ROWS * (LARGE_PARTS if is_quick or len(work) >= MANY_ROWS else 1)
     shares = [tuple(work[k : k + n_rows]) for k in range(0, len(work), n_rows)]
     return [
         Part(

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from mmgenre.items.modalities import JOINT
 from mmgenre.measuring.results import (
     CONCATENATED,
     ZERO_SHOT,
@@ -145,7 +146,7 @@ def compared(fusion: FusionResult) -> tuple[list[Row], Row | None]:
         for row in fusion["rows"]
         if "." not in row["name"]
         and not row["name"].endswith((CONCATENATED, ZERO_SHOT))
-        and not any(name.startswith("joint.") for name in row["inputs"])
+        and not any(name.startswith(JOINT) for name in row["inputs"])
     ]
     rows = plain or fusion["rows"]
     whole = max(rows, key=lambda row: len(row["inputs"]), default=None)

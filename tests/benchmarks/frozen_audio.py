@@ -32,7 +32,13 @@ from mmgenre.audio.settings import AudioInput
 from mmgenre.disk.store import FeatureStore
 from mmgenre.frozen.settings import FrozenInput
 from mmgenre.items.manifest import Item, Manifest
-from mmgenre.reading.extraction import extract_inputs, parts_folder
+from mmgenre.reading.extraction import (
+    LARGE_PARTS,
+    MANY_ROWS,
+    PART_ROWS,
+    extract_inputs,
+    parts_folder,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 RATE_HZ, DISTINCT, BATCH, WINDOW_S = 44_100, 20, 16, 5.0
@@ -127,20 +133,22 @@ def _killed(model: Path, manifest: Manifest, target: Path) -> None:
     by_mmgenre(model, manifest, target)
 
 
-def resumed(model: Path, manifest: Manifest, target: Path, n: int) -> int:
-    """Kills a run in which half of the parts are read; returns how many there were, and goes on."""
+def resumed(model: Path, manifest: Manifest, target: Path) -> tuple[int, int]:
+    """Kills a run in which half of the parts are read, and goes on: parts there, and of how many."""
+    n = len(manifest.items)
+    n_parts = -(-n // (PART_ROWS * (LARGE_PARTS if n >= MANY_ROWS else 1)))
     process = multiprocessing.get_context("spawn").Process(
         target=_killed, args=(model, manifest, target)
     )
     process.start()
-    half, folder = n // 16 // 2, parts_folder(target)
-    while process.is_alive() and len(list(folder.glob("*.h5"))) < half:
+    folder = parts_folder(target)
+    while process.is_alive() and len(list(folder.glob("*.h5"))) < n_parts // 2:
         time.sleep(0.2)
     process.kill()
     process.join()
     there = len(list(folder.glob("*.h5")))
     by_mmgenre(model, manifest, target)
-    return there
+    return there, n_parts
 
 
 def main() -> None:
@@ -182,13 +190,13 @@ def main() -> None:
                 )
                 print(f"largest difference between the sides: {worst:.1e}", flush=True)
         print(f"ratio: {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
-        there = resumed(model, manifest, folder / "again.h5", n)
+        there, n_parts = resumed(model, manifest, folder / "again.h5")
         with (
             FeatureStore(folder / "again.h5", "audio") as again,
             FeatureStore(store, "audio") as one,
         ):
             same = np.array_equal(again.take(one.ids), one.take(one.ids))
-        print(f"killed with {there} of {-(-n // 16)} parts; resumed: same numbers: {same}")
+        print(f"killed with {there} of {n_parts} parts; resumed: same numbers: {same}")
         print(f"cores: {len(os.sched_getaffinity(0))}, load before: {os.getloadavg()[0]:.1f}")
 
 

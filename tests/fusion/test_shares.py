@@ -16,9 +16,10 @@ from mmgenre.errors import MmgenreError
 from mmgenre.fusion.ensemble import Fitting, SolvedFusion
 from mmgenre.fusion.experts import Task, fit_expert, quality_of
 from mmgenre.fusion.scaling import LEARNED
-from mmgenre.fusion.shares import player_of, shapley
+from mmgenre.fusion.shares import shapley
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.labels import LabelSpace
+from mmgenre.items.modalities import modality_of
 from mmgenre.learning.targets import LogisticTarget
 
 MODALITIES = ("audio", "text", "image")
@@ -58,7 +59,7 @@ def test_shares_are_means_over_all_orders_of_coming() -> None:
     assert set(found.of) == set(MODALITIES)
 
     def worth(players: tuple[str, ...]) -> NDArray[np.float64]:
-        names = [name for name in table.x if player_of(name) in players]
+        names = [name for name in table.x if modality_of(name) in players]
         return game(table.only(names)) if names else np.full((3, 2), np.log(2.0))
 
     orders = list(permutations(MODALITIES))

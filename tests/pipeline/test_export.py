@@ -16,8 +16,9 @@ from small import NAME, Small
 
 from mmgenre import GenreTagger, Manifest
 from mmgenre.disk.files import write_json
+from mmgenre.disk.records import SEAL, sealed
 from mmgenre.errors import BundleError, MmgenreError, WeightsError
-from mmgenre.fusion.exported import EXPORT, SUM, check_exported, list_files, sum_of
+from mmgenre.fusion.exported import EXPORT, check_exported, list_files
 from mmgenre.pipeline.export import export_model
 
 READ = """
@@ -123,7 +124,7 @@ def test_each_flipped_bit_of_the_list_is_refused_by_its_name(tmp_path: Path) -> 
 def test_a_list_made_before_lists_had_a_hash_opens(exported: Path, tmp_path: Path) -> None:
     old = shutil.copytree(exported, tmp_path / "old")
     about = json.loads((old / EXPORT).read_text("utf-8"))
-    del about[SUM]
+    del about[SEAL]
     write_json(old / EXPORT, about)
     words = "Heavy riffs, loud amplifiers."
     expected = GenreTagger.from_pretrained(exported).predict(text=words)
@@ -137,12 +138,12 @@ def test_a_newer_version_and_foreign_folders_are_named(exported: Path, tmp_path:
     newer = shutil.copytree(exported, tmp_path / "newer")
     about = json.loads((newer / EXPORT).read_text("utf-8"))
     of_newer = about | {"format": 2, "made_by": "mmgenre 9.9"}
-    write_json(newer / EXPORT, of_newer | {SUM: sum_of(of_newer)})
+    write_json(newer / EXPORT, sealed(of_newer))
     with pytest.raises(BundleError, match=r"newer version \(mmgenre 9.9\); update mmgenre"):
         GenreTagger.from_pretrained(newer)
     outside = shutil.copytree(exported, tmp_path / "outside")
     of_outside = about | {"files": {"../../secret": "0" * 64}}
-    write_json(outside / EXPORT, of_outside | {SUM: sum_of(of_outside)})
+    write_json(outside / EXPORT, sealed(of_outside))
     with pytest.raises(BundleError, match="is not in the folder"):
         GenreTagger.from_pretrained(outside)
     with pytest.raises(BundleError, match="no fusion head"):
