@@ -134,7 +134,7 @@ def _killed(model: Path, manifest: Manifest, target: Path) -> None:
 
 
 def resumed(model: Path, manifest: Manifest, target: Path) -> tuple[int, int]:
-    """Kills a run in which half of the parts are read, and goes on: parts there, and of how many."""
+    """Kills a run with half of the parts read, and goes on: parts there, and of how many."""
     n = len(manifest.items)
     n_parts = -(-n // (PART_ROWS * (LARGE_PARTS if n >= MANY_ROWS else 1)))
     process = multiprocessing.get_context("spawn").Process(
