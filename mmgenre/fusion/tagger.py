@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmgenre.config import Settings
 from mmgenre.disk.allowed import allowed, as_named
@@ -28,6 +27,7 @@ from mmgenre.errors import BundleError, MmgenreError, Refusal, StoreError, Vecto
 from mmgenre.frozen.carried import reading_with
 from mmgenre.frozen.licences import of_models
 from mmgenre.fusion.by_onnx import ByNeed, OnnxEncoder, onnx_encoders
+from mmgenre.fusion.embedded import Vectors, embed_items
 from mmgenre.fusion.ensemble import KIND as SOLVED
 from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.exported import check_exported, copy_model, downloaded, is_on_hub, push
@@ -40,9 +40,8 @@ from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import JOINT, MODALITIES, Modality, modality_of
 from mmgenre.kinds import kind_of
 from mmgenre.learning.kind import Kind, address_in
-from mmgenre.learning.rows import item_of, known_rows, mean_by_item
+from mmgenre.learning.rows import item_of
 from mmgenre.progress import Progress, silent
-from mmgenre.reading.extraction import extract_inputs
 
 if TYPE_CHECKING:  # torch takes seconds to import, and models of ONNX need none
     from mmgenre.fusion.head import FusionModel
@@ -236,32 +235,8 @@ class GenreTagger:
         elif strange := [i for rows in given.values() for i in rows if i not in manifest]:
             text = f"{len(strange):,} ids of vectors are no item (first: {strange[0]!r})"
             warnings.warn(f"{manifest.where}: {text}", VectorsWarning, stacklevel=2)
-        for view, url in self.unasked.items():
-            if manifest.count(having=[modality_of(view)]):
-                raise BundleError(
-                    f"encoder {view}: would send every text to {url}, which the model names and "
-                    f"you did not. If you trust it: --entities-url {url}"
-                )
-        if workers is None and len(manifest) == 1:
-            workers = 1  # to start others would take longer than to read
-        vectors = given
-        refused: list[Refusal] = []
-        with TemporaryDirectory(prefix="mmgenre-") as folder:
-            read: dict[tuple[str, str], Path] = {}
-            for view, reads in self.reads.items():
-                modality, vectors[view] = modality_of(view), {}
-                if not manifest.count(having=[modality]):
-                    continue
-                key = modality, reads.model_dump_json()
-                if is_new := key not in read:
-                    target = Path(folder) / f"{view}.h5"
-                    read[key] = extract_inputs(
-                        manifest, modality, reads, target, workers=workers, progress=progress
-                    )
-                with FeatureStore(read[key], modality) as store:
-                    refused += store.refused if is_new else ()
-                    vectors[view], unknown = self._embedded(view, store, progress)
-                    refused += unknown
+        own, refused = self._vectors(manifest, workers, progress)
+        vectors = given | own
         table = self._table(manifest.ids(), vectors)
         has_input = np.any(list(table.present.values()), axis=0)
         listed, why = (
@@ -280,23 +255,41 @@ class GenreTagger:
         ranked = self._rank(table.select(has_input), explain=explain)
         return [replace(p, refused=of.get(p.id, ())) for p in ranked], refused
 
-    def _embedded(
-        self, view: str, store: FeatureStore, progress: Progress
-    ) -> tuple[dict[str, NDArray[np.float32]], list[Refusal]]:
-        """Item -> vector, of the rows of which the encoder knows something; refusals of others."""
-        encoder = self.by_onnx.get(view) or self.encoders[view]
-        source, task = encoder.source(store), f"embedding {view}"
-        known, unknown = known_rows(source, store.ids, modality_of(view), view)
-        if not known:
-            return {}, unknown
-        if isinstance(encoder, OnnxEncoder):
-            rows = encoder.embed(source, known, task=task, progress=progress)
-        else:
-            from mmgenre.learning.encoder import embed
+    def joint_vectors(
+        self, manifest: Manifest, *, workers: int | None = None, progress: Progress = silent
+    ) -> tuple[FeatureTable, list[Refusal]]:
+        """Vectors of items in the joint space, by input, and media that cannot be used.
 
-            rows = embed(encoder, source, known, task=task, progress=progress)
-        ids, means = mean_by_item(known, rows)
-        return dict(zip(ids, means, strict=True)), unknown
+        Inputs are named as `joint.audio`.
+
+        Raises:
+            BundleError: the model has no joint space, or texts would be sent away.
+        """
+        if self.joint is None:
+            raise BundleError(f"{self.name}: has no joint space; make one: mmgenre fuse --joint")
+        vectors, refused = self._vectors(manifest, workers, progress)
+        table = self._joined(manifest.ids(), {name: {} for name in self.given} | vectors)
+        return table.only([name for name in table.x if name.startswith(JOINT)]), refused
+
+    def _vectors(
+        self, manifest: Manifest, workers: int | None, progress: Progress
+    ) -> tuple[dict[str, Vectors], list[Refusal]]:
+        """View -> item -> vector, from the items' media; and media that cannot be used."""
+        for view, url in self.unasked.items():
+            if manifest.count(having=[modality_of(view)]):
+                raise BundleError(
+                    f"encoder {view}: would send every text to {url}, which the model names and "
+                    f"you did not. If you trust it: --entities-url {url}"
+                )
+        if workers is None and len(manifest) == 1:
+            workers = 1  # to start others would take longer than to read
+        return embed_items(
+            manifest,
+            self.reads,
+            lambda view: self.by_onnx.get(view) or self.encoders[view],
+            workers=workers,
+            progress=progress,
+        )
 
     def _loaded(self) -> list[Encoder]:
         """The encoders that are loaded; others, which a model of ONNX has, are built in."""
@@ -313,11 +306,9 @@ class GenreTagger:
         how = f"vectors made elsewhere ({names}; predict --features NAME=FILE)"
         return f"reads {own}{' and ' if own else ''}{how}"
 
-    def _given_vectors(
-        self, features: Mapping[str, Path]
-    ) -> dict[str, dict[str, NDArray[np.float32]]]:
+    def _given_vectors(self, features: Mapping[str, Path]) -> dict[str, Vectors]:
         """Input -> item -> vector, of all inputs made elsewhere; of those not in `features` {}."""
-        vectors: dict[str, dict[str, NDArray[np.float32]]] = {name: {} for name in self.given}
+        vectors: dict[str, Vectors] = {name: {} for name in self.given}
         if not features:
             return vectors
         from mmgenre.datasets.features import import_features  # which most models do without
@@ -339,9 +330,12 @@ class GenreTagger:
                     vectors[name] = dict(zip(store.ids, rows, strict=True))
         return vectors
 
-    def _table(
-        self, ids: tuple[str, ...], vectors: dict[str, dict[str, NDArray[np.float32]]]
-    ) -> FeatureTable:
+    def _table(self, ids: tuple[str, ...], vectors: Mapping[str, Vectors]) -> FeatureTable:
+        """What the heads read."""
+        return self._joined(ids, vectors).only(tuple(self.fusion.widths))
+
+    def _joined(self, ids: tuple[str, ...], vectors: Mapping[str, Vectors]) -> FeatureTable:
+        """The vectors of items, and those in the joint space, of each input that it is of."""
         x, present = {}, {}
         widths = dict(self.joint.widths if self.joint is not None else {}) | self.fusion.widths
         for view in (*self.reads, *self.given):
@@ -353,11 +347,13 @@ class GenreTagger:
         if self.joint is not None:
             from mmgenre.fusion.joint import project
 
-            for name, e in project(self.joint, FeatureTable(ids, dict(x), dict(present))).items():
+            own = tuple(name for name in x if name in self.joint.widths)
+            table = FeatureTable(ids, dict(x), dict(present)).only(own)
+            for name, e in project(self.joint, table).items():
                 here = present[f"{JOINT}{name}"] = present[name]
                 x[f"{JOINT}{name}"] = np.zeros((len(ids), e.shape[1]), np.float32)
                 x[f"{JOINT}{name}"][here] = e
-        return FeatureTable(ids, x, present).only(tuple(self.fusion.widths))
+        return FeatureTable(ids, x, present)
 
     def _rank(self, table: FeatureTable, *, explain: bool) -> list[Prediction]:
         if not len(table):
