@@ -73,7 +73,8 @@ def predict(
         str | None, Option(help="With --zero-shot: genres, joined by commas.")
     ] = None,
     explain: Annotated[
-        bool, Option("--explain", help="With what each modality adds to the first genre's score.")
+        bool,
+        Option("--explain", help="With what modalities, words, seconds and places of a cover add."),
     ] = False,
     top: Annotated[int, Option(min=1, help="Genres shown for each item.")] = 5,
     form: Annotated[Format, Option("--format", help="How they are written.")] = Format.TABLE,

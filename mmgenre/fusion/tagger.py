@@ -32,6 +32,7 @@ from mmgenre.fusion.ensemble import KIND as SOLVED
 from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.exported import check_exported, copy_model, downloaded, is_on_hub, push
 from mmgenre.fusion.in_memory import Cover, Track, as_files
+from mmgenre.fusion.pieces import Judge, Vectors, with_pieces
 from mmgenre.fusion.prediction import Genre, Prediction, Reasons, one_item, the_one
 from mmgenre.fusion.shares import Shares, shapley
 from mmgenre.fusion.table import FeatureTable
@@ -220,7 +221,8 @@ class GenreTagger:
             manifest: the items; None: every id in `features` is one.
             features: vectors made elsewhere, name -> file, as `import_features` takes them; names
                 and widths are those that the model was trained with.
-            explain: each prediction has `reasons`, what its modalities add to the score.
+            explain: each prediction has `reasons`, what its modalities, and words, seconds and
+                parts of the cover, add to the score; takes seconds an item.
             workers: processes that read media; None: one per core, and of a single item this one,
                 which a decoder that crashes would end.
             progress: progress callback.
@@ -244,26 +246,21 @@ class GenreTagger:
                 )
         if workers is None and len(manifest) == 1:
             workers = 1  # to start others would take longer than to read
-        vectors = given
-        refused: list[Refusal] = []
         with TemporaryDirectory(prefix="mmgenre-") as folder:
-            read: dict[tuple[str, str], Path] = {}
-            for view, reads in self.reads.items():
-                modality, vectors[view] = modality_of(view), {}
-                if not manifest.count(having=[modality]):
-                    continue
-                key = modality, reads.model_dump_json()
-                if is_new := key not in read:
-                    target = Path(folder) / f"{view}.h5"
-                    read[key] = extract_inputs(
-                        manifest, modality, reads, target, workers=workers, progress=progress
-                    )
-                with FeatureStore(read[key], modality) as store:
-                    refused += store.refused if is_new else ()
-                    vectors[view], unknown = self._embedded(view, store, progress)
-                    refused += unknown
-        table = self._table(manifest.ids(), vectors)
-        has_input = np.any(list(table.present.values()), axis=0)
+            inputs, vectors, refused = self._read_media(
+                manifest, given, Path(folder), workers, progress
+            )
+            table = self._table(manifest.ids(), vectors)
+            has_input = np.any(list(table.present.values()), axis=0)
+            ranked = self._rank(table.select(has_input), explain=explain)
+            if explain:
+                judge = Judge(
+                    self.reads,
+                    lambda view, store: self._embedded(view, store, silent)[0],
+                    lambda ids, vectors: self.fusion.scores(self._table(ids, vectors)),
+                    self.fusion.labels.names,
+                )
+                ranked = with_pieces(ranked, manifest, judge, inputs, vectors, progress)
         listed, why = (
             {item_of(r.id) for r in refused},
             f"has nothing to judge by: this model {self._needs()}",
@@ -277,8 +274,36 @@ class GenreTagger:
         for refusal in refused:
             item_id = item_of(refusal.id)
             of[item_id] = (*of.get(item_id, ()), refusal)
-        ranked = self._rank(table.select(has_input), explain=explain)
         return [replace(p, refused=of.get(p.id, ())) for p in ranked], refused
+
+    def _read_media(
+        self,
+        manifest: Manifest,
+        given: Vectors,
+        folder: Path,
+        workers: int | None,
+        progress: Progress,
+    ) -> tuple[dict[str, Path], Vectors, list[Refusal]]:
+        """By view the store of what was read, and item -> vector; refusals."""
+        vectors, refused = dict(given), list[Refusal]()
+        inputs: dict[str, Path] = {}
+        read: dict[tuple[str, str], Path] = {}
+        for view, reads in self.reads.items():
+            modality, vectors[view] = modality_of(view), {}
+            if not manifest.count(having=[modality]):
+                continue
+            key = modality, reads.model_dump_json()
+            if is_new := key not in read:
+                target = folder / f"{view}.h5"
+                read[key] = extract_inputs(
+                    manifest, modality, reads, target, workers=workers, progress=progress
+                )
+            inputs[view] = read[key]
+            with FeatureStore(read[key], modality) as store:
+                refused += store.refused if is_new else ()
+                vectors[view], unknown = self._embedded(view, store, progress)
+                refused += unknown
+        return inputs, vectors, refused
 
     def _embedded(
         self, view: str, store: FeatureStore, progress: Progress
@@ -339,9 +364,7 @@ class GenreTagger:
                     vectors[name] = dict(zip(store.ids, rows, strict=True))
         return vectors
 
-    def _table(
-        self, ids: tuple[str, ...], vectors: dict[str, dict[str, NDArray[np.float32]]]
-    ) -> FeatureTable:
+    def _table(self, ids: tuple[str, ...], vectors: Vectors) -> FeatureTable:
         x, present = {}, {}
         widths = dict(self.joint.widths if self.joint is not None else {}) | self.fusion.widths
         for view in (*self.reads, *self.given):
