@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,31 +30,42 @@ class Window:
 def _windows_of(
     rows: Sequence[tuple[Row, AudioInput]], media: Sequence[Path | str], n_tracks: int
 ) -> list[Window]:
-    """Windows of about `WINDOW_S`, at least two, that cover what was read of a track.
+    """Windows of about `WINDOW_S` that cover what was read of a track, at least three.
 
-    InputError: the file is no longer there.
+    Each begins in the middle of the one before, so that what is shorter than half a window is whole
+    in one of them. InputError: the file is no longer there.
     """
     lengths = [len(row) / _rate_hz(reads) for row, reads in rows]
     longest_s = max(lengths)
     is_cut = any(s > reads.excerpt_s - 0.5 for s, (_, reads) in zip(lengths, rows, strict=True))
     track_s = max(longest_s, _length_s(Path(media[0]))) if is_cut else longest_s
     most = MOST if all(reads.frozen is None for _, reads in rows) else MOST_BY_MODEL
-    n = max(2, min(round(longest_s / WINDOW_S), most // n_tracks))
-    edges = (track_s - longest_s) / 2 + np.linspace(0, longest_s, n + 1)
-    return [Window(a, b, track_s / 2) for a, b in pairwise(edges.tolist())]
+    n = max(3, min(round(2 * longest_s / WINDOW_S) - 1, most // n_tracks))
+    edges = ((track_s - longest_s) / 2 + np.linspace(0, longest_s, n + 2)).tolist()
+    return [Window(a, b, track_s / 2) for a, b in zip(edges, edges[2:], strict=False)]
 
 
 def _without(row: Row, reads: AudioInput, window: Window) -> Row:
-    """The row with its mean in the window: of samples that is silence.
+    """The row in which what is before and after a window is mirrored into it.
 
-    The rest stays where it is, so that patches and windows of encoders do not move.
+    The rest stays where it is, so that patches of encoders do not move. Silence, or the mean, would
+    be a sound of its own: statistics of change and rhythm would see nothing but that.
     """
-    rate_hz = _rate_hz(reads)
-    first_s = window.middle_s - len(row) / rate_hz / 2
-    start, end = (max(0, round((t - first_s) * rate_hz)) for t in (window.start_s, window.end_s))
-    found = row.copy()
-    found[start:end] = row.mean(axis=0, dtype=np.float32)
-    return found
+    rate_hz, n = _rate_hz(reads), len(row)
+    first_s = window.middle_s - n / rate_hz / 2
+    start, end = (
+        min(n, max(0, round((t - first_s) * rate_hz))) for t in (window.start_s, window.end_s)
+    )
+    if end - start == n:  # of the whole track there is more, of this row nothing
+        return np.broadcast_to(row.mean(axis=0, dtype=np.float32), row.shape).astype(row.dtype)
+    after = 0 if end == n else end - start if start == 0 else (end - start) // 2
+    flat = [(0, 0)] * (row.ndim - 1)
+    parts = []
+    if start:
+        parts.append(np.pad(row[:start], [(0, end - start - after), *flat], "symmetric"))
+    if end < n:
+        parts.append(np.pad(row[end:], [(after, 0), *flat], "symmetric"))
+    return np.concatenate(parts)
 
 
 def _rate_hz(reads: AudioInput) -> float:

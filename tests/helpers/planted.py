@@ -19,7 +19,7 @@ from mmgenre.fusion.prediction import Prediction
 
 GENRES = ("Folk", "Jazz", "Rock")
 WORDS = {"Folk": "fiddle", "Jazz": "saxophone", "Rock": "distortion"}
-RATE_HZ, TRACK_S, SOUND_S = 22_050, 30.0, 2.0
+RATE_HZ, TRACK_S, SOUND_S = 22_050, 16.0, 1.0
 SIDE = 96  # px
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
 Floats = NDArray[np.float64]
@@ -77,11 +77,14 @@ def text(planted: str, rng: np.random.Generator, n: int = 40) -> str:
 
 
 def track(genre: str, start_s: float, rng: np.random.Generator) -> Floats:
-    """A soft chord with noise, and for two seconds the sound of the genre."""
+    """A chord with noise, and for a second the softer sound of the genre.
+
+    Softer, since levels are relative to the loudest of a track: else every second told the genre.
+    """
     t = np.arange(int(TRACK_S * RATE_HZ)) / RATE_HZ
     samples = 0.01 * rng.standard_normal(len(t))
     for hz in rng.uniform(100, 400, 3):
-        samples += 0.02 * np.sin(2 * np.pi * hz * t)
+        samples += 0.15 * np.sin(2 * np.pi * hz * t)
     s = np.arange(int(SOUND_S * RATE_HZ)) / RATE_HZ
     sound = {
         "Folk": np.sin(2 * np.pi * 1500 * s),  # a whistle
@@ -89,7 +92,7 @@ def track(genre: str, start_s: float, rng: np.random.Generator) -> Floats:
         "Rock": rng.standard_normal(len(s)) * (s % 0.25 < 0.1),  # beats
     }[genre]
     first = int(start_s * RATE_HZ)
-    samples[first : first + len(s)] += 0.25 * sound
+    samples[first : first + len(s)] += 0.14 * sound
     return samples.clip(-1, 1)
 
 
@@ -131,7 +134,7 @@ def _overlap_s(start_s: float, end_s: float, plant: Plant) -> float:
 
 
 def _cells(grid: Sequence[Sequence[float]], plant: Plant) -> Iterator[tuple[float, bool]]:
-    third = len(grid) // 3
+    third = len(grid) // 3  # the squares that lie in the corner for the most part
     for r, row in enumerate(grid):
         for c, share in enumerate(row):
             is_row = r < third if plant.corner.startswith("top") else r >= len(grid) - third
