@@ -6,7 +6,7 @@ which a genre is named, label sets of a stated coverage, and how strange an item
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -180,6 +180,7 @@ def fit_trust(
     val: FeatureTable,
     y_val: Bools,
     folds: NDArray[np.intp],
+    untrained: Collection[str] = (),
 ) -> Trust:
     """By items that the model's heads have not seen.
 
@@ -190,6 +191,7 @@ def fit_trust(
         val: validation items.
         y_val: their labels, (n, L).
         folds: of validation items, (n,); those of an artist are in one.
+        untrained: inputs whose encoders are made without training.
     """
     names = tuple(model.widths)
     train, val = train.only(names), val.only(names)
@@ -198,7 +200,7 @@ def fit_trust(
         val, y_val, folds = val.select(chosen), y_val[chosen], folds[chosen]
     labels = model.labels
     genres = [[labels.names[j] for j in np.flatnonzero(row)] for row in y_train]
-    familiar = fit_familiar(train, val, genres)
+    familiar = fit_familiar(train, val, genres, untrained)
     players = players_of(val.x)
     sets: list[Having] = [()]
     if len(players) <= MOST_PLAYERS:

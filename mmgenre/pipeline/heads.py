@@ -38,7 +38,7 @@ from mmgenre.pipeline.align import feature_table
 from mmgenre.pipeline.learn import models_of
 from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.run import Run
-from mmgenre.pipeline.solved import solve_heads
+from mmgenre.pipeline.solved import solve_heads, untrained_of
 from mmgenre.pipeline.tables import SCORED, Made, Scored, check_row, tables_of
 from mmgenre.pipeline.unlabelled import write_predictions
 from mmgenre.pipeline.words import with_words
@@ -173,7 +173,8 @@ def _score_by_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progres
     if is_main() and run.pool is None:  # cells of experiments are measured and do not predict
         folds = run.folds(FOLDS, "val").of
         of_items = np.array([folds[item_id] for item_id in run.manifest.ids("val")])
-        trust = fit_trust(model, tables["train"], y["train"], tables["val"], y["val"], of_items)
+        rows = (tables["train"], y["train"]), (tables["val"], y["val"])
+        trust = fit_trust(model, *rows[0], *rows[1], of_items, untrained_of(run, heads))
     return Made(
         scored,
         [[model.threshold for model, _, _ in seeds] for seeds in trained],

@@ -88,7 +88,8 @@ def solve_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progress) -
     trust = None
     if run.pool is None:  # cells of experiments are measured and do not predict
         rows = (tables["train"], tasks["train"].y), (tables["val"], tasks["val"].y)
-        trust = fit_trust(model, *rows[0], *rows[1], tasks["val"].folds)
+        untrained = untrained_of(run, heads)
+        trust = fit_trust(model, *rows[0], *rows[1], tasks["val"].folds, untrained)
     if recipe.fusion.refit:
         model = _refit(model, fitting)
     scored = {
@@ -148,6 +149,12 @@ def _experts(
     if view is None or not view.fixed:  # the network has learned from these items: of all folds
         expert = replace(expert, outputs=None)
     return {name: expert}
+
+
+def untrained_of(run: Run, heads: of.Heads) -> list[str]:
+    """The inputs that an encoder of ours makes without training."""
+    views = heads.views.items()
+    return [name for name, view in views if view.fixed and not _is_given(run, name, view)]
 
 
 def _is_given(run: Run, name: str, view: of.ViewOf | None) -> bool:

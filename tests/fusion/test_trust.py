@@ -114,6 +114,26 @@ def test_what_is_strange_is_said_to_be() -> None:
     assert trust.judge(model.scores(odd), odd).is_strange.mean() > 0.9
 
 
+def test_of_views_without_training_what_is_like_nothing_is_strange() -> None:
+    """Random Fourier features: a point far out is near none of those that were learned from."""
+    rng = np.random.default_rng(0)
+    directions = rng.normal(0, 0.3, (10, 300))
+
+    def features(points: np.ndarray) -> FeatureTable:
+        angles = points @ directions
+        x = np.concatenate([np.cos(angles), np.sin(angles)], axis=1) / np.sqrt(300)
+        ids = tuple(map(str, range(len(x))))
+        there = {"audio.k": np.ones(len(x), dtype=bool)}
+        return FeatureTable(ids, {"audio.k": x.astype(np.float32)}, there)
+
+    train, val, new = (features(rng.normal(0, 1, (n, 10))) for n in (300, 200, 1000))
+    known = fit_familiar(train, val, [()] * 300, untrained=["audio.k"])
+    limit = np.quantile(known.strangeness(val), 0.95)
+    assert (known.strangeness(new) > limit).mean() < 0.09
+    far = features(rng.normal(0, 1, (1000, 10)) + 2.0)
+    assert (known.strangeness(far) > limit).mean() > 0.9
+
+
 def test_nearest_items_are_those_of_brute_force() -> None:
     train, y = items(60, 0, exclusive=True)
     genres = [(str(row.argmax()),) for row in y]
