@@ -143,13 +143,29 @@ def test_words_that_no_encoder_knows_are_not_looked_at(fixed: GenreTagger) -> No
     assert {piece.name for piece in found.reasons.words} == {"fiddle", "word3"}
 
 
-def test_what_is_not_looked_at_is_said(fixed: GenreTagger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_pieces, "MOST", 2)
+def test_of_very_many_words_the_strongest_are_searched(
+    fixed: GenreTagger, planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = Manifest(replace(i, media={"text": i.media["text"]}) for i in planted.test)
+    all_words, _ = fixed.predict_manifest(items, explain=True, workers=1)
+    monkeypatch.setattr(text_pieces, "MOST", 12)
     monkeypatch.setattr(text_pieces, "LEAST", 2)
-    reasons = fixed.predict(text="word1 word2 fiddle word3", explain=True).reasons
-    assert reasons is not None
-    assert {piece.name for piece in reasons.words} == {"word1", "word2"}
-    assert reasons.notes == ("text: the first 2 of 4 pieces only",)
+    limited, _ = fixed.predict_manifest(items, explain=True, workers=1)
+    same = []
+    for whole, part in zip(all_words, limited, strict=True):
+        assert whole.reasons is not None
+        assert part.reasons is not None
+        n, n_all = len(part.reasons.words), len(whole.reasons.words)
+        assert 6 <= n <= 8 < n_all
+        [note] = part.reasons.notes
+        assert note.startswith(f"text: looked at {n} of {n_all}, from the parts")
+        assert not whole.reasons.notes
+        shares = {word.name: word.share for word in whole.reasons.words}
+        assert {w.name: w.share for w in part.reasons.words} == pytest.approx(
+            {w.name: shares[w.name] for w in part.reasons.words}, abs=1e-6
+        )
+        same.append(part.reasons.words[0].name == whole.reasons.words[0].name)
+    assert np.mean(same) >= LEAST
 
 
 def shares_of(prediction: Prediction) -> dict[str, float]:
