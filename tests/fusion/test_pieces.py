@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import Call
+from numpy.typing import NDArray
 from planted import GENRES, TRACK_S, Planted, hits_of, make_planted
 from small import Small
 
 from mmgenre import GenreTagger, Manifest
+from mmgenre.errors import InputError
 from mmgenre.fusion.prediction import Prediction
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.text import pieces as text_pieces
@@ -193,6 +195,27 @@ def test_many_items_have_the_pieces_that_each_has_alone(
         [alone], _ = fixed.predict_manifest(Manifest([item]), explain=True)
         assert shares_of(found).keys() == shares_of(alone).keys()
         assert shares_of(found) == pytest.approx(shares_of(alone), abs=1e-6)
+
+
+def test_what_cannot_be_looked_at_is_said_and_stops_nothing(
+    fixed: GenreTagger, planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> NDArray[np.uint8]:
+        raise InputError("missing", "review.txt", "no such file")
+
+    monkeypatch.setattr(text_pieces, "PIECES", replace(text_pieces.PIECES, without=gone))
+    items = list(planted.test)[:2]
+    predictions, refused = fixed.predict_manifest(Manifest(items), explain=True, workers=1)
+    assert len(predictions) == 2
+    assert not refused
+    for prediction in predictions:
+        reasons = prediction.reasons
+        assert reasons is not None
+        assert not reasons.words
+        assert len(reasons.cover) == 6
+        assert reasons.seconds
+        [note] = reasons.notes
+        assert note.startswith("text: its parts could not be looked at: review.txt: no such file")
 
 
 def test_pieces_on_the_command_line(call: Call, small: Small, tmp_path: Path) -> None:
