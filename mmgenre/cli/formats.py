@@ -29,7 +29,8 @@ def shown(
     """The text of a format, with a line end.
 
     "json" is one object of `predictions` and `refused`; "jsonl" an object an item; "csv" and "tsv"
-    have the columns id, named (joined by `;`), kind, used, then genre_k and score_k up to `top`.
+    have the columns id, named (joined by `;`), unsure, kind, used, then genre_k and score_k up to
+    `top`.
     """
     if form == "json":
         content = {
@@ -45,9 +46,11 @@ def shown(
     lines = []
     for p in predictions:
         lines.append(f"{p.id}  from {', '.join(p.used)}  ({p.kind}; * = named)")
+        lines += [f"  unsure: {p.unsure}"] if p.unsure else []
         for genre in p.genres[:top]:
             mark = "*" if genre.name in p.named else " "
             lines.append(f"  {mark} {genre.score:6.3f}  {genre.name}")
+        lines += [f"    {note}" for note in p.notes]
         if p.reasons is not None:
             lines += _told(p.reasons)
     return "".join(f"{line}\n" for line in lines)
@@ -69,6 +72,8 @@ def _told(reasons: Reasons) -> list[str]:
         if strongest:
             told = "  ".join(f"{share:+.3f} {piece}" for share, piece in strongest)
             lines.append(f"    {name}: {told}")
+    if near := [f"{n.id} ({', '.join(n.genres)}) {n.similarity:.2f}" for n in reasons.nearest[:3]]:
+        lines.append(f"    like: {'; '.join(near)}")
     return lines + [f"    {note}" for note in reasons.notes]
 
 
@@ -102,7 +107,7 @@ def _plain(prediction: Prediction, top: int) -> dict[str, Any]:
 
 
 def _table(predictions: Sequence[Prediction], separator: str, top: int) -> str:
-    header = ["id", "named", "kind", "used"]
+    header = ["id", "named", "unsure", "kind", "used"]
     width = min(top, max((len(p.genres) for p in predictions), default=0))
     for k in range(1, width + 1):
         header += [f"genre_{k}", f"score_{k}"]
@@ -110,7 +115,8 @@ def _table(predictions: Sequence[Prediction], separator: str, top: int) -> str:
     writer = csv.writer(text, delimiter=separator, lineterminator="\n")
     writer.writerow(header)
     for p in predictions:
-        row: list[object] = [p.id, JOINED.join(p.named), p.kind, JOINED.join(p.used)]
+        named, used = JOINED.join(p.named), JOINED.join(p.used)
+        row: list[object] = [p.id, named, p.unsure or "", p.kind, used]
         for genre in p.genres[:width]:
             row += [genre.name, f"{genre.score:.6f}"]
         writer.writerow(map(spreadsheet_cell, row))
