@@ -32,7 +32,7 @@ from mmgenre.learning.kind import Pieces, resolve
 from mmgenre.progress import Progress, silent
 
 Vector = NDArray[np.float32]
-Vectors = Mapping[str, Mapping[str, Vector]]  # by view, then by item
+Vectors = Mapping[str, dict[str, Vector]]  # by view, then by item
 Row = NDArray[Any]
 Media = Sequence[Path | str]
 Key = tuple[int, tuple[Any, ...]]  # track (0 of a medium without), and pieces of it
