@@ -45,12 +45,13 @@ def _windows_of(
     return [Window(a, b, track_s / 2) for a, b in zip(edges, edges[2:], strict=False)]
 
 
-def _without(row: Row, reads: AudioInput, window: Window) -> Row:
+def _without(row: Row, reads: AudioInput, windows: Sequence[Window]) -> Row:
     """The row in which what is before and after a window is mirrored into it.
 
     The rest stays where it is, so that patches of encoders do not move. Silence, or the mean, would
     be a sound of its own: statistics of change and rhythm would see nothing but that.
     """
+    [window] = windows
     rate_hz, n = _rate_hz(reads), len(row)
     first_s = window.middle_s - n / rate_hz / 2
     start, end = (

@@ -32,9 +32,10 @@ from mmgenre.learning.kind import Pieces, resolve
 from mmgenre.progress import Progress, silent
 
 Vector = NDArray[np.float32]
-Vectors = Mapping[str, Mapping[str, Vector]]  # by view, then by item
+Vectors = Mapping[str, dict[str, Vector]]  # by view, then by item
 Row = NDArray[Any]
 Media = Sequence[Path | str]
+Key = tuple[int, tuple[Any, ...]]  # track (0 of a medium without), and pieces of it
 MADE_BY = Provenance("pieces", 1, {})
 WHOLE = "whole"  # the item with all of its pieces
 FAULTS = (MmgenreError, OSError, RuntimeError, ValueError)  # of media that have just been read
@@ -114,7 +115,7 @@ class _Looked:
         notes = [f"{view}: reads a summary, of which no part can be left out" for view in whole]
         inputs = [self._input(own) for own in views.values()]
         tracks = sorted({track for own in inputs for track in own.rows})
-        keys: list[tuple[int, Any]] = []  # track, piece
+        keys: list[Key] = []
         for track in tracks:
             here = [own for own in inputs if track in own.rows]
             rows = [(own.rows[track], own.reads) for own in here]
@@ -122,13 +123,17 @@ class _Looked:
             found = self._known(pieces, found, here)
             most = pieces.most(rows)
             if most is not None and len(found) > most:
-                notes.append(f"{self.modality}: the first {most:,} of {len(found):,} pieces only")
-            keys += [(track, piece) for piece in found[:most]]
+                n_found = len(found)
+                found = self._strongest(pieces, here, track, found, most, reasons.genre)
+                what = f"{len(found):,} of {n_found:,}, from the parts that change the score most"
+                notes.append(f"{self.modality}: looked at {what}")
+            keys += [(track, (piece,)) for piece in found]
         reasons = replace(reasons, notes=(*reasons.notes, *notes))
         if not keys:
             return reasons
         shares = self._shares(pieces, inputs, keys, reasons.genre)
-        return TOLD[MODALITIES[self.modality].medium](reasons, keys, shares)
+        alone = [(track, piece) for track, (piece,) in keys]
+        return TOLD[MODALITIES[self.modality].medium](reasons, alone, shares)
 
     def _media(self) -> list[Media]:
         """The files or inline texts of each row."""
@@ -163,14 +168,34 @@ class _Looked:
         known = {row_id for vectors in of_views for row_id in vectors}
         return [piece for k, piece in enumerate(found) if str(k) in known]
 
+    def _strongest(
+        self,
+        pieces: Pieces,
+        inputs: Sequence[_Input],
+        track: int,
+        found: list[Any],
+        most: int,
+        genre: str,
+    ) -> list[Any]:
+        """Of many pieces those of the parts without which the score changes most.
+
+        Half of the rows that may be embedded are without a part, the others are left for pieces.
+        """
+        size = -(-len(found) // (most // 2))
+        parts = [tuple(found[k : k + size]) for k in range(0, len(found), size)]
+        shares = self._shares(pieces, inputs, [(track, part) for part in parts], genre)
+        order = np.argsort(-np.abs(shares), kind="stable")
+        chosen = set([piece for k in order for piece in parts[k]][: most - len(parts)])
+        return [piece for piece in found if piece in chosen]
+
     def _shares(
         self,
         pieces: Pieces,
         inputs: Sequence[_Input],
-        keys: Sequence[tuple[int, Any]],
+        keys: Sequence[Key],
         genre: str,
     ) -> list[float]:
-        """Of each piece the score less that without it."""
+        """Of each key the score less that without its pieces."""
         ids = tuple(str(k) for k in range(len(keys)))
         vectors: dict[str, dict[str, Vector]] = {
             view: {} if whole is None else {WHOLE: whole, **dict.fromkeys(ids, whole)}
@@ -181,8 +206,8 @@ class _Looked:
             rows = chain(
                 ((f"track {track}", row) for track, row in own.rows.items() if len(own.rows) > 1),
                 (
-                    (k, pieces.without(own.rows[track], own.reads, piece))
-                    for k, (track, piece) in changed.items()
+                    (k, pieces.without(own.rows[track], own.reads, left_out))
+                    for k, (track, left_out) in changed.items()
                 ),
             )
             for view, found in self._embedded(own, rows).items():

@@ -65,14 +65,15 @@ class Pieces:
     that all rows of an item share, so that one piece is left out for all views at once.
 
     `of`: (rows of the views, files or inline texts of the row, number of rows of the item) -> the
-    pieces in their order. `without`: (row, input settings, piece) -> the row without it. `divides`:
-    input settings -> whether their rows fall into pieces. `alone`: piece -> a row of nothing else;
-    pieces of which every encoder knows nothing are then left out. `most`: rows of the views -> how
-    many pieces are looked at, the first ones; None: all.
+    pieces in their order. `without`: (row, input settings, a piece, in a tuple) -> the row without
+    it. `divides`: input settings -> whether their rows fall into pieces. `alone`: piece -> a row of
+    nothing else; pieces of which every encoder knows nothing are then left out. `most`: rows of the
+    views -> how many rows without a piece may be embedded; None: as many as there are pieces. Of
+    more pieces, those are searched that matter most, and `without` must take several of them.
     """
 
     of: Callable[[Sequence[tuple[NDArray[Any], Any]], Sequence[Path | str], int], list[Any]]
-    without: Callable[[NDArray[Any], Any, Any], NDArray[Any]]
+    without: Callable[[NDArray[Any], Any, tuple[Any, ...]], NDArray[Any]]
     divides: Callable[[Any], bool] = lambda _: True
     alone: Callable[[Any], NDArray[Any]] | None = None
     most: Callable[[Sequence[tuple[NDArray[Any], Any]]], int | None] = lambda _: None

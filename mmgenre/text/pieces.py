@@ -1,4 +1,4 @@
-"""Words of a text, and the text without one of them."""
+"""Words of a text, and the text without some of them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from mmgenre.learning.kind import Pieces
 from mmgenre.text.words import spans
 
 Row = NDArray[Any]  # UTF-8 bytes
-MOST, MOST_BY_MODEL = 300, 100  # words; a frozen model takes longer for each
-LEAST, CHARACTERS = 50, 2_000_000  # of all texts without a word, which keeps the time bounded
+# How many texts without a word are read, and their characters in all, which bounds the time.
+MOST, CHARACTERS = 300, 1_000_000
+MOST_BY_MODEL, CHARACTERS_BY_MODEL = 40, 60_000  # a frozen model takes longer for each
+LEAST = 16
 
 
 def _words_of(rows: Sequence[tuple[Row, Any]], media: Sequence[Path | str], n: int) -> list[str]:
@@ -26,18 +28,20 @@ def _words_of(rows: Sequence[tuple[Row, Any]], media: Sequence[Path | str], n: i
 
 def _most(rows: Sequence[tuple[Row, Any]]) -> int:
     by_model = any(reads.frozen is not None for _, reads in rows)
-    longest = max(len(row) for row, _ in rows)
-    return max(LEAST, min(MOST_BY_MODEL if by_model else MOST, CHARACTERS // max(longest, 1)))
+    longest = max(1, *(len(row) for row, _ in rows))
+    if by_model:
+        return max(LEAST, min(MOST_BY_MODEL, CHARACTERS_BY_MODEL // longest))
+    return max(LEAST, min(MOST, CHARACTERS // longest))
 
 
-def _without(row: Row, reads: Any, word: str) -> Row:
-    """The text without all occurrences of a word, whether in capitals or not."""
+def _without(row: Row, reads: Any, words: tuple[str, ...]) -> Row:
+    """The text without all occurrences of some words, whether in capitals or not."""
     del reads
     text, end = row.tobytes().decode(), 0
-    kept = []
-    for start, stop in _places(row.tobytes()).get(word, ()):
+    kept, places = [], _places(row.tobytes())
+    for start, stop in sorted(place for word in words for place in places.get(word, ())):
         kept.append(text[end : max(start, end)])
-        end = stop
+        end = max(end, stop)
     return _row("".join([*kept, text[end:]]) or " ")
 
 

@@ -31,7 +31,7 @@ def test_windows_are_of_the_file_and_not_of_the_excerpt(tmp_path: Path) -> None:
     assert windows[-1].end_s == pytest.approx(14, abs=0.1)
     for k, window in enumerate(windows):
         assert window.end_s - window.start_s == pytest.approx(2, abs=0.1)
-        without = PIECES.without(row, config, window)
+        without = PIECES.without(row, config, (window,))
         assert without.shape == row.shape
         changed = np.flatnonzero((without != row).any(axis=1)) / len(row)
         assert (changed.min(), changed.max()) == pytest.approx((k / 8, (k + 2) / 8), abs=0.02)
@@ -40,7 +40,7 @@ def test_windows_are_of_the_file_and_not_of_the_excerpt(tmp_path: Path) -> None:
 def test_what_is_around_a_window_is_mirrored_into_it() -> None:
     row, config = np.arange(8 * 22, dtype=np.float16)[:, None].repeat(96, 1), AudioInput()
     windows = PIECES.of([(row, config)], [], 1)
-    found = [PIECES.without(row, config, window)[:, 0].tolist() for window in windows]
+    found = [PIECES.without(row, config, (window,))[:, 0].tolist() for window in windows]
     start, end = (round(t * 22_050 / 1024) for t in (windows[2].start_s, windows[2].end_s))
     half = (end - start + 1) // 2
     frames = row[:, 0].tolist()
@@ -58,11 +58,11 @@ def test_a_longer_and_a_shorter_row_of_a_track_share_its_windows(tmp_path: Path)
     windows = PIECES.of(rows, [file], 1)
     assert len(windows) == 19
     at_start = windows[0]
-    assert (PIECES.without(*rows[0], at_start) != rows[0][0]).any()
-    assert (PIECES.without(*rows[1], at_start) == rows[1][0]).all()  # it does not hold these
-    assert (PIECES.without(*rows[1], windows[9]) != rows[1][0]).any()
+    assert (PIECES.without(*rows[0], (at_start,)) != rows[0][0]).any()
+    assert (PIECES.without(*rows[1], (at_start,)) == rows[1][0]).all()  # it does not hold these
+    assert (PIECES.without(*rows[1], (windows[9],)) != rows[1][0]).any()
     everything = replace(windows[0], start_s=0, end_s=20)
-    assert np.ptp(PIECES.without(*rows[1], everything), axis=0).max() == 0
+    assert np.ptp(PIECES.without(*rows[1], (everything,)), axis=0).max() == 0
 
 
 def test_a_short_track_has_three_windows_and_a_long_album_not_too_many() -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import Call
+from numpy.typing import NDArray
 from planted import GENRES, TRACK_S, Planted, hits_of, make_planted
 from small import Small
 
 from mmgenre import GenreTagger, Manifest
+from mmgenre.errors import InputError
 from mmgenre.fusion.prediction import Prediction
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.text import pieces as text_pieces
@@ -143,13 +145,29 @@ def test_words_that_no_encoder_knows_are_not_looked_at(fixed: GenreTagger) -> No
     assert {piece.name for piece in found.reasons.words} == {"fiddle", "word3"}
 
 
-def test_what_is_not_looked_at_is_said(fixed: GenreTagger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_pieces, "MOST", 2)
+def test_of_very_many_words_the_strongest_are_searched(
+    fixed: GenreTagger, planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = Manifest(replace(i, media={"text": i.media["text"]}) for i in planted.test)
+    all_words, _ = fixed.predict_manifest(items, explain=True, workers=1)
+    monkeypatch.setattr(text_pieces, "MOST", 12)
     monkeypatch.setattr(text_pieces, "LEAST", 2)
-    reasons = fixed.predict(text="word1 word2 fiddle word3", explain=True).reasons
-    assert reasons is not None
-    assert {piece.name for piece in reasons.words} == {"word1", "word2"}
-    assert reasons.notes == ("text: the first 2 of 4 pieces only",)
+    limited, _ = fixed.predict_manifest(items, explain=True, workers=1)
+    same = []
+    for whole, part in zip(all_words, limited, strict=True):
+        assert whole.reasons is not None
+        assert part.reasons is not None
+        n, n_all = len(part.reasons.words), len(whole.reasons.words)
+        assert 6 <= n <= 8 < n_all
+        [note] = part.reasons.notes
+        assert note.startswith(f"text: looked at {n} of {n_all}, from the parts")
+        assert not whole.reasons.notes
+        shares = {word.name: word.share for word in whole.reasons.words}
+        assert {w.name: w.share for w in part.reasons.words} == pytest.approx(
+            {w.name: shares[w.name] for w in part.reasons.words}, abs=1e-6
+        )
+        same.append(part.reasons.words[0].name == whole.reasons.words[0].name)
+    assert np.mean(same) >= LEAST
 
 
 def shares_of(prediction: Prediction) -> dict[str, float]:
@@ -177,6 +195,27 @@ def test_many_items_have_the_pieces_that_each_has_alone(
         [alone], _ = fixed.predict_manifest(Manifest([item]), explain=True)
         assert shares_of(found).keys() == shares_of(alone).keys()
         assert shares_of(found) == pytest.approx(shares_of(alone), abs=1e-6)
+
+
+def test_what_cannot_be_looked_at_is_said_and_stops_nothing(
+    fixed: GenreTagger, planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> NDArray[np.uint8]:
+        raise InputError("missing", "review.txt", "no such file")
+
+    monkeypatch.setattr(text_pieces, "PIECES", replace(text_pieces.PIECES, without=gone))
+    items = list(planted.test)[:2]
+    predictions, refused = fixed.predict_manifest(Manifest(items), explain=True, workers=1)
+    assert len(predictions) == 2
+    assert not refused
+    for prediction in predictions:
+        reasons = prediction.reasons
+        assert reasons is not None
+        assert not reasons.words
+        assert len(reasons.cover) == 6
+        assert reasons.seconds
+        [note] = reasons.notes
+        assert note.startswith("text: its parts could not be looked at: review.txt: no such file")
 
 
 def test_pieces_on_the_command_line(call: Call, small: Small, tmp_path: Path) -> None:

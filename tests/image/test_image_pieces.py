@@ -14,7 +14,7 @@ def test_a_square_is_blurred_and_the_rest_stays() -> None:
     assert len(cells) == GRID**2
     times = np.zeros((56, 56), int)
     for cell in cells:
-        without = PIECES.without(cover, ImageInput(), cell)
+        without = PIECES.without(cover, ImageInput(), (cell,))
         changed = (without != cover).any(axis=2)
         place = np.argwhere(changed)
         (top, left), (bottom, right) = place.min(axis=0), place.max(axis=0) + 1
