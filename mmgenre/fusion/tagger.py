@@ -210,6 +210,7 @@ class GenreTagger:
         features: Mapping[str, Path] | None = None,
         explain: bool = False,
         workers: int | None = None,
+        limit_s: float | None = None,
         progress: Progress = silent,
     ) -> tuple[list[Prediction], list[Refusal]]:
         """Genres of many items; damaged media are listed, the rest of the item is still used.
@@ -223,6 +224,7 @@ class GenreTagger:
             explain: each prediction has `reasons`, what its modalities add to the score.
             workers: processes that read media; None: one per core, and of a single item this one,
                 which a decoder that crashes would end.
+            limit_s: how long other processes may read a row; None: as `extract_inputs` does.
             progress: progress callback.
 
         Raises:
@@ -256,7 +258,13 @@ class GenreTagger:
                 if is_new := key not in read:
                     target = Path(folder) / f"{view}.h5"
                     read[key] = extract_inputs(
-                        manifest, modality, reads, target, workers=workers, progress=progress
+                        manifest,
+                        modality,
+                        reads,
+                        target,
+                        workers=workers,
+                        limit_s=limit_s,
+                        progress=progress,
                     )
                 with FeatureStore(read[key], modality) as store:
                     refused += store.refused if is_new else ()

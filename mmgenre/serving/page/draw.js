@@ -1,0 +1,240 @@
+// Draws an answer: genres, and the reasons that it has. What is absent or empty is left out.
+const TOP = 6, WORDS = 12;
+const NAMES = { audio: "Audio", text: "Text", image: "Cover" };
+let urls = [];  // of the browser's own copies of what was sent
+
+export function add(parent, tag, kind = "", text = null) {
+  const made = document.createElement(tag);
+  if (kind) made.className = kind;
+  if (text !== null) made.textContent = text;
+  parent.append(made);
+  return made;
+}
+
+const urlOf = (file) => {
+  urls.push(URL.createObjectURL(file));
+  return urls.at(-1);
+};
+const signed = (x) => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(3)}`;
+const time = (s) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
+const score = (x, answer) => answer.kind === "probability" ? `${(100 * x).toFixed(x < 0.1 ? 1 : 0)} %` : x.toFixed(2);
+const most = (values) => Math.max(...values.map(Math.abs), 1e-9);
+
+export function show(box, answer, given, model) {
+  urls.forEach((url) => URL.revokeObjectURL(url));
+  urls = [];
+  box.replaceChildren();
+  const reasons = answer.reasons ?? {};
+  verdict(section(box, null), answer);
+  genres(section(box, "Genres"), answer);
+  if (Object.keys(reasons.shares ?? {}).length) shares(section(box, `Why ${reasons.genre}`), answer, reasons, model);
+  if (given.audio.length && answer.used.includes("audio")) audio(section(box, "Seconds"), given.audio, answer, reasons.seconds ?? []);
+  if (reasons.words?.length) words(section(box, "Words"), reasons.words);
+  if (given.image && answer.used.includes("image")) cover(section(box, "Cover"), given.image, reasons.cover ?? []);
+  if (reasons.nearest?.length) nearest(section(box, "Nearest items the model knows"), reasons.nearest);
+  box.focus({ preventScroll: true });
+  if (matchMedia("(max-width: 800px)").matches) box.scrollIntoView({ block: "start" });
+}
+
+function section(box, title) {
+  const made = add(box, "section", title === null ? "first" : "");
+  if (title !== null) add(made, "h2", "", title);
+  return made;
+}
+
+function verdict(part, answer) {
+  const first = answer.named.length ? answer.named : [];
+  const line = add(part, "p", "verdict", answer.unsure ? "Not sure" : first.join(", ") || "No genre");
+  const from = answer.used.map((name) => (NAMES[name] ?? name).toLowerCase()).join(", ");
+  add(line, "small", "faint", `from ${from}${first.length || answer.unsure ? "" : `: none of the scores is high enough; the likeliest is ${answer.genres[0].name}`}`);
+  if (answer.unsure) add(part, "p", "note warn", answer.unsure);
+  if (answer.likely?.length > 1) add(part, "p", "faint", `It could be any of: ${answer.likely.join(", ")}.`);
+  for (const note of answer.notes ?? []) add(part, "p", "note", note);
+  if (answer.refused.length) {
+    const note = add(part, "div", "note bad");
+    for (const one of answer.refused) add(note, "p", "", `Left out: ${one.file}: ${one.what}`);
+  }
+}
+
+// A row of three cells; the bar goes from `from` to `to`, both shares of the whole width.
+function row(grid, name, from, to, value, kind = "") {
+  add(grid, "span", "name", name);
+  const track = add(grid, "span", "track");
+  const bar = add(track, "i", kind);
+  bar.style.left = `${100 * Math.min(from, to)}%`;
+  bar.style.width = `max(${100 * Math.abs(to - from)}%, 1px)`;
+  add(grid, "span", "value", value);
+  return track;
+}
+
+// Rows of values that push up or down, from a common zero, on a common scale.
+function pushes(part, pairs, more = () => null) {
+  const grid = add(part, "div", "rows"), values = pairs.map(([, value]) => value), scale = most(values);
+  const zero = values.every((v) => v >= 0) ? 0 : values.every((v) => v <= 0) ? 1 : 0.5;
+  const width = zero === 0.5 ? 0.5 : 1;
+  for (const [name, value] of pairs) {
+    const track = row(grid, name, zero, zero + (width * value) / scale, signed(value), value < 0 ? "down" : "up");
+    if (zero === 0.5) add(track, "i", "zero").style.left = "50%";
+    more(grid, name);
+  }
+  return grid;
+}
+
+function folded(part, rest, draw) {
+  if (!rest.length) return;
+  const button = add(part, "button", "plain", `Show ${rest.length} more`);
+  button.type = "button";
+  button.addEventListener("click", () => {
+    button.remove();
+    draw();
+  });
+}
+
+function genres(part, answer) {
+  const draw = (list) => {
+    const grid = add(part, "div", "rows");
+    for (const genre of list) {
+      const isNamed = answer.named.includes(genre.name), end = Math.max(0, Math.min(1, genre.score));
+      const track = row(grid, genre.name, 0, end, score(genre.score, answer));
+      track.classList.toggle("named-bar", isNamed);
+      track.previousSibling.classList.toggle("named", isNamed);
+    }
+  };
+  draw(answer.genres.slice(0, TOP));
+  folded(part, answer.genres.slice(TOP), () => draw(answer.genres.slice(TOP)));
+}
+
+function shares(part, answer, reasons, model) {
+  const first = answer.genres.find((genre) => genre.name === reasons.genre);
+  add(part, "p", "hint", `Of an item of which nothing is known the score is ${score(reasons.base, answer)}; what was given adds up to ${score(first.score, answer)}.`);
+  const grid = pushes(part, Object.entries(reasons.shares).map(([name, share]) => [NAMES[name] ?? name, share]));
+  Object.keys(reasons.shares).forEach((name, k) => {
+    const colour = model.modalities[name]?.colour;
+    if (!colour) return;
+    const label = grid.querySelectorAll(".name")[k];
+    label.style.borderLeft = `4px solid ${colour}`;
+    label.style.paddingLeft = ".5rem";
+  });
+  const alone = Object.entries(reasons.alone ?? {});
+  if (alone.length > 1) {
+    const told = alone.map(([name, genre]) => `${(NAMES[name] ?? name).toLowerCase()} ${genre.name} (${score(genre.score, answer)})`);
+    add(part, "p", "hint", `Each alone would say: ${told.join("; ")}.`);
+  }
+}
+
+// The browser's own copy of each track, and a timeline of what its seconds add.
+function audio(part, files, answer, spans) {
+  if (spans.length) add(part, "p", "hint", "What each stretch adds to the score. Choose one to hear it; arrow keys go on to the next.");
+  const scale = most(spans.map((span) => span.share));
+  files.forEach((file, track) => {
+    const own = spans.filter((span) => (span.track ?? 0) === track);
+    if (files.length > 1) add(part, "p", "", file.name);
+    const player = document.createElement("audio");
+    player.controls = true;
+    player.preload = "metadata";
+    player.setAttribute("aria-label", file.name);
+    player.addEventListener("error", () => player.replaceWith(cannot("This browser cannot play this format.")));
+    if (own.length) timeline(part, own, player, scale);
+    part.append(player);
+    player.src = urlOf(file);
+  });
+}
+
+function cannot(text) {
+  const made = document.createElement("p");
+  made.className = "hint";
+  made.textContent = text;
+  return made;
+}
+
+function timeline(part, spans, player, scale) {
+  const line = add(part, "div", "line"), ends = add(part, "div", "ends");
+  line.setAttribute("role", "group");
+  line.setAttribute("aria-label", "Timeline");
+  const isSigned = spans.some((span) => span.share < 0), zero = isSigned ? 50 : 0;
+  const buttons = spans.map((span, k) => {
+    const button = add(line, "button"), height = ((isSigned ? 48 : 96) * Math.abs(span.share)) / scale;
+    button.type = "button";
+    button.tabIndex = k ? -1 : 0;
+    button.title = `${time(span.start_s)} to ${time(span.end_s)}: ${signed(span.share)}`;
+    button.setAttribute("aria-label", button.title);
+    const bar = add(button, "i", span.share < 0 ? "down" : "up");
+    bar.style.height = `max(${height}%, 2px)`;
+    bar.style[span.share < 0 ? "top" : "bottom"] = span.share < 0 ? "50%" : `${zero}%`;
+    button.addEventListener("click", () => {
+      player.currentTime = span.start_s;
+      player.play().catch(() => {});
+    });
+    button.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key], next = buttons[k + step];
+      if (!next) return;
+      button.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+      event.preventDefault();
+    });
+    return button;
+  });
+  const head = add(line, "span", "head");
+  const last = Math.max(...spans.map((span) => span.end_s));
+  const place = () => {
+    const length = Math.max(Number.isFinite(player.duration) ? player.duration : 0, last);
+    spans.forEach((span, k) => {
+      buttons[k].style.left = `${(100 * span.start_s) / length}%`;
+      buttons[k].style.width = `${(100 * (span.end_s - span.start_s)) / length}%`;
+    });
+    head.style.left = `${(100 * player.currentTime) / length}%`;
+    ends.replaceChildren();
+    add(ends, "span", "", time(0));
+    add(ends, "span", "", time(length));
+  };
+  player.addEventListener("loadedmetadata", place);
+  player.addEventListener("timeupdate", () => {
+    head.style.left = `${(100 * player.currentTime) / Math.max(player.duration || 0, last)}%`;
+  });
+  place();
+}
+
+function words(part, pieces) {
+  const sorted = [...pieces].sort((a, b) => Math.abs(b.share) - Math.abs(a.share));
+  const draw = (list) => pushes(part, list.map((piece) => [piece.name, piece.share]));
+  draw(sorted.slice(0, WORDS));
+  folded(part, sorted.slice(WORDS), () => draw(sorted.slice(WORDS)));
+}
+
+// The model sees the square in the middle of a cover; so does the page.
+function cover(part, file, grid) {
+  const pair = add(part, "div", "pair"), frame = add(pair, "div", "cover"), side = add(pair, "div");
+  const picture = add(frame, "img");
+  picture.alt = "The cover";
+  picture.addEventListener("error", () => {
+    picture.remove();
+    add(side, "p", "hint", "This browser cannot show this format.");
+  });
+  picture.src = urlOf(file);
+  if (!grid.length) return;
+  const heat = add(frame, "canvas", "heat"), rows = grid.length, columns = grid[0].length;
+  const size = 40, scale = most(grid.flat()), paint = heat.getContext("2d");
+  [heat.width, heat.height] = [columns * size, rows * size];
+  grid.forEach((line, y) => line.forEach((share, x) => {
+    paint.fillStyle = `rgba(${share < 0 ? "255,120,20" : "30,120,255"},${(0.75 * Math.abs(share)) / scale})`;
+    paint.fillRect(x * size, y * size, size, size);
+  }));
+  const [best, worst] = [Math.max(...grid.flat()), Math.min(...grid.flat())];
+  add(side, "p", "hint", `Blue regions speak for the genre${worst < 0 ? ", orange ones against it" : ""}: from ${signed(worst)} to ${signed(best)}.`);
+  const toggle = add(side, "button", "", "Hide the map");
+  toggle.type = "button";
+  toggle.addEventListener("click", () => {
+    heat.hidden = !heat.hidden;
+    toggle.textContent = heat.hidden ? "Show the map" : "Hide the map";
+  });
+}
+
+function nearest(part, items) {
+  const list = add(part, "ul", "near");
+  for (const item of items) {
+    const line = add(list, "li");
+    add(line, "span", "", item.id);
+    add(line, "span", "", `${item.genres.join(", ")} · ${item.similarity.toFixed(2)}`);
+  }
+}
