@@ -24,7 +24,8 @@ def shown(
     """The text of a format, with a line end.
 
     "json" is one object of `predictions` and `refused`; "jsonl" an object an item; "csv" and "tsv"
-    have the columns id, named (joined by `;`), kind, used, then genre_k and score_k up to `top`.
+    have the columns id, named (joined by `;`), unsure, kind, used, then genre_k and score_k up to
+    `top`.
     """
     if form == "json":
         content = {
@@ -40,9 +41,11 @@ def shown(
     lines = []
     for p in predictions:
         lines.append(f"{p.id}  from {', '.join(p.used)}  ({p.kind}; * = named)")
+        lines += [f"  unsure: {p.unsure}"] if p.unsure else []
         for genre in p.genres[:top]:
             mark = "*" if genre.name in p.named else " "
             lines.append(f"  {mark} {genre.score:6.3f}  {genre.name}")
+        lines += [f"    {note}" for note in p.notes]
         if p.reasons is not None:
             lines += _told(p.reasons)
     return "".join(f"{line}\n" for line in lines)
@@ -53,7 +56,10 @@ def _told(reasons: Reasons) -> list[str]:
     parts = [f"{reasons.base:.3f} of nothing known"]
     parts += [f"{share:+.3f} {name}" for name, share in reasons.shares.items()]
     alone = [f"{name}: {g.name} {g.score:.3f}" for name, g in reasons.alone.items()]
-    return [f"    {reasons.genre} = {'  '.join(parts)}", f"    alone: {', '.join(alone)}"]
+    lines = [f"    {reasons.genre} = {'  '.join(parts)}", f"    alone: {', '.join(alone)}"]
+    if near := [f"{n.id} ({', '.join(n.genres)}) {n.similarity:.2f}" for n in reasons.nearest[:3]]:
+        lines.append(f"    like: {'; '.join(near)}")
+    return lines
 
 
 def _plain(prediction: Prediction, top: int) -> dict[str, Any]:
@@ -66,7 +72,7 @@ def _plain(prediction: Prediction, top: int) -> dict[str, Any]:
 
 
 def _table(predictions: Sequence[Prediction], separator: str, top: int) -> str:
-    header = ["id", "named", "kind", "used"]
+    header = ["id", "named", "unsure", "kind", "used"]
     width = min(top, max((len(p.genres) for p in predictions), default=0))
     for k in range(1, width + 1):
         header += [f"genre_{k}", f"score_{k}"]
@@ -74,7 +80,8 @@ def _table(predictions: Sequence[Prediction], separator: str, top: int) -> str:
     writer = csv.writer(text, delimiter=separator, lineterminator="\n")
     writer.writerow(header)
     for p in predictions:
-        row: list[object] = [p.id, JOINED.join(p.named), p.kind, JOINED.join(p.used)]
+        named, used = JOINED.join(p.named), JOINED.join(p.used)
+        row: list[object] = [p.id, named, p.unsure or "", p.kind, used]
         for genre in p.genres[:width]:
             row += [genre.name, f"{genre.score:.6f}"]
         writer.writerow(map(spreadsheet_cell, row))

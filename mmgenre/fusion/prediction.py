@@ -22,6 +22,15 @@ class Genre:
 
 
 @dataclass(frozen=True)
+class Neighbour:
+    """A training item that is similar."""
+
+    id: str
+    similarity: float  # mean cosine over the inputs that both have
+    genres: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Reasons:
     """What each modality adds to the score of the likeliest genre.
 
@@ -32,6 +41,7 @@ class Reasons:
     base: float  # its score for an item of which nothing is known
     shares: Mapping[str, float]  # by modality, or vectors made elsewhere: exact Shapley values
     alone: Mapping[str, Genre]  # the likeliest genre by each alone
+    nearest: tuple[Neighbour, ...] = ()  # training items, most similar first
 
 
 @dataclass(frozen=True)
@@ -39,12 +49,15 @@ class Prediction:
     """The genres of an item, likeliest first."""
 
     id: str
-    kind: Literal["probability", "cosine"]  # from a logistic head, or (-1 to 1) a cosine head
+    kind: Literal["probability", "cosine"]  # (-1 to 1) of a cosine head of an earlier version
     genres: tuple[Genre, ...]
     named: tuple[str, ...]  # the genres that the model would give the item
     used: tuple[str, ...]  # the modalities, and vectors made elsewhere, it was judged by
     refused: tuple[Refusal, ...] = ()  # its media that could not be used
     reasons: Reasons | None = None  # if they were asked for
+    likely: tuple[str, ...] = ()  # a label set of the coverage that was asked for, likeliest first
+    unsure: str | None = None  # why no genre is named, if so
+    notes: tuple[str, ...] = ()  # on its media: "text: 3 of 48 words known"
 
 
 def one_item(

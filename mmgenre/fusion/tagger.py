@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,15 +32,16 @@ from mmgenre.fusion.ensemble import KIND as SOLVED
 from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.exported import check_exported, copy_model, downloaded, is_on_hub, push
 from mmgenre.fusion.in_memory import Cover, Track, as_files
-from mmgenre.fusion.prediction import Genre, Prediction, Reasons, one_item, the_one
-from mmgenre.fusion.shares import Shares, shapley
+from mmgenre.fusion.prediction import Prediction, one_item, the_one
+from mmgenre.fusion.ranking import Asked, rank
 from mmgenre.fusion.table import FeatureTable
+from mmgenre.fusion.trust import TRUST, Trust
 from mmgenre.fusion.whole import Parts, encoder_parent, model_of
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import JOINT, MODALITIES, Modality, modality_of
 from mmgenre.kinds import kind_of
 from mmgenre.learning.kind import Kind, address_in
-from mmgenre.learning.rows import item_of, known_rows, mean_by_item
+from mmgenre.learning.rows import Note, item_of, known_rows, mean_by_item
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.extraction import extract_inputs
 
@@ -64,6 +65,7 @@ class GenreTagger:
     unasked: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None  # of the model that it was loaded from
     by_onnx: Mapping[str, OnnxEncoder] = field(default_factory=dict)  # by view, without torch
+    trust: Trust | None = None  # None: of a model of an earlier version
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -148,7 +150,8 @@ class GenreTagger:
         unasked = {view: url for view, url in addresses.items() if url not in named}
         reads = {view: reads[view] for view in kinds}
         loaded = ByNeed(encoders, load)
-        return cls(loaded, reads, joint, heads, name, given, unasked, model, by_onnx)
+        trust = Trust.load(model / TRUST) if (model / TRUST).is_dir() else None
+        return cls(loaded, reads, joint, heads, name, given, unasked, model, by_onnx, trust)
 
     def predict(
         self,
@@ -158,6 +161,8 @@ class GenreTagger:
         *,
         sr: int | None = None,
         explain: bool = False,
+        risk: float | None = None,
+        coverage: float = 0.9,
     ) -> Prediction:
         """Genres of one item from whichever modalities are given.
 
@@ -168,17 +173,24 @@ class GenreTagger:
             image: a file, the bytes of one, a Pillow image, or pixels (height, width, 3).
             sr: the sampling rate of samples.
             explain: with `reasons`.
+            risk: the prediction is unsure if its likeliest genre is wrong with a higher
+                probability; None: only if the item is unlike those that the model was checked on.
+            coverage: of the label set `likely`, .8, .9 or .95.
 
         Damaged media are left out, and listed in `refused` of the prediction.
 
         Raises:
-            ValueError: nothing is given, or a modality that the model was not trained on.
+            ValueError: nothing is given, or a modality that the model was not trained on, or no
+                such risk or coverage is possible.
             InputError: nothing that is given can be used; it is of the first damaged file.
         """
         with as_files(audio, sr, image) as (tracks, cover):
             item = one_item(tracks, text, cover)
             self.check_modalities(item)
-            return the_one(*self.predict_manifest(Manifest([item]), explain=explain))
+            found = self.predict_manifest(
+                Manifest([item]), explain=explain, risk=risk, coverage=coverage
+            )
+            return the_one(*found)
 
     def check_modalities(self, item: Item) -> None:
         """ValueError if an item has a modality that the model was not trained on."""
@@ -209,6 +221,8 @@ class GenreTagger:
         *,
         features: Mapping[str, Path] | None = None,
         explain: bool = False,
+        risk: float | None = None,
+        coverage: float = 0.9,
         workers: int | None = None,
         limit_s: float | None = None,
         progress: Progress = silent,
@@ -221,7 +235,9 @@ class GenreTagger:
             manifest: the items; None: every id in `features` is one.
             features: vectors made elsewhere, name -> file, as `import_features` takes them; names
                 and widths are those that the model was trained with.
-            explain: each prediction has `reasons`, what its modalities add to the score.
+            explain: each prediction has `reasons`.
+            risk: as of `predict`, like `coverage`.
+            coverage: of the label sets.
             workers: processes that read media; None: one per core, and of a single item this one,
                 which a decoder that crashes would end.
             limit_s: how long other processes may read a row; None: as `extract_inputs` does.
@@ -231,6 +247,7 @@ class GenreTagger:
             StoreError: vectors that cannot be read, or of another width.
             BundleError: vectors that the model does not read, or texts that would be sent away.
         """
+        asked = Asked(explain, risk, coverage)
         given = self._given_vectors(features or {})
         if manifest is None:
             items = dict.fromkeys(item_id for rows in given.values() for item_id in rows)
@@ -248,6 +265,7 @@ class GenreTagger:
             workers = 1  # to start others would take longer than to read
         vectors = given
         refused: list[Refusal] = []
+        notes: dict[str, dict[str, Note]] = {}  # item -> modality -> of its first row
         with TemporaryDirectory(prefix="mmgenre-") as folder:
             read: dict[tuple[str, str], Path] = {}
             for view, reads in self.reads.items():
@@ -268,7 +286,7 @@ class GenreTagger:
                     )
                 with FeatureStore(read[key], modality) as store:
                     refused += store.refused if is_new else ()
-                    vectors[view], unknown = self._embedded(view, store, progress)
+                    vectors[view], unknown = self._embedded(view, store, notes, progress)
                     refused += unknown
         table = self._table(manifest.ids(), vectors)
         has_input = np.any(list(table.present.values()), axis=0)
@@ -285,11 +303,16 @@ class GenreTagger:
         for refusal in refused:
             item_id = item_of(refusal.id)
             of[item_id] = (*of.get(item_id, ()), refusal)
-        ranked = self._rank(table.select(has_input), explain=explain)
+        order = (*self.modalities, *self.given)
+        ranked = rank(self.fusion, self.trust, table.select(has_input), order, asked, notes)
         return [replace(p, refused=of.get(p.id, ())) for p in ranked], refused
 
     def _embedded(
-        self, view: str, store: FeatureStore, progress: Progress
+        self,
+        view: str,
+        store: FeatureStore,
+        notes: dict[str, dict[str, Note]],
+        progress: Progress,
     ) -> tuple[dict[str, NDArray[np.float32]], list[Refusal]]:
         """Item -> vector, of the rows of which the encoder knows something; refusals of others."""
         encoder = self.by_onnx.get(view) or self.encoders[view]
@@ -297,6 +320,10 @@ class GenreTagger:
         known, unknown = known_rows(source, store.ids, modality_of(view), view)
         if not known:
             return {}, unknown
+        if hasattr(source, "notes"):
+            for row_id, note in zip(known, source.notes(known), strict=True):
+                if note is not None:
+                    notes.setdefault(item_of(row_id), {}).setdefault(modality_of(view), note)
         if isinstance(encoder, OnnxEncoder):
             rows = encoder.embed(source, known, task=task, progress=progress)
         else:
@@ -366,39 +393,6 @@ class GenreTagger:
                 x[f"{JOINT}{name}"] = np.zeros((len(ids), e.shape[1]), np.float32)
                 x[f"{JOINT}{name}"][here] = e
         return FeatureTable(ids, x, present).only(tuple(self.fusion.widths))
-
-    def _rank(self, table: FeatureTable, *, explain: bool) -> list[Prediction]:
-        if not len(table):
-            return []
-        shares = shapley(self.fusion.scores, table) if explain else None
-        names, threshold = self.fusion.labels.names, self.fusion.threshold
-        kind: Literal["probability", "cosine"] = (
-            "probability" if self.fusion.target_name == "logistic" else "cosine"
-        )
-        predictions = []
-        for i, scores in enumerate(self.fusion.scores(table)):
-            order = np.argsort(-scores, kind="stable")
-            genres = tuple(Genre(names[j], float(scores[j])) for j in order)
-            named = genres[:1] if threshold is None else [g for g in genres if g.score >= threshold]
-            here = {modality_of(n) for n, p in table.present.items() if p[i]}
-            used = tuple(m for m in (*self.modalities, *self.given) if m in here)
-            reasons = None if shares is None else _reasons(shares, names, i, int(order[0]), used)
-            own = tuple(genre.name for genre in named)
-            predictions.append(Prediction(table.ids[i], kind, genres, own, used, reasons=reasons))
-        return predictions
-
-
-def _reasons(
-    shares: Shares, names: Sequence[str], item: int, genre: int, used: Sequence[str]
-) -> Reasons:
-    """What the modalities of an item add to the score of a genre."""
-    alone = {}
-    for player in used:
-        scores = shares.alone[player][item]
-        first = int(scores.argmax())
-        alone[player] = Genre(names[first], float(scores[first]))
-    of = {player: float(shares.of[player][item, genre]) for player in used}
-    return Reasons(names[genre], float(shares.base[item, genre]), of, alone)
 
 
 def _trained_head(model: Path) -> FusionModel:
