@@ -16,6 +16,10 @@ def serve(
     host: Annotated[
         str, Option(help="Address to listen at; any but this one lets other machines in.")
     ] = "127.0.0.1",
+    risk: Annotated[
+        float | None,
+        Option(min=0, max=1, help="Name no genre that is wrong with a higher probability."),
+    ] = None,
     fusion: Annotated[str | None, Option(help="Name of a folder under RUN/fusion.")] = None,
     entities_url: Annotated[
         str | None, Option(help="Address of the entity service that the model's texts go to.")
@@ -41,5 +45,6 @@ def serve(
         port=port,
         entities_url=entities_url,
         allow=allow or (),
+        risk=risk,
         tell=lambda line: typer.echo(line, err=True),
     )

@@ -35,14 +35,19 @@ FILES = {
     "/draw.js": ("draw.js", "text/javascript; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
+COVERAGE = 0.9  # of the genres that an item may have
 LINGER_S = 10.0  # the rest of a refused upload is read so long: else its sender sees no answer
+SILENT_S = 1.0  # or until nothing arrives for so long
 
 
 class Server:
     """A tagger that one thread uses, and the uploads that wait for it."""
 
-    def __init__(self, tagger: GenreTagger, uploads: Path, limits: Limits) -> None:
+    def __init__(
+        self, tagger: GenreTagger, uploads: Path, limits: Limits, risk: float | None = None
+    ) -> None:
         self._tagger = tagger
+        self._risk = risk
         self._uploads = uploads
         self._limits = limits
         self._thread = ThreadPoolExecutor(1, "tagger")
@@ -66,6 +71,7 @@ class Server:
                 "name": self._tagger.name,
                 "genres": len(self._tagger.fusion.labels.names),
                 "licence": self._tagger.licence,
+                "coverage": COVERAGE,
                 "modalities": {m: {"colour": info.colour} for m, info in known.items()},
                 "suffixes": {medium: sorted(names) for medium, names in SUFFIXES.items()},
                 "file_mb": dict(self._limits.file_mb),
@@ -130,7 +136,12 @@ class Server:
             raise UploadError(400, str(error)) from None
         # In another process, which a decoder may end, and which is ended if it takes too long.
         predictions, refused = self._tagger.predict_manifest(
-            Manifest([item]), explain=True, workers=2, limit_s=self._limits.reading_s
+            Manifest([item]),
+            explain=True,
+            risk=self._risk,
+            coverage=COVERAGE,
+            workers=2,
+            limit_s=self._limits.reading_s,
         )
         told = told_refusals(refused, upload)
         if not predictions:
@@ -159,10 +170,11 @@ async def _file(path: str, request: Request) -> Response:
 
 async def _read_rest(chunks: AsyncIterator[bytes]) -> None:
     # A connection that is closed on unread bytes is reset, and the answer is lost with it.
-    with suppress(TimeoutError, RuntimeError, UploadError, ClientDisconnect):
+    with suppress(TimeoutError, StopAsyncIteration, RuntimeError, ClientDisconnect):
         async with asyncio.timeout(LINGER_S):
-            async for _ in chunks:
-                pass
+            while True:
+                async with asyncio.timeout(SILENT_S):
+                    await anext(chunks)
 
 
 def _refused(status: int, text: str, headers: dict[str, str] | None = None) -> Response:

@@ -31,6 +31,7 @@ def serve(
     port: int = PORT,
     entities_url: str | None = None,
     allow: Collection[str] = (),
+    risk: float | None = None,
     limits: Limits | None = None,
     tell: Callable[[str], object],
 ) -> None:
@@ -43,6 +44,7 @@ def serve(
         allow: files and encoders that the model names and may use.
         host: the address to listen at; that of another machine's reach lets others use the page.
         port: 0: any that is free.
+        risk: as of `GenreTagger.predict`.
         limits: of uploads.
         tell: is given lines for the user, the last of which has the page's address.
 
@@ -56,10 +58,23 @@ def serve(
     if removed := tidy():
         tell(f"removed what killed servers have left: {len(removed)} folder(s) of uploads")
     with listening, workplace() as uploads, _ended_by_signals():
-        server = Server(tagger, uploads, limits or Limits())
-        names = {"localhost", host.lower()} - set(EVERYWHERE)
-        names |= {socket.gethostname().lower()} if host in EVERYWHERE else set()
-        config = uvicorn.Config(
+        server = Server(tagger, uploads, limits or Limits(), risk)
+        bound = listening.getsockname()
+        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        tell(f"fusion: {tagger.name}; reads {', '.join(tagger.modalities)}")
+        tell(f"http://{shown}:{bound[1]}/  (Ctrl+C ends it)")
+        try:
+            web(server, host).run(sockets=[listening])
+        finally:
+            server.close()
+
+
+def web(server: Server, host: str) -> uvicorn.Server:
+    """The HTTP server, which answers to the host's name alone, or to addresses."""
+    names = {"localhost", host.lower()} - set(EVERYWHERE)
+    names |= {socket.gethostname().lower()} if host in EVERYWHERE else set()
+    return uvicorn.Server(
+        uvicorn.Config(
             Guard(server.app(), frozenset(names)),
             http="h11",
             ws="none",
@@ -71,14 +86,7 @@ def serve(
             limit_concurrency=MOST_CONNECTIONS,
             timeout_graceful_shutdown=GRACE_S,
         )
-        bound = listening.getsockname()
-        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        tell(f"fusion: {tagger.name}; reads {', '.join(tagger.modalities)}")
-        tell(f"http://{shown}:{bound[1]}/  (Ctrl+C ends it)")
-        try:
-            uvicorn.Server(config).run(sockets=[listening])
-        finally:
-            server.close()
+    )
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -15,22 +15,28 @@ const urlOf = (file) => {
   urls.push(URL.createObjectURL(file));
   return urls.at(-1);
 };
-const signed = (x) => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(3)}`;
+const minus = (x, text) => `${x < 0 ? "−" : "+"}${text}`;
+let signed = null;  // writes what a piece adds: points of a hundred, or of a cosine
 const time = (s) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
-const score = (x, answer) => answer.kind === "probability" ? `${(100 * x).toFixed(x < 0.1 ? 1 : 0)} %` : x.toFixed(2);
+const score = (x, answer) => {
+  if (answer.kind !== "probability") return x.toFixed(2);
+  if (x > 0.995 && x < 1) return "> 99\u00a0%";
+  return `${(100 * x).toFixed(x < 0.1 ? 1 : 0)}\u00a0%`;
+};
 const most = (values) => Math.max(...values.map(Math.abs), 1e-9);
 
 export function show(box, answer, given, model) {
   urls.forEach((url) => URL.revokeObjectURL(url));
   urls = [];
   box.replaceChildren();
-  const reasons = answer.reasons ?? {};
-  verdict(section(box, null), answer);
+  const reasons = answer.reasons ?? {}, isShare = answer.kind === "probability";
+  signed = (x) => minus(x, isShare ? (100 * Math.abs(x)).toFixed(1) : Math.abs(x).toFixed(3));
+  verdict(section(box, null), answer, model);
   genres(section(box, "Genres"), answer);
   if (Object.keys(reasons.shares ?? {}).length) shares(section(box, `Why ${reasons.genre}`), answer, reasons, model);
-  if (given.audio.length && answer.used.includes("audio")) audio(section(box, "Seconds"), given.audio, answer, reasons.seconds ?? []);
+  if (given.audio.length && answer.used.includes("audio")) audio(section(box, reasons.seconds?.length ? "Seconds" : "Listen"), given.audio, reasons.seconds ?? []);
   if (reasons.words?.length) words(section(box, "Words"), reasons.words);
-  if (given.image && answer.used.includes("image")) cover(section(box, "Cover"), given.image, reasons.cover ?? []);
+  if (given.image && reasons.cover?.length) cover(section(box, "Cover"), given.image, reasons.cover);
   if (reasons.nearest?.length) nearest(section(box, "Nearest items the model knows"), reasons.nearest);
   box.focus({ preventScroll: true });
   if (matchMedia("(max-width: 800px)").matches) box.scrollIntoView({ block: "start" });
@@ -42,13 +48,13 @@ function section(box, title) {
   return made;
 }
 
-function verdict(part, answer) {
+function verdict(part, answer, model) {
   const first = answer.named.length ? answer.named : [];
   const line = add(part, "p", "verdict", answer.unsure ? "Not sure" : first.join(", ") || "No genre");
   const from = answer.used.map((name) => (NAMES[name] ?? name).toLowerCase()).join(", ");
   add(line, "small", "faint", `from ${from}${first.length || answer.unsure ? "" : `: none of the scores is high enough; the likeliest is ${answer.genres[0].name}`}`);
   if (answer.unsure) add(part, "p", "note warn", answer.unsure);
-  if (answer.likely?.length > 1) add(part, "p", "faint", `It could be any of: ${answer.likely.join(", ")}.`);
+  if (answer.likely?.length) add(part, "p", "faint", `${100 * model.coverage}\u00a0% of items have their genres in a set like this one: ${answer.likely.join(", ")}.`);
   for (const note of answer.notes ?? []) add(part, "p", "note", note);
   if (answer.refused.length) {
     const note = add(part, "div", "note bad");
@@ -106,7 +112,7 @@ function genres(part, answer) {
 
 function shares(part, answer, reasons, model) {
   const first = answer.genres.find((genre) => genre.name === reasons.genre);
-  add(part, "p", "hint", `Of an item of which nothing is known the score is ${score(reasons.base, answer)}; what was given adds up to ${score(first.score, answer)}.`);
+  add(part, "p", "hint", `Of an item of which nothing is known the score is ${score(reasons.base, answer)}; these lead to ${score(first.score, answer)}${answer.kind === "probability" ? ", in points of a hundred" : ""}.`);
   const grid = pushes(part, Object.entries(reasons.shares).map(([name, share]) => [NAMES[name] ?? name, share]));
   Object.keys(reasons.shares).forEach((name, k) => {
     const colour = model.modalities[name]?.colour;
@@ -123,7 +129,7 @@ function shares(part, answer, reasons, model) {
 }
 
 // The browser's own copy of each track, and a timeline of what its seconds add.
-function audio(part, files, answer, spans) {
+function audio(part, files, spans) {
   if (spans.length) add(part, "p", "hint", "What each stretch adds to the score. Choose one to hear it; arrow keys go on to the next.");
   const scale = most(spans.map((span) => span.share));
   files.forEach((file, track) => {
@@ -212,7 +218,6 @@ function cover(part, file, grid) {
     add(side, "p", "hint", "This browser cannot show this format.");
   });
   picture.src = urlOf(file);
-  if (!grid.length) return;
   const heat = add(frame, "canvas", "heat"), rows = grid.length, columns = grid[0].length;
   const size = 40, scale = most(grid.flat()), paint = heat.getContext("2d");
   [heat.width, heat.height] = [columns * size, rows * size];
