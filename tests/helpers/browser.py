@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 WAIT_S = 60.0
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -24,8 +24,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 class Page:
     """A tab. `faults` are errors of scripts, violations of the policy, and failed requests."""
 
-    def __init__(self, address: str) -> None:
-        self._socket = connect(address, max_size=None, proxy=None)
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
         self._numbers = count(1)
         self.faults: list[str] = []
         self.requested: list[str] = []
@@ -58,13 +58,12 @@ class Page:
         assert "exceptionDetails" not in made, made
         return made["result"].get("value")
 
-    def until(self, code: str) -> Any:
+    def until(self, code: str) -> None:
         """Waits until an expression is true."""
         end = time.monotonic() + WAIT_S
-        while not (value := self.js(code)):
+        while not self.js(f"Boolean({code})"):
             assert time.monotonic() < end, (code, self.faults, self.text())
             time.sleep(0.05)
-        return value
 
     def text(self, selector: str = "body") -> str:
         return str(self.js(f"document.querySelector({selector!r}).innerText"))
@@ -132,7 +131,9 @@ def chromium(folder: Path) -> Iterator[Page]:
             port = said.read_text().split()[0]
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
                 tabs = json.load(answer)
-            yield Page(next(t["webSocketDebuggerUrl"] for t in tabs if t["type"] == "page"))
+            tab = next(t["webSocketDebuggerUrl"] for t in tabs if t["type"] == "page")
+            with connect(tab, max_size=None, proxy=None) as socket:
+                yield Page(socket)
         finally:
             process.terminate()
             process.wait(WAIT_S)

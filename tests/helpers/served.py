@@ -58,7 +58,8 @@ class Played:
                 content.update(medium.read_bytes() if isinstance(medium, Path) else medium.encode())
         time.sleep(self.seconds)
         self.at_once -= 1
-        genres = (Genre(content.hexdigest(), 0.8), Genre("Other", 0.1))
+        first = content.hexdigest() if self.reasons is None else self.reasons.genre
+        genres = (Genre(first, 0.8), Genre("Other", 0.1))
         used = tuple(m for m in self.modalities if m in item.media)
         named = (genres[0].name,)
         return [Prediction("item", "probability", genres, named, used, (), self.reasons)], []

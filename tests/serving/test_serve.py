@@ -95,7 +95,7 @@ def test_it_names_genres_and_damaged_files_and_ends_without_a_trace(
             ("bad.mp3", "unreadable"), ("silence.flac", "silent"), ("review.txt", "encoding")
         }  # fmt: skip
         assert str(tmp_path) not in answer.body.decode()
-        nothing = upload(it.port, ("image", "x.png", b"no picture"), ("text", None, "?!".encode()))
+        nothing = upload(it.port, ("image", "x.png", b"no picture"), ("text", None, b"?!"))
         assert nothing.status == 422
         assert [one["file"] for one in nothing.json["refused"]] == ["your text", "x.png"]
         it.process.send_signal(signal.SIGTERM)

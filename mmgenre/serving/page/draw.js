@@ -1,5 +1,5 @@
 // Draws an answer: genres, and the reasons that it has. What is absent or empty is left out.
-const TOP = 6, WORDS = 12;
+const TOP = 6, WORDS = 12, HEADLINE = 3, SET = 8;
 const NAMES = { audio: "Audio", text: "Text", image: "Cover" };
 let urls = [];  // of the browser's own copies of what was sent
 
@@ -23,6 +23,7 @@ const score = (x, answer) => {
   if (x > 0.995 && x < 1) return "> 99\u00a0%";
   return `${(100 * x).toFixed(x < 0.1 ? 1 : 0)}\u00a0%`;
 };
+const few = (names, n) => names.slice(0, n).join(", ") + (names.length > n ? ` and ${names.length - n} more` : "");
 const most = (values) => Math.max(...values.map(Math.abs), 1e-9);
 
 export function show(box, answer, given, model) {
@@ -50,11 +51,11 @@ function section(box, title) {
 
 function verdict(part, answer, model) {
   const first = answer.named.length ? answer.named : [];
-  const line = add(part, "p", "verdict", answer.unsure ? "Not sure" : first.join(", ") || "No genre");
+  const line = add(part, "p", "verdict", answer.unsure ? "Not sure" : few(first, HEADLINE) || "No genre");
   const from = answer.used.map((name) => (NAMES[name] ?? name).toLowerCase()).join(", ");
   add(line, "small", "faint", `from ${from}${first.length || answer.unsure ? "" : `: none of the scores is high enough; the likeliest is ${answer.genres[0].name}`}`);
   if (answer.unsure) add(part, "p", "note warn", answer.unsure);
-  if (answer.likely?.length) add(part, "p", "faint", `${100 * model.coverage}\u00a0% of items have their genres in a set like this one: ${answer.likely.join(", ")}.`);
+  if (answer.likely?.length) add(part, "p", "faint", `Of the genres of an item, ${100 * model.coverage}\u00a0% are in a set like this one: ${few(answer.likely, SET)}.`);
   for (const note of answer.notes ?? []) add(part, "p", "note", note);
   if (answer.refused.length) {
     const note = add(part, "div", "note bad");
