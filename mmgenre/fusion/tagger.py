@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmgenre.config import Settings
 from mmgenre.disk.allowed import allowed, as_named
@@ -28,6 +27,7 @@ from mmgenre.errors import BundleError, MmgenreError, Refusal, StoreError, Vecto
 from mmgenre.frozen.carried import reading_with
 from mmgenre.frozen.licences import of_models
 from mmgenre.fusion.by_onnx import ByNeed, OnnxEncoder, onnx_encoders
+from mmgenre.fusion.embedded import Embedded, Vectors, embed_items
 from mmgenre.fusion.ensemble import KIND as SOLVED
 from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.exported import check_exported, copy_model, downloaded, is_on_hub, push
@@ -41,9 +41,8 @@ from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import JOINT, MODALITIES, Modality, modality_of
 from mmgenre.kinds import kind_of
 from mmgenre.learning.kind import Kind, address_in
-from mmgenre.learning.rows import Note, item_of, known_rows, mean_by_item
+from mmgenre.learning.rows import item_of
 from mmgenre.progress import Progress, silent
-from mmgenre.reading.extraction import extract_inputs
 
 if TYPE_CHECKING:  # torch takes seconds to import, and models of ONNX need none
     from mmgenre.fusion.head import FusionModel
@@ -255,39 +254,9 @@ class GenreTagger:
         elif strange := [i for rows in given.values() for i in rows if i not in manifest]:
             text = f"{len(strange):,} ids of vectors are no item (first: {strange[0]!r})"
             warnings.warn(f"{manifest.where}: {text}", VectorsWarning, stacklevel=2)
-        for view, url in self.unasked.items():
-            if manifest.count(having=[modality_of(view)]):
-                raise BundleError(
-                    f"encoder {view}: would send every text to {url}, which the model names and "
-                    f"you did not. If you trust it: --entities-url {url}"
-                )
-        if workers is None and len(manifest) == 1:
-            workers = 1  # to start others would take longer than to read
-        vectors = given
-        refused: list[Refusal] = []
-        notes: dict[str, dict[str, Note]] = {}  # item -> modality -> of its first row
         with TemporaryDirectory(prefix="mmgenre-") as folder:
-            read: dict[tuple[str, str], Path] = {}
-            for view, reads in self.reads.items():
-                modality, vectors[view] = modality_of(view), {}
-                if not manifest.count(having=[modality]):
-                    continue
-                key = modality, reads.model_dump_json()
-                if is_new := key not in read:
-                    target = Path(folder) / f"{view}.h5"
-                    read[key] = extract_inputs(
-                        manifest,
-                        modality,
-                        reads,
-                        target,
-                        workers=workers,
-                        limit_s=limit_s,
-                        progress=progress,
-                    )
-                with FeatureStore(read[key], modality) as store:
-                    refused += store.refused if is_new else ()
-                    vectors[view], unknown = self._embedded(view, store, notes, progress)
-                    refused += unknown
+            found = self._embedded(manifest, Path(folder), workers, progress, limit_s)
+        refused, vectors = found.refused, given | found.vectors
         table = self._table(manifest.ids(), vectors)
         has_input = np.any(list(table.present.values()), axis=0)
         listed, why = (
@@ -304,34 +273,53 @@ class GenreTagger:
             item_id = item_of(refusal.id)
             of[item_id] = (*of.get(item_id, ()), refusal)
         order = (*self.modalities, *self.given)
-        ranked = rank(self.fusion, self.trust, table.select(has_input), order, asked, notes)
+        ranked = rank(self.fusion, self.trust, table.select(has_input), order, asked, found.notes)
         return [replace(p, refused=of.get(p.id, ())) for p in ranked], refused
+
+    def joint_vectors(
+        self, manifest: Manifest, *, workers: int | None = None, progress: Progress = silent
+    ) -> tuple[FeatureTable, list[Refusal]]:
+        """Vectors of items in the joint space, by input, and media that cannot be used.
+
+        Inputs are named as `joint.audio`.
+
+        Raises:
+            BundleError: the model has no joint space, or texts would be sent away.
+        """
+        if self.joint is None:
+            raise BundleError(f"{self.name}: has no joint space; make one: mmgenre fuse --joint")
+        with TemporaryDirectory(prefix="mmgenre-") as folder:
+            found = self._embedded(manifest, Path(folder), workers, progress)
+        vectors, refused = found.vectors, found.refused
+        table = self._joined(manifest.ids(), {name: {} for name in self.given} | vectors)
+        return table.only([name for name in table.x if name.startswith(JOINT)]), refused
 
     def _embedded(
         self,
-        view: str,
-        store: FeatureStore,
-        notes: dict[str, dict[str, Note]],
+        manifest: Manifest,
+        folder: Path,
+        workers: int | None,
         progress: Progress,
-    ) -> tuple[dict[str, NDArray[np.float32]], list[Refusal]]:
-        """Item -> vector, of the rows of which the encoder knows something; refusals of others."""
-        encoder = self.by_onnx.get(view) or self.encoders[view]
-        source, task = encoder.source(store), f"embedding {view}"
-        known, unknown = known_rows(source, store.ids, modality_of(view), view)
-        if not known:
-            return {}, unknown
-        if hasattr(source, "notes"):
-            for row_id, note in zip(known, source.notes(known), strict=True):
-                if note is not None:
-                    notes.setdefault(item_of(row_id), {}).setdefault(modality_of(view), note)
-        if isinstance(encoder, OnnxEncoder):
-            rows = encoder.embed(source, known, task=task, progress=progress)
-        else:
-            from mmgenre.learning.encoder import embed
-
-            rows = embed(encoder, source, known, task=task, progress=progress)
-        ids, means = mean_by_item(known, rows)
-        return dict(zip(ids, means, strict=True)), unknown
+        limit_s: float | None = None,
+    ) -> Embedded:
+        """What the items' media give; what was read of them lies in a folder."""
+        for view, url in self.unasked.items():
+            if manifest.count(having=[modality_of(view)]):
+                raise BundleError(
+                    f"encoder {view}: would send every text to {url}, which the model names and "
+                    f"you did not. If you trust it: --entities-url {url}"
+                )
+        if workers is None and len(manifest) == 1:
+            workers = 1  # to start others would take longer than to read
+        return embed_items(
+            manifest,
+            self.reads,
+            lambda view: self.by_onnx.get(view) or self.encoders[view],
+            folder,
+            workers=workers,
+            limit_s=limit_s,
+            progress=progress,
+        )
 
     def _loaded(self) -> list[Encoder]:
         """The encoders that are loaded; others, which a model of ONNX has, are built in."""
@@ -348,11 +336,9 @@ class GenreTagger:
         how = f"vectors made elsewhere ({names}; predict --features NAME=FILE)"
         return f"reads {own}{' and ' if own else ''}{how}"
 
-    def _given_vectors(
-        self, features: Mapping[str, Path]
-    ) -> dict[str, dict[str, NDArray[np.float32]]]:
+    def _given_vectors(self, features: Mapping[str, Path]) -> dict[str, Vectors]:
         """Input -> item -> vector, of all inputs made elsewhere; of those not in `features` {}."""
-        vectors: dict[str, dict[str, NDArray[np.float32]]] = {name: {} for name in self.given}
+        vectors: dict[str, Vectors] = {name: {} for name in self.given}
         if not features:
             return vectors
         from mmgenre.datasets.features import import_features  # which most models do without
@@ -374,9 +360,12 @@ class GenreTagger:
                     vectors[name] = dict(zip(store.ids, rows, strict=True))
         return vectors
 
-    def _table(
-        self, ids: tuple[str, ...], vectors: dict[str, dict[str, NDArray[np.float32]]]
-    ) -> FeatureTable:
+    def _table(self, ids: tuple[str, ...], vectors: Mapping[str, Vectors]) -> FeatureTable:
+        """What the heads read."""
+        return self._joined(ids, vectors).only(tuple(self.fusion.widths))
+
+    def _joined(self, ids: tuple[str, ...], vectors: Mapping[str, Vectors]) -> FeatureTable:
+        """The vectors of items, and those in the joint space, of each input that it is of."""
         x, present = {}, {}
         widths = dict(self.joint.widths if self.joint is not None else {}) | self.fusion.widths
         for view in (*self.reads, *self.given):
@@ -388,11 +377,13 @@ class GenreTagger:
         if self.joint is not None:
             from mmgenre.fusion.joint import project
 
-            for name, e in project(self.joint, FeatureTable(ids, dict(x), dict(present))).items():
+            own = tuple(name for name in x if name in self.joint.widths)
+            table = FeatureTable(ids, dict(x), dict(present)).only(own)
+            for name, e in project(self.joint, table).items():
                 here = present[f"{JOINT}{name}"] = present[name]
                 x[f"{JOINT}{name}"] = np.zeros((len(ids), e.shape[1]), np.float32)
                 x[f"{JOINT}{name}"][here] = e
-        return FeatureTable(ids, x, present).only(tuple(self.fusion.widths))
+        return FeatureTable(ids, x, present)
 
 
 def _trained_head(model: Path) -> FusionModel:

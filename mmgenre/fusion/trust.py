@@ -77,6 +77,11 @@ class Trust:
     rules: Mapping[Having, Rule]  # `()`: of any other set
     familiar: Familiar
 
+    @property
+    def whole(self) -> Rule:
+        """Of items with the most modalities."""
+        return self.rules[max(self.rules, key=len)]
+
     def probabilities(self, scores: NDArray[np.floating], table: FeatureTable) -> Floats:
         """Scores (n, L) of items -> probabilities; a genre has at least those below it."""
         p = np.zeros(scores.shape)
@@ -253,10 +258,10 @@ def conformal(p: Floats, y: Bools, coverage: float) -> float:
 
 
 def best_thresholds(p: Floats, y: Bools, folds: NDArray[np.intp]) -> Floats:
-    """From which probability on each genre is named, (L,): for the best macro F1.
+    """From which probability on each genre is named, (L,).
 
-    One for all genres, or of each the one of the best F1 that its probabilities promise (Lipton et
-    al. 2014), whichever is better for folds left out.
+    One for all genres, of the best micro F1, or of each the one of the best F1 that its
+    probabilities promise (Lipton et al. 2014), whichever has the better macro F1 in folds left out.
     """
     n_labels = y.shape[1]
     one = np.full(n_labels, metrics.best_threshold(y, p) if y.any() else 0.5)

@@ -1,6 +1,8 @@
 // Draws an answer: genres, and the reasons that it has. What is absent or empty is left out.
 const TOP = 6, WORDS = 12, HEADLINE = 3, SET = 8;
 const NAMES = { audio: "Audio", text: "Text", image: "Cover" };
+const named = (name) => (NAMES[name] ?? name).toLowerCase();
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 let urls = [];  // of the browser's own copies of what was sent
 
 export function add(parent, tag, kind = "", text = null) {
@@ -24,7 +26,6 @@ const score = (x, answer) => {
   return `${(100 * x).toFixed(x < 0.1 ? 1 : 0)}\u00a0%`;
 };
 const few = (names, n) => names.slice(0, n).join(", ") + (names.length > n ? ` and ${names.length - n} more` : "");
-const most = (values) => Math.max(...values.map(Math.abs), 1e-9);
 
 export function show(box, answer, given, model) {
   urls.forEach((url) => URL.revokeObjectURL(url));
@@ -50,13 +51,16 @@ function section(box, title) {
 }
 
 function verdict(part, answer, model) {
-  const first = answer.named.length ? answer.named : [];
+  const first = answer.named;
   const line = add(part, "p", "verdict", answer.unsure ? "Not sure" : few(first, HEADLINE) || "No genre");
-  const from = answer.used.map((name) => (NAMES[name] ?? name).toLowerCase()).join(", ");
-  add(line, "small", "faint", `from ${from}${first.length || answer.unsure ? "" : `: none of the scores is high enough; the likeliest is ${answer.genres[0].name}`}`);
-  if (answer.unsure) add(part, "p", "note warn", answer.unsure);
+  const from = `from ${answer.used.map(named).join(", ")}`, isNamed = first.length && !answer.unsure;
+  add(line, "small", "faint", isNamed ? from : `${from}; no genre is named, the likeliest is ${answer.genres[0].name}`);
+  if (answer.unsure) add(part, "p", "note warn", capital(answer.unsure));
   if (answer.likely?.length) add(part, "p", "faint", `Of the genres of an item, ${100 * model.coverage}\u00a0% are in a set like this one: ${few(answer.likely, SET)}.`);
-  for (const note of answer.notes ?? []) add(part, "p", "note", note);
+  if (answer.notes?.length) {
+    const note = add(part, "div", "note");
+    for (const one of answer.notes) add(note, "p", "", capital(one));
+  }
   if (answer.refused.length) {
     const note = add(part, "div", "note bad");
     for (const one of answer.refused) add(note, "p", "", `Left out: ${one.file}: ${one.what}`);
@@ -74,15 +78,18 @@ function row(grid, name, from, to, value, kind = "") {
   return track;
 }
 
+// Where zero stands between the least and the greatest value, as a share of the whole width.
+function axis(values) {
+  const low = Math.max(0, -Math.min(...values)), high = Math.max(0, ...values), span = low + high || 1;
+  return { zero: low / span, span };
+}
+
 // Rows of values that push up or down, from a common zero, on a common scale.
-function pushes(part, pairs, more = () => null) {
-  const grid = add(part, "div", "rows"), values = pairs.map(([, value]) => value), scale = most(values);
-  const zero = values.every((v) => v >= 0) ? 0 : values.every((v) => v <= 0) ? 1 : 0.5;
-  const width = zero === 0.5 ? 0.5 : 1;
+function pushes(part, pairs, scaled = pairs) {
+  const grid = add(part, "div", "rows"), { zero, span } = axis(scaled.map(([, value]) => value));
   for (const [name, value] of pairs) {
-    const track = row(grid, name, zero, zero + (width * value) / scale, signed(value), value < 0 ? "down" : "up");
-    if (zero === 0.5) add(track, "i", "zero").style.left = "50%";
-    more(grid, name);
+    const track = row(grid, name, zero, zero + value / span, signed(value), value < 0 ? "down" : "up");
+    if (zero > 0 && zero < 1) add(track, "i", "zero").style.left = `${100 * zero}%`;
   }
   return grid;
 }
@@ -113,7 +120,8 @@ function genres(part, answer) {
 
 function shares(part, answer, reasons, model) {
   const first = answer.genres.find((genre) => genre.name === reasons.genre);
-  add(part, "p", "hint", `Of an item of which nothing is known the score is ${score(reasons.base, answer)}; these lead to ${score(first.score, answer)}${answer.kind === "probability" ? ", in points of a hundred" : ""}.`);
+  const unit = answer.kind === "probability" ? "Percentage points that each adds" : "What each adds";
+  add(part, "p", "hint", `With nothing known: ${score(reasons.base, answer)}. With all that was given: ${score(first.score, answer)}. ${unit}:`);
   const grid = pushes(part, Object.entries(reasons.shares).map(([name, share]) => [NAMES[name] ?? name, share]));
   Object.keys(reasons.shares).forEach((name, k) => {
     const colour = model.modalities[name]?.colour;
@@ -124,7 +132,7 @@ function shares(part, answer, reasons, model) {
   });
   const alone = Object.entries(reasons.alone ?? {});
   if (alone.length > 1) {
-    const told = alone.map(([name, genre]) => `${(NAMES[name] ?? name).toLowerCase()} ${genre.name} (${score(genre.score, answer)})`);
+    const told = alone.map(([name, genre]) => `${named(name)} ${genre.name} (${score(genre.score, answer)})`);
     add(part, "p", "hint", `Each alone would say: ${told.join("; ")}.`);
   }
 }
@@ -132,7 +140,7 @@ function shares(part, answer, reasons, model) {
 // The browser's own copy of each track, and a timeline of what its seconds add.
 function audio(part, files, spans) {
   if (spans.length) add(part, "p", "hint", "What each stretch adds to the score. Choose one to hear it; arrow keys go on to the next.");
-  const scale = most(spans.map((span) => span.share));
+  const scale = axis(spans.map((span) => span.share));
   files.forEach((file, track) => {
     const own = spans.filter((span) => (span.track ?? 0) === track);
     if (files.length > 1) add(part, "p", "", file.name);
@@ -158,16 +166,15 @@ function timeline(part, spans, player, scale) {
   const line = add(part, "div", "line"), ends = add(part, "div", "ends");
   line.setAttribute("role", "group");
   line.setAttribute("aria-label", "Timeline");
-  const isSigned = spans.some((span) => span.share < 0), zero = isSigned ? 50 : 0;
   const buttons = spans.map((span, k) => {
-    const button = add(line, "button"), height = ((isSigned ? 48 : 96) * Math.abs(span.share)) / scale;
+    const button = add(line, "button"), height = (96 * Math.abs(span.share)) / scale.span;
     button.type = "button";
     button.tabIndex = k ? -1 : 0;
     button.title = `${time(span.start_s)} to ${time(span.end_s)}: ${signed(span.share)}`;
     button.setAttribute("aria-label", button.title);
     const bar = add(button, "i", span.share < 0 ? "down" : "up");
     bar.style.height = `max(${height}%, 2px)`;
-    bar.style[span.share < 0 ? "top" : "bottom"] = span.share < 0 ? "50%" : `${zero}%`;
+    bar.style[span.share < 0 ? "top" : "bottom"] = `${span.share < 0 ? 2 + 96 * (1 - scale.zero) : 2 + 96 * scale.zero}%`;
     button.addEventListener("click", () => {
       player.currentTime = span.start_s;
       player.play().catch(() => {});
@@ -203,15 +210,14 @@ function timeline(part, spans, player, scale) {
 }
 
 function words(part, pieces) {
-  const sorted = [...pieces].sort((a, b) => Math.abs(b.share) - Math.abs(a.share));
-  const draw = (list) => pushes(part, list.map((piece) => [piece.name, piece.share]));
-  draw(sorted.slice(0, WORDS));
-  folded(part, sorted.slice(WORDS), () => draw(sorted.slice(WORDS)));
+  const sorted = pieces.map((piece) => [piece.name, piece.share]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
+  pushes(part, sorted.slice(0, WORDS), sorted);
+  folded(part, sorted.slice(WORDS), () => pushes(part, sorted.slice(WORDS), sorted));
 }
 
 // The model sees the square in the middle of a cover; so does the page.
 function cover(part, file, grid) {
-  const pair = add(part, "div", "pair"), frame = add(pair, "div", "cover"), side = add(pair, "div");
+  const pair = add(part, "div", "pair"), frame = add(pair, "div", "cover grey"), side = add(pair, "div");
   const picture = add(frame, "img");
   picture.alt = "The cover";
   picture.addEventListener("error", () => {
@@ -220,11 +226,11 @@ function cover(part, file, grid) {
   });
   picture.src = urlOf(file);
   const heat = add(frame, "canvas", "heat"), rows = grid.length, columns = grid[0].length;
-  const size = 40, scale = most(grid.flat()), paint = heat.getContext("2d");
-  [heat.width, heat.height] = [columns * size, rows * size];
+  const scale = Math.max(...grid.flat().map(Math.abs), 1e-9), paint = heat.getContext("2d");
+  [heat.width, heat.height] = [columns, rows];  // the browser smooths it as it enlarges it
   grid.forEach((line, y) => line.forEach((share, x) => {
-    paint.fillStyle = `rgba(${share < 0 ? "255,120,20" : "30,120,255"},${(0.75 * Math.abs(share)) / scale})`;
-    paint.fillRect(x * size, y * size, size, size);
+    paint.fillStyle = `rgba(${share < 0 ? "255,120,20" : "30,120,255"},${(0.8 * Math.abs(share)) / scale})`;
+    paint.fillRect(x, y, 1, 1);
   }));
   const [best, worst] = [Math.max(...grid.flat()), Math.min(...grid.flat())];
   add(side, "p", "hint", `Blue regions speak for the genre${worst < 0 ? ", orange ones against it" : ""}: from ${signed(worst)} to ${signed(best)}.`);
@@ -232,6 +238,7 @@ function cover(part, file, grid) {
   toggle.type = "button";
   toggle.addEventListener("click", () => {
     heat.hidden = !heat.hidden;
+    frame.classList.toggle("grey", !heat.hidden);
     toggle.textContent = heat.hidden ? "Show the map" : "Hide the map";
   });
 }
