@@ -213,8 +213,8 @@ def test_seconds_words_and_covers(tmp_path: Path, page: Page) -> None:
         page.open(server.address)
         page.js(PIECES)
         assert page.text(".verdict").startswith("Not sure")
-        assert "too little" in page.text(".first")
-        assert "audio: 7 s of 240 s" in page.text(".first")
+        assert "Too little" in page.text(".first")
+        assert "Audio: 7 s of 240 s" in page.text(".first")
         assert "Rock, Folk" in page.text(".first")
         # Words: the strongest first, the rest behind a button.
         assert page.js("document.querySelectorAll('.line button').length") == 3
