@@ -53,6 +53,11 @@ def test_the_whole_is_too_large(server: Served) -> None:
     assert (status, text) == (413, "The upload is larger than 3 MB. Send less.")
 
 
+def test_who_sends_far_too_much_is_told_so_and_not_cut_off(server: Served) -> None:
+    answer = upload(server.port, ("audio", "a.wav", bytes(60_000_000)))
+    assert answer.status == 413
+
+
 def test_a_declared_size_is_too_large_before_anything_is_read(server: Served) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as raw:
         raw.sendall(
