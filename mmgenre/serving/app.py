@@ -6,9 +6,7 @@ import asyncio
 import sys
 import threading
 import traceback
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -36,8 +34,6 @@ FILES = {
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 COVERAGE = 0.9  # of the genres that an item may have
-LINGER_S = 10.0  # the rest of a refused upload is read so long: else its sender sees no answer
-SILENT_S = 1.0  # or until nothing arrives for so long
 
 
 class Server:
@@ -83,7 +79,6 @@ class Server:
     async def _predict(self, request: Request) -> Response:
         if self._n_served == self._limits.at_once:
             served = f"{self._n_served} uploads are being served"
-            await _read_rest(request.stream())
             return _refused(503, f"{served}. Try again in a moment.", {"retry-after": "5"})
         self._n_served += 1
         chunks = body(request, self._limits)
@@ -93,8 +88,6 @@ class Server:
                 upload = await receive(chunks, kind, Path(folder), self._limits)
                 return await self._judged(request, upload)
         except UploadError as error:
-            if error.status != 408:  # of which nothing more arrives
-                await _read_rest(request.stream())
             return _refused(error.status, str(error))
         except ClientDisconnect:
             return Response(status_code=400)  # which nobody reads
@@ -166,15 +159,6 @@ async def _file(path: str, request: Request) -> Response:
     del request
     name, kind = FILES[path]
     return Response((PAGE / name).read_bytes(), media_type=kind)
-
-
-async def _read_rest(chunks: AsyncIterator[bytes]) -> None:
-    # A connection that is closed on unread bytes is reset, and the answer is lost with it.
-    with suppress(TimeoutError, StopAsyncIteration, RuntimeError, ClientDisconnect):
-        async with asyncio.timeout(LINGER_S):
-            while True:
-                async with asyncio.timeout(SILENT_S):
-                    await anext(chunks)
 
 
 def _refused(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
