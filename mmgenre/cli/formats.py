@@ -11,11 +11,16 @@ from typing import Any, Literal
 
 from mmgenre.disk.tables import spreadsheet_cell
 from mmgenre.errors import Refusal
-from mmgenre.fusion.prediction import Prediction, Reasons
+from mmgenre.fusion.prediction import Prediction, Reasons, Span
 
 Format = Literal["table", "json", "jsonl", "csv", "tsv"]
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 JOINED = ";"  # between the genres of a cell
+SHOWN = {
+    "words": 5,
+    "seconds": 3,
+    "cover": 1,
+}  # pieces in a table, of those with the largest shares
 
 
 def shown(
@@ -57,9 +62,39 @@ def _told(reasons: Reasons) -> list[str]:
     parts += [f"{share:+.3f} {name}" for name, share in reasons.shares.items()]
     alone = [f"{name}: {g.name} {g.score:.3f}" for name, g in reasons.alone.items()]
     lines = [f"    {reasons.genre} = {'  '.join(parts)}", f"    alone: {', '.join(alone)}"]
+    pieces = {
+        "words": [(word.share, word.name) for word in reasons.words],
+        "seconds": [(span.share, _when(span)) for span in reasons.seconds],
+        "cover": _places(reasons.cover),
+    }
+    for name, own in pieces.items():
+        strongest = sorted(own, key=lambda piece: -abs(piece[0]))[: SHOWN[name]]
+        if strongest:
+            told = "  ".join(f"{share:+.3f} {piece}" for share, piece in strongest)
+            lines.append(f"    {name}: {told}")
     if near := [f"{n.id} ({', '.join(n.genres)}) {n.similarity:.2f}" for n in reasons.nearest[:3]]:
         lines.append(f"    like: {'; '.join(near)}")
-    return lines
+    return lines + [f"    {note}" for note in reasons.notes]
+
+
+def _when(span: Span) -> str:
+    """`1:04-1:06`, and the number of the track if it is not the first."""
+    start, end = (f"{int(s) // 60}:{int(s) % 60:02}" for s in (span.start_s, span.end_s))
+    return f"{start}-{end}" + (f" of track {span.track + 1}" if span.track else "")
+
+
+def _places(grid: Sequence[Sequence[float]]) -> list[tuple[float, str]]:
+    """The share of each cell of a cover, and where it lies.
+
+    >>> _places([[0.5, 0, 0], [0, 0.25, 0], [0, 0, 0.125]])[::4]
+    [(0.5, 'top left'), (0.25, 'middle'), (0.125, 'bottom right')]
+    """
+    rows, columns = ("top", "", "bottom"), ("left", "", "right")
+    return [
+        (share, f"{rows[3 * r // len(grid)]} {columns[3 * c // len(row)]}".strip() or "middle")
+        for r, row in enumerate(grid)
+        for c, share in enumerate(row)
+    ]
 
 
 def _plain(prediction: Prediction, top: int) -> dict[str, Any]:

@@ -73,7 +73,8 @@ def predict(
         str | None, Option(help="With --zero-shot: genres, joined by commas.")
     ] = None,
     explain: Annotated[
-        bool, Option("--explain", help="With what each modality adds to the first genre's score.")
+        bool,
+        Option("--explain", help="With what modalities, words, seconds and places of a cover add."),
     ] = False,
     risk: Annotated[
         float | None, Option(help="Name no genre that is wrong with a higher probability.")

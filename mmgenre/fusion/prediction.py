@@ -31,17 +31,40 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
-class Reasons:
-    """What each modality adds to the score of the likeliest genre.
+class Piece:
+    """A piece of a medium, and what it adds to the score of the likeliest genre."""
 
-    `base` and the shares add up to the score.
+    name: str  # a word or entity
+    share: float  # score with it less score without it
+
+
+@dataclass(frozen=True)
+class Span:
+    """Seconds of a track, and what they add."""
+
+    start_s: float
+    end_s: float
+    share: float
+    track: int = 0  # of an album
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """What each modality, and each piece of one, adds to the score of the likeliest genre.
+
+    `base` and the shares of modalities add up to the score. Those of pieces do not: each is the
+    score less that without this piece (`mmgenre.fusion.pieces`).
     """
 
     genre: str
     base: float  # its score for an item of which nothing is known
     shares: Mapping[str, float]  # by modality, or vectors made elsewhere: exact Shapley values
     alone: Mapping[str, Genre]  # the likeliest genre by each alone
+    words: tuple[Piece, ...] = ()  # of texts, those that change the score most first
+    seconds: tuple[Span, ...] = ()  # of tracks, in their order
+    cover: tuple[tuple[float, ...], ...] = ()  # a grid, rows x columns of shares
     nearest: tuple[Neighbour, ...] = ()  # training items, most similar first
+    notes: tuple[str, ...] = ()  # of which pieces nothing is said
 
 
 @dataclass(frozen=True)

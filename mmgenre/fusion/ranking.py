@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -77,12 +77,7 @@ def rank(
         )
     scores = fusion.scores(table)
     judged = _as_before(fusion, scores) if trust is None else trust.judge(scores, table)
-
-    def worth(items: FeatureTable) -> NDArray[np.float64]:
-        found = fusion.scores(items)
-        return found if trust is None else trust.probabilities(found, items)
-
-    shares = shapley(worth, table) if asked.explain else None
+    shares = shapley(worth_of(fusion, trust), table) if asked.explain else None
     near = None if trust is None or not asked.explain else _neighbours(trust, table)
     kind: Kind = "cosine" if trust is None and fusion.target_name == "cosine" else "probability"
     names = fusion.labels.names
@@ -110,6 +105,18 @@ def rank(
             found = replace(found, reasons=replace(own, nearest=near[i] if near else ()))
         predictions.append(found)
     return predictions
+
+
+def worth_of(
+    fusion: FusionModel | SolvedFusion, trust: Trust | None
+) -> Callable[[FeatureTable], NDArray[np.float64]]:
+    """What predictions say of the genres of items, (n, n_labels): probabilities, with trust."""
+
+    def worth(items: FeatureTable) -> NDArray[np.float64]:
+        found = fusion.scores(items)
+        return found if trust is None else trust.probabilities(found, items)
+
+    return worth
 
 
 def _as_before(fusion: FusionModel | SolvedFusion, scores: NDArray[np.float64]) -> Judged:

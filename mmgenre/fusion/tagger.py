@@ -27,13 +27,14 @@ from mmgenre.errors import BundleError, MmgenreError, Refusal, StoreError, Vecto
 from mmgenre.frozen.carried import reading_with
 from mmgenre.frozen.licences import of_models
 from mmgenre.fusion.by_onnx import ByNeed, OnnxEncoder, onnx_encoders
-from mmgenre.fusion.embedded import Embedded, Vectors, embed_items
+from mmgenre.fusion.embedded import Embedded, Vectors, embed_items, embedded
 from mmgenre.fusion.ensemble import KIND as SOLVED
 from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.exported import check_exported, copy_model, downloaded, is_on_hub, push
 from mmgenre.fusion.in_memory import Cover, Track, as_files
+from mmgenre.fusion.pieces import Judge, with_pieces
 from mmgenre.fusion.prediction import Prediction, one_item, the_one
-from mmgenre.fusion.ranking import Asked, rank
+from mmgenre.fusion.ranking import Asked, rank, worth_of
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.fusion.trust import TRUST, Trust
 from mmgenre.fusion.whole import Parts, encoder_parent, model_of
@@ -234,7 +235,8 @@ class GenreTagger:
             manifest: the items; None: every id in `features` is one.
             features: vectors made elsewhere, name -> file, as `import_features` takes them; names
                 and widths are those that the model was trained with.
-            explain: each prediction has `reasons`.
+            explain: each prediction has `reasons`, what its modalities, and words, seconds and
+                parts of the cover, add to the score; takes seconds an item.
             risk: as of `predict`, like `coverage`.
             coverage: of the label sets.
             workers: processes that read media; None: one per core, and of a single item this one,
@@ -256,9 +258,24 @@ class GenreTagger:
             warnings.warn(f"{manifest.where}: {text}", VectorsWarning, stacklevel=2)
         with TemporaryDirectory(prefix="mmgenre-") as folder:
             found = self._embedded(manifest, Path(folder), workers, progress, limit_s)
-        refused, vectors = found.refused, given | found.vectors
-        table = self._table(manifest.ids(), vectors)
-        has_input = np.any(list(table.present.values()), axis=0)
+            refused, vectors = found.refused, given | found.vectors
+            table = self._table(manifest.ids(), vectors)
+            has_input = np.any(list(table.present.values()), axis=0)
+            order = (*self.modalities, *self.given)
+            ranked = rank(
+                self.fusion, self.trust, table.select(has_input), order, asked, found.notes
+            )
+            if explain:
+                worth = worth_of(self.fusion, self.trust)
+                judge = Judge(
+                    self.reads,
+                    lambda view, store: embedded(view, self._encoder(view), store, silent).vectors[
+                        view
+                    ],
+                    lambda ids, own: worth(self._table(ids, own)),
+                    self.fusion.labels.names,
+                )
+                ranked = with_pieces(ranked, manifest, judge, found.inputs, vectors, progress)
         listed, why = (
             {item_of(r.id) for r in refused},
             f"has nothing to judge by: this model {self._needs()}",
@@ -272,8 +289,6 @@ class GenreTagger:
         for refusal in refused:
             item_id = item_of(refusal.id)
             of[item_id] = (*of.get(item_id, ()), refusal)
-        order = (*self.modalities, *self.given)
-        ranked = rank(self.fusion, self.trust, table.select(has_input), order, asked, found.notes)
         return [replace(p, refused=of.get(p.id, ())) for p in ranked], refused
 
     def joint_vectors(
@@ -314,12 +329,15 @@ class GenreTagger:
         return embed_items(
             manifest,
             self.reads,
-            lambda view: self.by_onnx.get(view) or self.encoders[view],
+            self._encoder,
             folder,
             workers=workers,
             limit_s=limit_s,
             progress=progress,
         )
+
+    def _encoder(self, view: str) -> Encoder | OnnxEncoder:
+        return self.by_onnx.get(view) or self.encoders[view]
 
     def _loaded(self) -> list[Encoder]:
         """The encoders that are loaded; others, which a model of ONNX has, are built in."""

@@ -48,15 +48,24 @@ def known_note(text: str, vocabulary: Container[str], least_share: float = LEAST
 
 
 def _words(text: str) -> Iterator[str]:
+    return (text[start:end] for start, end in spans(text))
+
+
+def spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where the words of a text stand, half open; pairs of characters overlap.
+
+    >>> list(spans("a slow song"))
+    [(2, 6), (7, 11)]
+    """
     word, character = _patterns()
     for found in word.finditer(text):
         if found[1] is None:
             if len(found[0]) > 1:
-                yield found[0]
-        elif len(characters := character.findall(found[1])) == 1:
-            yield found[1]
+                yield found.span()
+        elif len(characters := list(character.finditer(text, *found.span()))) == 1:
+            yield found.span()
         else:
-            yield from map("".join, pairwise(characters))
+            yield from ((one.start(), other.end()) for one, other in pairwise(characters))
 
 
 @cache

@@ -57,9 +57,10 @@ function verdict(part, answer, model) {
   add(line, "small", "faint", isNamed ? from : `${from}; no genre is named, the likeliest is ${answer.genres[0].name}`);
   if (answer.unsure) add(part, "p", "note warn", capital(answer.unsure));
   if (answer.likely?.length) add(part, "p", "faint", `Of the genres of an item, ${100 * model.coverage}\u00a0% are in a set like this one: ${few(answer.likely, SET)}.`);
-  if (answer.notes?.length) {
+  const notes = [...(answer.notes ?? []), ...(answer.reasons?.notes ?? [])];
+  if (notes.length) {
     const note = add(part, "div", "note");
-    for (const one of answer.notes) add(note, "p", "", capital(one));
+    for (const one of notes) add(note, "p", "", capital(one));
   }
   if (answer.refused.length) {
     const note = add(part, "div", "note bad");
