@@ -201,7 +201,7 @@ PIECES = """(async () => {
     genres: [{ name: "Rock", score: 0.4 }], reasons: {
       genre: "Rock", base: 0.2, shares: { audio: 0.1, image: 0.1 }, alone: {}, nearest: [],
       words: [...Array(14).keys()].map((k) => ({ name: `word ${k}`, share: 0.1 - k / 100 })),
-      seconds: [0.1, -0.2, 0.3].map((share, k) => ({ start_s: 3 * k, end_s: 3 * k + 3, share })),
+      seconds: [0.1, -0.2, 0.3].map((share, k) => ({ start_s: 3 * k, end_s: 3 * k + 4, share })),
       cover: [[0.1, -0.2], [0, 0.4]] } };
   const model = { modalities: { audio: { colour: "#0072B2" } }, coverage: 0.9 };
   show(document.getElementById("answer"), answer, { audio: [song], image: picture }, model);
@@ -227,11 +227,18 @@ def test_seconds_words_and_covers(tmp_path: Path, page: Page) -> None:
         # Seconds: the second stretch pushes down; a choice plays from where it begins.
         page.until("document.querySelector('audio').duration > 8.9")
         left = page.js("document.querySelectorAll('.line button')[1].style.left")
-        assert left.startswith("33.3")
+        assert left == "30%"
+        # Stretches overlap; what is shown of each ends where the next begins.
+        ends = page.js("[...document.querySelectorAll('.line button')].slice(0, 2)"
+                       ".map((b) => b.getBoundingClientRect().right)")  # fmt: skip
+        begins = page.js("[...document.querySelectorAll('.line button')].slice(1)"
+                         ".map((b) => b.getBoundingClientRect().left)")  # fmt: skip
+        assert ends == pytest.approx(begins, abs=0.1)
         bars = page.js("[...document.querySelectorAll('.line i')].map((i) => i.className)")
         assert bars == ["up", "down", "up"]
         page.js("document.querySelector('.line button').focus()")
         page.press("ArrowRight")
+        assert "0:03 to 0:07: −20.0" in page.text(".ends")
         page.press("Enter")
         page.until("document.querySelector('audio').currentTime > 3.05")
         assert page.js("document.querySelector('audio').currentTime") < 6

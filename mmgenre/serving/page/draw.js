@@ -17,8 +17,21 @@ const urlOf = (file) => {
   urls.push(URL.createObjectURL(file));
   return urls.at(-1);
 };
-const minus = (x, text) => `${x < 0 ? "−" : "+"}${text}`;
-let signed = null;  // writes what a piece adds: points of a hundred, or of a cosine
+let unit = 1;  // 100: shares are told in percentage points
+const LITTLE = 0.001;
+
+// Writes what pieces add, with as many digits as the largest of them needs.
+function signs(values) {
+  const largest = unit * Math.max(...values.map(Math.abs), 1e-9);
+  const digits = Math.min(5, Math.max(unit === 100 ? 1 : 2, 1 - Math.floor(Math.log10(largest))));
+  return (x) => `${x < 0 ? "−" : "+"}${Math.abs(unit * x).toFixed(digits)}`;
+}
+
+function little(part, values) {
+  const none = `Each of these alone changes the score by less than ${unit * LITTLE}${unit === 100 ? " points" : ""}: it hardly depends on any.`;
+  if (values.every((value) => Math.abs(value) < LITTLE)) add(part, "p", "hint", none);
+}
+
 const time = (s) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
 const score = (x, answer) => {
   if (answer.kind !== "probability") return x.toFixed(2);
@@ -32,7 +45,7 @@ export function show(box, answer, given, model) {
   urls = [];
   box.replaceChildren();
   const reasons = answer.reasons ?? {}, isShare = answer.kind === "probability";
-  signed = (x) => minus(x, isShare ? (100 * Math.abs(x)).toFixed(1) : Math.abs(x).toFixed(3));
+  unit = isShare ? 100 : 1;
   verdict(section(box, null), answer, model);
   genres(section(box, "Genres"), answer);
   if (Object.keys(reasons.shares ?? {}).length) shares(section(box, `Why ${reasons.genre}`), answer, reasons, model);
@@ -87,7 +100,8 @@ function axis(values) {
 
 // Rows of values that push up or down, from a common zero, on a common scale.
 function pushes(part, pairs, scaled = pairs) {
-  const grid = add(part, "div", "rows"), { zero, span } = axis(scaled.map(([, value]) => value));
+  const grid = add(part, "div", "rows"), values = scaled.map(([, value]) => value);
+  const { zero, span } = axis(values), signed = signs(values);
   for (const [name, value] of pairs) {
     const track = row(grid, name, zero, zero + value / span, signed(value), value < 0 ? "down" : "up");
     if (zero > 0 && zero < 1) add(track, "i", "zero").style.left = `${100 * zero}%`;
@@ -141,7 +155,8 @@ function shares(part, answer, reasons, model) {
 // The browser's own copy of each track, and a timeline of what its seconds add.
 function audio(part, files, spans) {
   if (spans.length) add(part, "p", "hint", "What each stretch adds to the score. Choose one to hear it; arrow keys go on to the next.");
-  const scale = axis(spans.map((span) => span.share));
+  const all = spans.map((span) => span.share), scale = axis(all);
+  if (spans.length) little(part, all);
   files.forEach((file, track) => {
     const own = spans.filter((span) => (span.track ?? 0) === track);
     if (files.length > 1) add(part, "p", "", file.name);
@@ -150,7 +165,7 @@ function audio(part, files, spans) {
     player.preload = "metadata";
     player.setAttribute("aria-label", file.name);
     player.addEventListener("error", () => player.replaceWith(cannot("This browser cannot play this format.")));
-    if (own.length) timeline(part, own, player, scale);
+    if (own.length) timeline(part, own, player, scale, all);
     part.append(player);
     player.src = urlOf(file);
   });
@@ -163,10 +178,13 @@ function cannot(text) {
   return made;
 }
 
-function timeline(part, spans, player, scale) {
+function timeline(part, spans, player, scale, all) {
   const line = add(part, "div", "line"), ends = add(part, "div", "ends");
+  const [begin, chosen, finish] = ["span", "span", "span"].map((tag) => add(ends, tag));
+  begin.textContent = time(0);
   line.setAttribute("role", "group");
   line.setAttribute("aria-label", "Timeline");
+  const signed = signs(all), shown = (span, k) => Math.min(span.end_s, spans[k + 1]?.start_s ?? Infinity);
   const buttons = spans.map((span, k) => {
     const button = add(line, "button"), height = (96 * Math.abs(span.share)) / scale.span;
     button.type = "button";
@@ -176,7 +194,9 @@ function timeline(part, spans, player, scale) {
     const bar = add(button, "i", span.share < 0 ? "down" : "up");
     bar.style.height = `max(${height}%, 2px)`;
     bar.style[span.share < 0 ? "top" : "bottom"] = `${span.share < 0 ? 2 + 96 * (1 - scale.zero) : 2 + 96 * scale.zero}%`;
+    button.addEventListener("focus", () => { chosen.textContent = button.title; });
     button.addEventListener("click", () => {
+      chosen.textContent = button.title;
       player.currentTime = span.start_s;
       player.play().catch(() => {});
     });
@@ -196,12 +216,10 @@ function timeline(part, spans, player, scale) {
     const length = Math.max(Number.isFinite(player.duration) ? player.duration : 0, last);
     spans.forEach((span, k) => {
       buttons[k].style.left = `${(100 * span.start_s) / length}%`;
-      buttons[k].style.width = `${(100 * (span.end_s - span.start_s)) / length}%`;
+      buttons[k].style.width = `${(100 * (shown(span, k) - span.start_s)) / length}%`;
     });
     head.style.left = `${(100 * player.currentTime) / length}%`;
-    ends.replaceChildren();
-    add(ends, "span", "", time(0));
-    add(ends, "span", "", time(length));
+    finish.textContent = time(length);
   };
   player.addEventListener("loadedmetadata", place);
   player.addEventListener("timeupdate", () => {
@@ -212,6 +230,7 @@ function timeline(part, spans, player, scale) {
 
 function words(part, pieces) {
   const sorted = pieces.map((piece) => [piece.name, piece.share]).sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]));
+  little(part, sorted.map(([, share]) => share));
   pushes(part, sorted.slice(0, WORDS), sorted);
   folded(part, sorted.slice(WORDS), () => pushes(part, sorted.slice(WORDS), sorted));
 }
@@ -233,8 +252,9 @@ function cover(part, file, grid) {
     paint.fillStyle = `rgba(${share < 0 ? "255,120,20" : "30,120,255"},${(0.8 * Math.abs(share)) / scale})`;
     paint.fillRect(x, y, 1, 1);
   }));
-  const [best, worst] = [Math.max(...grid.flat()), Math.min(...grid.flat())];
+  const [best, worst] = [Math.max(...grid.flat()), Math.min(...grid.flat())], signed = signs([best, worst]);
   add(side, "p", "hint", `Blue regions speak for the genre${worst < 0 ? ", orange ones against it" : ""}: from ${signed(worst)} to ${signed(best)}.`);
+  little(side, grid.flat());
   const toggle = add(side, "button", "", "Hide the map");
   toggle.type = "button";
   toggle.addEventListener("click", () => {
