@@ -20,7 +20,7 @@ import psutil
 import pytest
 import soundfile
 from command_line import Call
-from served import BOUNDARY, form, upload
+from served import BOUNDARY, form, served, upload
 from small import Small
 from tunes import RATE_HZ, tune
 
@@ -29,6 +29,7 @@ from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.pipeline.run import open_run
 from mmgenre.serving.server import serve
+from mmgenre.serving.uploads import Limits
 from mmgenre.serving.workplace import PREFIX, tidy, workplace
 
 START_S = 120.0
@@ -101,6 +102,18 @@ def test_it_names_genres_and_damaged_files_and_ends_without_a_trace(
         it.process.send_signal(signal.SIGTERM)
         assert it.process.wait(30) == 0
         assert list((tmp_path / "t").iterdir()) == []
+
+
+def test_a_file_whose_reading_takes_too_long_is_refused(small: Small, tmp_path: Path) -> None:
+    song = tmp_path / "song.wav"
+    soundfile.write(song, tune(1, 300), RATE_HZ)
+    tagger = GenreTagger.from_pretrained(small.run)
+    with served(tagger, tmp_path / "u", Limits(reading_s=0.02)) as server:
+        answer = upload(server.port, ("audio", "song.wav", song.read_bytes()))
+        assert answer.status == 422
+        [refused] = answer.json["refused"]
+        assert (refused["file"], refused["code"]) == ("song.wav", "too_slow")
+        assert server.left() == []
 
 
 def half_an_upload(port: int) -> socket.socket:
