@@ -41,6 +41,7 @@ def embed_items(
     folder: Path,
     *,
     workers: int | None,
+    limit_s: float | None = None,
     progress: Progress,
 ) -> Embedded:
     """A vector of each item from each encoder.
@@ -58,7 +59,7 @@ def embed_items(
         if is_new := key not in read:
             read[key] = extract_inputs(
                 manifest, modality, settings, folder / f"{view}.h5", workers=workers,
-                progress=progress,
+                limit_s=limit_s, progress=progress,
             )  # fmt: skip
         found.inputs[view] = read[key]
         with FeatureStore(read[key], modality) as store:

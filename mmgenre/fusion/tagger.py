@@ -224,6 +224,7 @@ class GenreTagger:
         risk: float | None = None,
         coverage: float = 0.9,
         workers: int | None = None,
+        limit_s: float | None = None,
         progress: Progress = silent,
     ) -> tuple[list[Prediction], list[Refusal]]:
         """Genres of many items; damaged media are listed, the rest of the item is still used.
@@ -240,6 +241,7 @@ class GenreTagger:
             coverage: of the label sets.
             workers: processes that read media; None: one per core, and of a single item this one,
                 which a decoder that crashes would end.
+            limit_s: how long other processes may read a row; None: as `extract_inputs` does.
             progress: progress callback.
 
         Raises:
@@ -255,7 +257,7 @@ class GenreTagger:
             text = f"{len(strange):,} ids of vectors are no item (first: {strange[0]!r})"
             warnings.warn(f"{manifest.where}: {text}", VectorsWarning, stacklevel=2)
         with TemporaryDirectory(prefix="mmgenre-") as folder:
-            found = self._embedded(manifest, Path(folder), workers, progress)
+            found = self._embedded(manifest, Path(folder), workers, progress, limit_s)
             refused, vectors = found.refused, given | found.vectors
             table = self._table(manifest.ids(), vectors)
             has_input = np.any(list(table.present.values()), axis=0)
@@ -308,7 +310,12 @@ class GenreTagger:
         return table.only([name for name in table.x if name.startswith(JOINT)]), refused
 
     def _embedded(
-        self, manifest: Manifest, folder: Path, workers: int | None, progress: Progress
+        self,
+        manifest: Manifest,
+        folder: Path,
+        workers: int | None,
+        progress: Progress,
+        limit_s: float | None = None,
     ) -> Embedded:
         """What the items' media give; what was read of them lies in a folder."""
         for view, url in self.unasked.items():
@@ -325,6 +332,7 @@ class GenreTagger:
             self._encoder,
             folder,
             workers=workers,
+            limit_s=limit_s,
             progress=progress,
         )
 
