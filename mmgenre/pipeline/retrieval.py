@@ -54,7 +54,7 @@ def recalls(table: FeatureTable, groups: Sequence[str]) -> Recalls:
             queries, items = units[one][both], units[other][both]
             lengths = np.linalg.norm(queries, axis=1, keepdims=True)
             ranks = match_ranks(queries / lengths @ items.T)
-            found[one, other] = evaluate_retrieval(ranks, [groups[k] for k in both])
+            found[one, other] = evaluate_retrieval(ranks, [groups[k] for k in both.tolist()])
     return found
 
 
