@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,13 @@ from mmgenre.errors import InputError
 
 if TYPE_CHECKING:
     from mmgenre.pipeline.search import Found
+
+
+class Split(StrEnum):
+    """Items that encoders have not learned on."""
+
+    VAL = "val"
+    TEST = "test"
 
 
 def search(
@@ -42,10 +51,19 @@ def search(
         list[str] | None,
         Option(help="A file to open, or an encoder module:NAME to import, that the run names."),
     ] = None,
+    recall: Annotated[
+        Split | None, Option(help="Only measure how often items of a split find themselves.")
+    ] = None,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Finds the nearest items of a run by words, a cover, a track, or several of these."""
-    if not (text is not None or image or audio or build_index):
+    asks = text is not None or bool(image or audio)
+    if recall is not None:
+        if asks or build_index:
+            raise typer.BadParameter("--recall: measures, and searches nothing; give it alone")
+        _show_recall(run, recall, fusion, as_json=as_json)
+        return
+    if not (asks or build_index):
         raise typer.BadParameter("give --text, --image or --audio, or several of these")
     from mmgenre.items.modalities import full_name
     from mmgenre.pipeline.search import Search, as_plain
@@ -56,7 +74,7 @@ def search(
         if build_index:
             folder = write_index(run, fusion, progress=progress)
             typer.echo(f"index: {folder}", err=True)
-        if text is not None or image or audio:
+        if asks:
             given = None if text is None else _words_or_file(text)
             with Search.open(
                 run,
@@ -80,6 +98,23 @@ def search(
     if found is not None:
         shared.show(as_plain(found), _lines(found), as_json=as_json)
         shared.finish(found.refused)
+
+
+def _show_recall(run: Path, split: Split, fusion: str | None, *, as_json: bool) -> None:
+    """Recall at 1, 5 and 10 of each two modalities, both ways."""
+    from mmgenre.pipeline.retrieval import recall_in_run
+
+    found = recall_in_run(run, split.value, fusion)
+    lines, plain = [], []
+    for (one, other), r in found.items():
+        plain.append({"query": one, "finds": other, **asdict(r)})
+        lines.append(f"{one} -> {other}: {r.n} items, median rank {r.median_rank:g}")
+        for k, value in r.recall.items():
+            low, high = r.interval[k]
+            lines.append(
+                f"  recall@{k:<2} {value:.3f} [{low:.3f}, {high:.3f}]  by chance {r.chance[k]:.3f}"
+            )
+    shared.show(plain, lines, as_json=as_json)
 
 
 def _words_or_file(text: str) -> str | Path:

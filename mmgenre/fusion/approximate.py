@@ -103,16 +103,16 @@ class IndexedViews:
             raise ValueError(f"top {top}: at least 1")
         unit = query.astype(np.float32) / np.float32(np.linalg.norm(query))
         n = max(FEWEST, PROPOSED * top)
-        proposed = [
-            np.sort(index.search(unit, min(len(index), n)).keys.astype(int)) if len(index) else []
-            for index in self._indexes
-        ]
+        proposed: list[list[int]] = []
+        for index in self._indexes:
+            own = index.search(unit, min(len(index), n)).keys if len(index) else []
+            proposed.append(sorted(map(int, own)))
         if self._have_same_ids:
-            rows = sorted({int(row) for own in proposed for row in own})
+            rows = sorted({row for own in proposed for row in own})
             ids, places = self.stores[0].ids_at(rows), [dict(enumerate(rows))] * len(self.stores)
         else:
             by_id = zip(self.stores, proposed, strict=True)
-            ids = list(dict.fromkeys(i for s, own in by_id for i in s.ids_at(list(own))))
+            ids = list(dict.fromkeys(i for s, own in by_id for i in s.ids_at(own)))
             places = [
                 {k: int(store.rows_of([i])[0]) for k, i in enumerate(ids) if i in store}
                 for store in self.stores

@@ -24,7 +24,7 @@ class JointConfig(Settings):
     dim: int = Field(200, ge=1)
     margin: float = Field(0.5, ge=-1, le=1)
     loss: Literal["margin", "infonce"] = "margin"
-    temperature: float = Field(0.1, gt=0)
+    temperature: float = Field(0.2, gt=0)
     dropout: float = Field(0.0, ge=0, lt=1)
     training: TrainingConfig = TrainingConfig()
 

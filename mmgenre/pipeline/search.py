@@ -66,8 +66,8 @@ class Space:
 class Search(AbstractContextManager["Search"]):
     """The items of a run by their joint vectors, opened once and searched many times.
 
-    >>> with Search.open("runs/mine") as search:              # doctest: +SKIP
-    ...     search.find(text="slow sad piano", top=3).hits[0].id
+    with Search.open("runs/mine") as search:
+        hits = search.find(text="slow sad piano", top=3).hits
     """
 
     def __init__(

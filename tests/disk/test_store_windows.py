@@ -130,3 +130,23 @@ def test_a_chunk_is_checked_once(path: Path, monkeypatch: pytest.MonkeyPatch) ->
         for _ in range(3):
             store.windows(IDS[1:2] * 2, [5, CHUNK - 5], 10, fill=0)
     assert checked == [0, 1]
+
+
+def test_rows_in_order_are_those_of_the_store(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((3000, 40)).astype(np.float32)
+    ids = [f"i{k}" for k in range(len(rows))]
+    path = write_store(tmp_path / "v.h5", "r", [(ids, rows)], PROVENANCE)
+    write_store(path, "same", [(ids, rows + 1)], PROVENANCE)
+    write_store(path, "other", [(ids[::-1], rows)], PROVENANCE)
+    with FeatureStore(path, "r") as store:
+        for start, n in ((0, 3000), (700, 1), (811, 900), (3000, 0)):
+            out = np.empty((n, 40), np.float32)
+            store.read_rows(start, out)
+            np.testing.assert_array_equal(out, rows[start : start + n])
+        assert store.ids_at([2999, 0]) == ["i2999", "i0"]
+        with FeatureStore(path, "same") as same, FeatureStore(path, "other") as other:
+            assert store.has_same_ids(same)
+            assert not store.has_same_ids(other)
+        for start, dtype in ((2999, "float32"), (-1, "float32"), (0, "float16")):
+            with pytest.raises(ValueError, match="3,000 rows"):
+                store.read_rows(start, np.empty((2, 40), dtype))

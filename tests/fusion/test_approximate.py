@@ -55,8 +55,8 @@ def test_an_index_of_other_vectors_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "v.h5"
     write(path)
     folder = write_index(path, NAMES)
-    for change in ({"seed": 1}, {"version": 2}):  # other rows; another joint space
-        write(path, **change)
+    for seed, version in ((1, 1), (0, 2)):  # other rows; another joint space
+        write(path, seed=seed, version=version)
         with FeatureStore(path, "audio") as store, pytest.raises(StoreError, match="other vectors"):
             IndexedViews(folder, [store])
         write(path)

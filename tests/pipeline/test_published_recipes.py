@@ -30,7 +30,7 @@ TRAININGS = [f"{section}.training" for section in ("audio", "text", "image", "jo
 NEW_SETTINGS_OFF: dict[str, Any] = {
     "target.first_bias": "random",
     "joint.loss": "margin",
-    "joint.temperature": 0.1,
+    "joint.temperature": 0.2,
     "joint.dropout": 0.0,
     "fusion.solver": "sgd",
     "fusion.combine": "concatenation",

@@ -75,7 +75,11 @@ def test_quick_changes_what_it_says_and_keeps_the_rest_of_default() -> None:
         ("audoi.patches=2", "unknown key 'audoi'; did you mean audio"),
         ("target.class_weights=adjusted", "first_bias prior: adjusted labels have the same prior"),
         ("text.training.max_epoch=2", "'text.training.max_epoch'; did you mean max_epochs"),
-        ("joint.zzz=2", "unknown key 'joint.zzz'; known: modalities, dim, margin, training"),
+        (
+            "joint.zzz=2",
+            "unknown key 'joint.zzz'; known: modalities, dim, margin, loss, temperature, dropout, "
+            "training",
+        ),
         ("text.max_words='many'", "text.max_words: .*valid integer, got 'many'"),
         ("text.max_words=1.5", "text.max_words: .*valid integer.*, got 1.5"),
         ("audio.spec_augment=1", "audio.spec_augment: .*valid boolean, got 1"),

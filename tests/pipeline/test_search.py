@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from small import Small
 from mmgenre.disk.bundle import bundle_fingerprint
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import BundleError, InputError, MmgenreError, StoreError
+from mmgenre.fusion.table import FeatureTable
 from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Item
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.pipeline.commands import fuse
+from mmgenre.pipeline.retrieval import recall_in_run, recalls
 from mmgenre.pipeline.search import Search, space_of
 
 NAME = "multi-logistic-a+t+i-with-joint"
@@ -173,6 +176,63 @@ def test_vectors_of_another_space_are_not_searched(run: Path, tmp_path: Path) ->
 
 def _two(run: Path) -> str:
     return next(p.name for p in (run / "fusion").iterdir() if "-only-" in p.name)
+
+
+def test_recall_is_that_of_a_loop_over_the_items(run: Path, search: Search) -> None:
+    found = recall_in_run(run, "val")
+    assert set(found) == set(permutations(MODALITIES, 2))
+    for (one, other), own in found.items():
+        with (
+            FeatureStore(search.space.store, one) as queries,
+            FeatureStore(search.space.store, other) as items,
+        ):
+            ids = [i for i in search.manifest.ids("val") if i in queries and i in items]
+            q, x = queries.take(ids), items.take(ids)
+        ranks = []
+        for k in range(len(ids)):
+            cosines = [q[k] @ row / np.linalg.norm(q[k]) / np.linalg.norm(row) for row in x]
+            ranks.append(sorted(cosines, reverse=True).index(cosines[k]) + 1)
+        assert own.n == len(ids) > 2
+        assert own.median_rank == np.median(ranks)
+        assert own.recall == {k: np.mean([r <= k for r in ranks]) for k in (1, 5, 10)}
+
+
+def test_views_of_a_modality_count_as_in_a_search() -> None:
+    """A query is the mean of its views' unit vectors; an item's similarity the mean of cosines."""
+    rng = np.random.default_rng(0)
+    names, n = ("audio", "audio.b", "text"), 30
+    present = {name: rng.random(n) < 0.8 for name in names}
+    present["text"][:20] = True
+    hidden = rng.standard_normal((n, 6))
+    x = {
+        name: ((hidden + rng.standard_normal((n, 6))) * here[:, None]).astype(np.float32)
+        for name, here in present.items()
+    }
+    table = FeatureTable(tuple(f"i{k}" for k in range(n)), x, present)
+    found = recalls(table, [f"a{k}" for k in range(n)])["text", "audio"]
+    both = [
+        k for k in range(n) if present["text"][k] and (present["audio"] | present["audio.b"])[k]
+    ]
+
+    def similarity(query: int, item: int) -> float:
+        q = x["text"][query] / np.linalg.norm(x["text"][query])
+        views = [x[v][item] for v in names[:2] if present[v][item]]
+        return float(np.mean([q @ v / np.linalg.norm(v) for v in views]))
+
+    ranks = [1 + sum(similarity(k, j) > similarity(k, k) for j in both) for k in both]
+    assert found.n == len(both) < n
+    assert found.median_rank == np.median(ranks)
+    assert found.mean_reciprocal_rank == pytest.approx(np.mean([1 / r for r in ranks]))
+
+
+def test_the_command_measures_recall(call: Call, run: Path) -> None:
+    shown = call("search", run, "--recall", "val")
+    assert shown.code == 0, shown.err
+    assert shown.out.count("recall@1 ") == 6
+    measured = call("search", run, "--recall", "val", "--json").json
+    assert {(m["query"], m["finds"]) for m in measured} == set(permutations(MODALITIES, 2))
+    assert call("search", run, "--recall", "val", "--text", "piano").code == 2
+    assert call("search", run, "--recall", "train").code == 2
 
 
 def test_the_command(call: Call, run: Path, search: Search, tmp_path: Path) -> None:
