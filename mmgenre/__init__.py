@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mmgenre.items.manifest import Item, Manifest
     from mmgenre.learning.kind import EncoderType
     from mmgenre.pipeline.commands import extract_features, fuse, quickstart
+    from mmgenre.pipeline.search import Search
     from mmgenre.pipeline.shards import read_shard
 
     __version__: str
@@ -28,6 +29,7 @@ __all__ = [
     "Item",
     "Manifest",
     "MmgenreError",
+    "Search",
     "__version__",
     "explain_covers",
     "extract_features",
@@ -43,6 +45,7 @@ _HOMES = {
     "Item": "mmgenre.items.manifest",
     "Manifest": "mmgenre.items.manifest",
     "MmgenreError": "mmgenre.errors",
+    "Search": "mmgenre.pipeline.search",
     "explain_covers": "mmgenre.explain.heat",
     "extract_features": "mmgenre.pipeline.commands",
     "fuse": "mmgenre.pipeline.commands",

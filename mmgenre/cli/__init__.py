@@ -16,6 +16,7 @@ from mmgenre.cli.experiments import benchmark, plan, run
 from mmgenre.cli.models import export
 from mmgenre.cli.predicting import predict, untag
 from mmgenre.cli.running import doctor, extract_features, fuse, quickstart, report
+from mmgenre.cli.searching import search
 from mmgenre.cli.shared import DONE, EXIT_CODES, FAILED
 from mmgenre.errors import (
     DamageWarning,
@@ -58,8 +59,8 @@ def _options(shown: VersionOption = False) -> None:
 
 
 for command in (
-    quickstart, extract_features, fuse, run, plan, benchmark, report, export, predict, untag,
-    encoders, doctor,
+    quickstart, extract_features, fuse, run, plan, benchmark, report, export, predict, search,
+    untag, encoders, doctor,
 ):  # fmt: skip
     app.command()(command)
 

@@ -1,4 +1,4 @@
-"""The joint space of all modalities, learned with a cosine margin loss (Oramas 2018, sec. 3.4)."""
+"""The joint space of all modalities (Oramas 2018, sec. 3.4): one learned embedding of each."""
 
 from __future__ import annotations
 
@@ -64,6 +64,28 @@ def margin_loss(
     return total
 
 
+def infonce_loss(
+    e: Mapping[str, Tensor], present: Mapping[str, Tensor], temperature: float
+) -> Tensor:
+    """Symmetric InfoNCE summed over the pairs of modalities, over the items that have both.
+
+    For a pair, s_ij = cos(a_i, v_j) / temperature; the mean of -log softmax_j(s)_ii, each item's
+    own match against those of the batch, and of the same the other way. `e` and `present` as for
+    `margin_loss`.
+    """
+    total = torch.zeros((), device=next(iter(e.values())).device)
+    for a, v in combinations(e, 2):
+        both = present[a] & present[v]
+        if both.any():
+            unit_a, unit_v = (functional.normalize(e[name][both], dim=1) for name in (a, v))
+            s = unit_a @ unit_v.T / temperature
+            own = torch.arange(len(s), device=s.device)
+            total = (
+                total + (functional.cross_entropy(s, own) + functional.cross_entropy(s.T, own)) / 2
+            )
+    return total
+
+
 class JointExamples:
     """Items with a random negative of each modality, drawn anew at every step."""
 
@@ -116,6 +138,13 @@ def train_joint(
             {name: batch[f"{part}.{name}"] for name in train.x}
             for part in ("x", "negative", "present")
         )
+        if config.dropout and module.training:
+            x, negative = (
+                {name: functional.dropout(rows, config.dropout) for name, rows in of.items()}
+                for of in (x, negative)
+            )
+        if config.loss == "infonce":
+            return infonce_loss(module(x), present, config.temperature)
         return margin_loss(module(x), module(negative), present, config.margin)
 
     space = cast(JointSpace, seeded(seed, lambda: JointSpace(train.widths, config.dim)))

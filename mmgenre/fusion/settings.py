@@ -13,12 +13,31 @@ from mmgenre.learning.settings import TargetName, TrainingConfig
 
 
 class JointConfig(Settings):
-    """METHOD section 6: 200 dimensions, margin 0.5. `modalities` None: all that are fused."""
+    """METHOD section 6: 200 dimensions, margin 0.5. `modalities` None: all that are fused.
+
+    Not part of the paper: `loss` "infonce" has every item pick its own match among those of the
+    batch, both ways, at a `temperature`, instead of one random negative and a `margin`. `dropout`
+    hides a share of the values of the vectors in training.
+    """
 
     modalities: tuple[Modality, ...] | None = Field(None, strict=False, min_length=2)
     dim: int = Field(200, ge=1)
     margin: float = Field(0.5, ge=-1, le=1)
+    loss: Literal["margin", "infonce"] = "margin"
+    temperature: float = Field(0.1, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
     training: TrainingConfig = TrainingConfig()
+
+    def used(self) -> dict[str, Any]:
+        """The settings that decide what a space is like, `modalities` apart.
+
+        Those that came later than the first spaces are left out where they change nothing.
+        """
+        others = {
+            "modalities",
+            *(("temperature", "loss") if self.loss == "margin" else ("margin",)),
+        }
+        return self.model_dump(exclude=others | (set() if self.dropout else {"dropout"}))
 
 
 # Networks over joined rows, as "module:class": (widths, target_dim, dropout) -> a `FusionHead`.

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmgenre.config import Settings
 from mmgenre.disk.allowed import allowed, as_named
@@ -28,21 +27,23 @@ from mmgenre.errors import BundleError, MmgenreError, Refusal, StoreError, Vecto
 from mmgenre.frozen.carried import reading_with
 from mmgenre.frozen.licences import of_models
 from mmgenre.fusion.by_onnx import ByNeed, OnnxEncoder, onnx_encoders
+from mmgenre.fusion.embedded import Embedded, Vectors, embed_items, embedded
 from mmgenre.fusion.ensemble import KIND as SOLVED
 from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.exported import check_exported, copy_model, downloaded, is_on_hub, push
 from mmgenre.fusion.in_memory import Cover, Track, as_files
-from mmgenre.fusion.prediction import Genre, Prediction, Reasons, one_item, the_one
-from mmgenre.fusion.shares import Shares, shapley
+from mmgenre.fusion.pieces import Judge, with_pieces
+from mmgenre.fusion.prediction import Prediction, one_item, the_one
+from mmgenre.fusion.ranking import Asked, rank, worth_of
 from mmgenre.fusion.table import FeatureTable
+from mmgenre.fusion.trust import TRUST, Trust
 from mmgenre.fusion.whole import Parts, encoder_parent, model_of
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import JOINT, MODALITIES, Modality, modality_of
 from mmgenre.kinds import kind_of
 from mmgenre.learning.kind import Kind, address_in
-from mmgenre.learning.rows import item_of, known_rows, mean_by_item
+from mmgenre.learning.rows import item_of
 from mmgenre.progress import Progress, silent
-from mmgenre.reading.extraction import extract_inputs
 
 if TYPE_CHECKING:  # torch takes seconds to import, and models of ONNX need none
     from mmgenre.fusion.head import FusionModel
@@ -64,6 +65,7 @@ class GenreTagger:
     unasked: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None  # of the model that it was loaded from
     by_onnx: Mapping[str, OnnxEncoder] = field(default_factory=dict)  # by view, without torch
+    trust: Trust | None = None  # None: of a model of an earlier version
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -148,7 +150,8 @@ class GenreTagger:
         unasked = {view: url for view, url in addresses.items() if url not in named}
         reads = {view: reads[view] for view in kinds}
         loaded = ByNeed(encoders, load)
-        return cls(loaded, reads, joint, heads, name, given, unasked, model, by_onnx)
+        trust = Trust.load(model / TRUST) if (model / TRUST).is_dir() else None
+        return cls(loaded, reads, joint, heads, name, given, unasked, model, by_onnx, trust)
 
     def predict(
         self,
@@ -158,6 +161,8 @@ class GenreTagger:
         *,
         sr: int | None = None,
         explain: bool = False,
+        risk: float | None = None,
+        coverage: float = 0.9,
     ) -> Prediction:
         """Genres of one item from whichever modalities are given.
 
@@ -168,17 +173,24 @@ class GenreTagger:
             image: a file, the bytes of one, a Pillow image, or pixels (height, width, 3).
             sr: the sampling rate of samples.
             explain: with `reasons`.
+            risk: the prediction is unsure if its likeliest genre is wrong with a higher
+                probability; None: only if the item is unlike those that the model was checked on.
+            coverage: of the label set `likely`, .8, .9 or .95.
 
         Damaged media are left out, and listed in `refused` of the prediction.
 
         Raises:
-            ValueError: nothing is given, or a modality that the model was not trained on.
+            ValueError: nothing is given, or a modality that the model was not trained on, or no
+                such risk or coverage is possible.
             InputError: nothing that is given can be used; it is of the first damaged file.
         """
         with as_files(audio, sr, image) as (tracks, cover):
             item = one_item(tracks, text, cover)
             self.check_modalities(item)
-            return the_one(*self.predict_manifest(Manifest([item]), explain=explain))
+            found = self.predict_manifest(
+                Manifest([item]), explain=explain, risk=risk, coverage=coverage
+            )
+            return the_one(*found)
 
     def check_modalities(self, item: Item) -> None:
         """ValueError if an item has a modality that the model was not trained on."""
@@ -209,6 +221,8 @@ class GenreTagger:
         *,
         features: Mapping[str, Path] | None = None,
         explain: bool = False,
+        risk: float | None = None,
+        coverage: float = 0.9,
         workers: int | None = None,
         progress: Progress = silent,
     ) -> tuple[list[Prediction], list[Refusal]]:
@@ -220,7 +234,10 @@ class GenreTagger:
             manifest: the items; None: every id in `features` is one.
             features: vectors made elsewhere, name -> file, as `import_features` takes them; names
                 and widths are those that the model was trained with.
-            explain: each prediction has `reasons`, what its modalities add to the score.
+            explain: each prediction has `reasons`, what its modalities, and words, seconds and
+                parts of the cover, add to the score; takes seconds an item.
+            risk: as of `predict`, like `coverage`.
+            coverage: of the label sets.
             workers: processes that read media; None: one per core, and of a single item this one,
                 which a decoder that crashes would end.
             progress: progress callback.
@@ -229,6 +246,7 @@ class GenreTagger:
             StoreError: vectors that cannot be read, or of another width.
             BundleError: vectors that the model does not read, or texts that would be sent away.
         """
+        asked = Asked(explain, risk, coverage)
         given = self._given_vectors(features or {})
         if manifest is None:
             items = dict.fromkeys(item_id for rows in given.values() for item_id in rows)
@@ -236,34 +254,26 @@ class GenreTagger:
         elif strange := [i for rows in given.values() for i in rows if i not in manifest]:
             text = f"{len(strange):,} ids of vectors are no item (first: {strange[0]!r})"
             warnings.warn(f"{manifest.where}: {text}", VectorsWarning, stacklevel=2)
-        for view, url in self.unasked.items():
-            if manifest.count(having=[modality_of(view)]):
-                raise BundleError(
-                    f"encoder {view}: would send every text to {url}, which the model names and "
-                    f"you did not. If you trust it: --entities-url {url}"
-                )
-        if workers is None and len(manifest) == 1:
-            workers = 1  # to start others would take longer than to read
-        vectors = given
-        refused: list[Refusal] = []
         with TemporaryDirectory(prefix="mmgenre-") as folder:
-            read: dict[tuple[str, str], Path] = {}
-            for view, reads in self.reads.items():
-                modality, vectors[view] = modality_of(view), {}
-                if not manifest.count(having=[modality]):
-                    continue
-                key = modality, reads.model_dump_json()
-                if is_new := key not in read:
-                    target = Path(folder) / f"{view}.h5"
-                    read[key] = extract_inputs(
-                        manifest, modality, reads, target, workers=workers, progress=progress
-                    )
-                with FeatureStore(read[key], modality) as store:
-                    refused += store.refused if is_new else ()
-                    vectors[view], unknown = self._embedded(view, store, progress)
-                    refused += unknown
-        table = self._table(manifest.ids(), vectors)
-        has_input = np.any(list(table.present.values()), axis=0)
+            found = self._embedded(manifest, Path(folder), workers, progress)
+            refused, vectors = found.refused, given | found.vectors
+            table = self._table(manifest.ids(), vectors)
+            has_input = np.any(list(table.present.values()), axis=0)
+            order = (*self.modalities, *self.given)
+            ranked = rank(
+                self.fusion, self.trust, table.select(has_input), order, asked, found.notes
+            )
+            if explain:
+                worth = worth_of(self.fusion, self.trust)
+                judge = Judge(
+                    self.reads,
+                    lambda view, store: embedded(view, self._encoder(view), store, silent).vectors[
+                        view
+                    ],
+                    lambda ids, own: worth(self._table(ids, own)),
+                    self.fusion.labels.names,
+                )
+                ranked = with_pieces(ranked, manifest, judge, found.inputs, vectors, progress)
         listed, why = (
             {item_of(r.id) for r in refused},
             f"has nothing to judge by: this model {self._needs()}",
@@ -277,26 +287,49 @@ class GenreTagger:
         for refusal in refused:
             item_id = item_of(refusal.id)
             of[item_id] = (*of.get(item_id, ()), refusal)
-        ranked = self._rank(table.select(has_input), explain=explain)
         return [replace(p, refused=of.get(p.id, ())) for p in ranked], refused
 
-    def _embedded(
-        self, view: str, store: FeatureStore, progress: Progress
-    ) -> tuple[dict[str, NDArray[np.float32]], list[Refusal]]:
-        """Item -> vector, of the rows of which the encoder knows something; refusals of others."""
-        encoder = self.by_onnx.get(view) or self.encoders[view]
-        source, task = encoder.source(store), f"embedding {view}"
-        known, unknown = known_rows(source, store.ids, modality_of(view), view)
-        if not known:
-            return {}, unknown
-        if isinstance(encoder, OnnxEncoder):
-            rows = encoder.embed(source, known, task=task, progress=progress)
-        else:
-            from mmgenre.learning.encoder import embed
+    def joint_vectors(
+        self, manifest: Manifest, *, workers: int | None = None, progress: Progress = silent
+    ) -> tuple[FeatureTable, list[Refusal]]:
+        """Vectors of items in the joint space, by input, and media that cannot be used.
 
-            rows = embed(encoder, source, known, task=task, progress=progress)
-        ids, means = mean_by_item(known, rows)
-        return dict(zip(ids, means, strict=True)), unknown
+        Inputs are named as `joint.audio`.
+
+        Raises:
+            BundleError: the model has no joint space, or texts would be sent away.
+        """
+        if self.joint is None:
+            raise BundleError(f"{self.name}: has no joint space; make one: mmgenre fuse --joint")
+        with TemporaryDirectory(prefix="mmgenre-") as folder:
+            found = self._embedded(manifest, Path(folder), workers, progress)
+        vectors, refused = found.vectors, found.refused
+        table = self._joined(manifest.ids(), {name: {} for name in self.given} | vectors)
+        return table.only([name for name in table.x if name.startswith(JOINT)]), refused
+
+    def _embedded(
+        self, manifest: Manifest, folder: Path, workers: int | None, progress: Progress
+    ) -> Embedded:
+        """What the items' media give; what was read of them lies in a folder."""
+        for view, url in self.unasked.items():
+            if manifest.count(having=[modality_of(view)]):
+                raise BundleError(
+                    f"encoder {view}: would send every text to {url}, which the model names and "
+                    f"you did not. If you trust it: --entities-url {url}"
+                )
+        if workers is None and len(manifest) == 1:
+            workers = 1  # to start others would take longer than to read
+        return embed_items(
+            manifest,
+            self.reads,
+            self._encoder,
+            folder,
+            workers=workers,
+            progress=progress,
+        )
+
+    def _encoder(self, view: str) -> Encoder | OnnxEncoder:
+        return self.by_onnx.get(view) or self.encoders[view]
 
     def _loaded(self) -> list[Encoder]:
         """The encoders that are loaded; others, which a model of ONNX has, are built in."""
@@ -313,11 +346,9 @@ class GenreTagger:
         how = f"vectors made elsewhere ({names}; predict --features NAME=FILE)"
         return f"reads {own}{' and ' if own else ''}{how}"
 
-    def _given_vectors(
-        self, features: Mapping[str, Path]
-    ) -> dict[str, dict[str, NDArray[np.float32]]]:
+    def _given_vectors(self, features: Mapping[str, Path]) -> dict[str, Vectors]:
         """Input -> item -> vector, of all inputs made elsewhere; of those not in `features` {}."""
-        vectors: dict[str, dict[str, NDArray[np.float32]]] = {name: {} for name in self.given}
+        vectors: dict[str, Vectors] = {name: {} for name in self.given}
         if not features:
             return vectors
         from mmgenre.datasets.features import import_features  # which most models do without
@@ -339,9 +370,12 @@ class GenreTagger:
                     vectors[name] = dict(zip(store.ids, rows, strict=True))
         return vectors
 
-    def _table(
-        self, ids: tuple[str, ...], vectors: dict[str, dict[str, NDArray[np.float32]]]
-    ) -> FeatureTable:
+    def _table(self, ids: tuple[str, ...], vectors: Mapping[str, Vectors]) -> FeatureTable:
+        """What the heads read."""
+        return self._joined(ids, vectors).only(tuple(self.fusion.widths))
+
+    def _joined(self, ids: tuple[str, ...], vectors: Mapping[str, Vectors]) -> FeatureTable:
+        """The vectors of items, and those in the joint space, of each input that it is of."""
         x, present = {}, {}
         widths = dict(self.joint.widths if self.joint is not None else {}) | self.fusion.widths
         for view in (*self.reads, *self.given):
@@ -353,44 +387,13 @@ class GenreTagger:
         if self.joint is not None:
             from mmgenre.fusion.joint import project
 
-            for name, e in project(self.joint, FeatureTable(ids, dict(x), dict(present))).items():
+            own = tuple(name for name in x if name in self.joint.widths)
+            table = FeatureTable(ids, dict(x), dict(present)).only(own)
+            for name, e in project(self.joint, table).items():
                 here = present[f"{JOINT}{name}"] = present[name]
                 x[f"{JOINT}{name}"] = np.zeros((len(ids), e.shape[1]), np.float32)
                 x[f"{JOINT}{name}"][here] = e
-        return FeatureTable(ids, x, present).only(tuple(self.fusion.widths))
-
-    def _rank(self, table: FeatureTable, *, explain: bool) -> list[Prediction]:
-        if not len(table):
-            return []
-        shares = shapley(self.fusion.scores, table) if explain else None
-        names, threshold = self.fusion.labels.names, self.fusion.threshold
-        kind: Literal["probability", "cosine"] = (
-            "probability" if self.fusion.target_name == "logistic" else "cosine"
-        )
-        predictions = []
-        for i, scores in enumerate(self.fusion.scores(table)):
-            order = np.argsort(-scores, kind="stable")
-            genres = tuple(Genre(names[j], float(scores[j])) for j in order)
-            named = genres[:1] if threshold is None else [g for g in genres if g.score >= threshold]
-            here = {modality_of(n) for n, p in table.present.items() if p[i]}
-            used = tuple(m for m in (*self.modalities, *self.given) if m in here)
-            reasons = None if shares is None else _reasons(shares, names, i, int(order[0]), used)
-            own = tuple(genre.name for genre in named)
-            predictions.append(Prediction(table.ids[i], kind, genres, own, used, reasons=reasons))
-        return predictions
-
-
-def _reasons(
-    shares: Shares, names: Sequence[str], item: int, genre: int, used: Sequence[str]
-) -> Reasons:
-    """What the modalities of an item add to the score of a genre."""
-    alone = {}
-    for player in used:
-        scores = shares.alone[player][item]
-        first = int(scores.argmax())
-        alone[player] = Genre(names[first], float(scores[first]))
-    of = {player: float(shares.of[player][item, genre]) for player in used}
-    return Reasons(names[genre], float(shares.base[item, genre]), of, alone)
+        return FeatureTable(ids, x, present)
 
 
 def _trained_head(model: Path) -> FusionModel:

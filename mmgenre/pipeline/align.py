@@ -25,7 +25,7 @@ def joint_of(run: Run, recipe: Recipe, vectors: Mapping[str, Artefact], places: 
     names = tuple(vectors)
     places = {name: places[name] for name in names}
     parameters = {
-        "joint": recipe.joint.model_dump(exclude={"modalities"}),
+        "joint": recipe.joint.used(),
         "seed": recipe.seed,
         "splits": run.manifest.task_digest,
     }

@@ -17,6 +17,7 @@ from mmgenre.errors import TrainingError
 from mmgenre.fusion.joint import (
     JointExamples,
     JointSpace,
+    infonce_loss,
     load_joint,
     margin_loss,
     project,
@@ -103,6 +104,27 @@ def test_no_pair_in_a_batch_costs_nothing() -> None:
     e = tensors(vectors(3, 0))
     absent = {name: torch.zeros(3, dtype=torch.bool) for name in e}
     assert float(margin_loss(e, e, absent, 0.5)) == 0
+
+
+@pytest.mark.parametrize("temperature", [0.05, 1.0])
+def test_infonce_is_the_equation(temperature: float) -> None:
+    """A slow loop: each item's own match against those of all items that have both."""
+    n = 9
+    e = vectors(n, 0)
+    present = {name: np.random.default_rng(2 + k).random(n) < 0.7 for k, name in enumerate(WIDTHS)}
+    expected = 0.0
+    for a, v in combinations(WIDTHS, 2):
+        items = [i for i in range(n) if present[a][i] and present[v][i]]
+        assert 1 < len(items) < n
+        for one, other in ((a, v), (v, a)):
+            for i in items:
+                s = [cosine(e[one][i], e[other][j]) / temperature for j in items]
+                own = s[items.index(i)]
+                expected += (np.log(np.sum(np.exp(s))) - own) / len(items) / 2
+    masks = {name: torch.from_numpy(mask) for name, mask in present.items()}
+    assert float(infonce_loss(tensors(e), masks, temperature)) == pytest.approx(expected)
+    absent = {name: torch.zeros(n, dtype=torch.bool) for name in e}
+    assert float(infonce_loss(tensors(e), absent, temperature)) == 0
 
 
 def test_the_space_is_two_matrices_and_tanh() -> None:
@@ -195,17 +217,20 @@ def matches(space: JointSpace, table: FeatureTable) -> float:
     return float(np.min(wins))
 
 
+@pytest.mark.parametrize("loss", ["margin", "infonce"])
 @pytest.mark.parametrize("missing", [0.0, 0.3])
-def test_matched_pairs_of_held_out_items_come_nearest(missing: float) -> None:
+def test_matched_pairs_of_held_out_items_come_nearest(missing: float, loss: str) -> None:
     train, val, test = planted(200, 1, missing), planted(60, 2, missing), planted(60, 3)
-    space, log = train_joint(train, val, CONFIG, seed=0)
+    config = JointConfig.model_validate({**CONFIG.model_dump(), "loss": loss, "dropout": 0.1})
+    space, log = train_joint(train, val, config if loss == "infonce" else CONFIG, seed=0)
     assert log.best_loss < 0.7 * log.epochs[0]["val_loss"]
     torch.manual_seed(0)
     assert matches(JointSpace(WIDTHS, 8), test) < 0.7
     assert matches(space, test) > 0.85
 
 
-def test_absent_values_are_never_read() -> None:
+@pytest.mark.parametrize("loss", ["margin", "infonce"])
+def test_absent_values_are_never_read(loss: str) -> None:
     clean, val = planted(40, 1, missing=0.4), planted(20, 2)
     filled = FeatureTable(
         clean.ids,
@@ -216,7 +241,7 @@ def test_absent_values_are_never_read() -> None:
         clean.present,
     )
     config = CONFIG.model_copy(
-        update={"training": TrainingConfig(learning_rate=1e-2, max_epochs=2)}
+        update={"training": TrainingConfig(learning_rate=1e-2, max_epochs=2), "loss": loss}
     )
     spaces = [train_joint(table, val, config, seed=0)[0].state_dict() for table in (clean, filled)]
     assert all(torch.equal(spaces[0][k], spaces[1][k]) for k in spaces[0])
@@ -240,3 +265,10 @@ def test_a_saved_space_is_the_same(tmp_path: Path) -> None:
     again = project(load_joint(folder), table)
     for name, rows in project(space, table).items():
         np.testing.assert_array_equal(again[name], rows)
+
+
+def test_settings_that_came_later_leave_earlier_spaces_current() -> None:
+    """Fingerprints of spaces of the margin loss have what they had before there was another."""
+    assert set(JointConfig().used()) == {"dim", "margin", "training"}
+    of_infonce = JointConfig(loss="infonce", dropout=0.5).used()
+    assert set(of_infonce) == {"dim", "loss", "temperature", "dropout", "training"}

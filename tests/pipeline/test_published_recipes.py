@@ -29,6 +29,9 @@ IN_EVERY_RECIPE: dict[str, Any] = THEN.pop("every recipe")
 TRAININGS = [f"{section}.training" for section in ("audio", "text", "image", "joint", "fusion")]
 NEW_SETTINGS_OFF: dict[str, Any] = {
     "target.first_bias": "random",
+    "joint.loss": "margin",
+    "joint.temperature": 0.1,
+    "joint.dropout": 0.0,
     "fusion.solver": "sgd",
     "fusion.combine": "concatenation",
     "fusion.cross_fit": 0,
