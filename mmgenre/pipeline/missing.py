@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from mmgenre.items.modalities import JOINT, modality_of
 from mmgenre.measuring import metrics
 from mmgenre.measuring.metrics import Bools, Floats
 from mmgenre.pipeline.align import feature_table
+from mmgenre.pipeline.rows import row_name
 from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.scores import On
 
@@ -30,6 +32,24 @@ if TYPE_CHECKING:  # torch takes seconds to import, and solved heads need none
 
 SHARES = tuple(k / 10 for k in range(10))  # of the modalities, that are hidden
 DRAWS = 3
+
+
+class OfSubset(TypedDict):
+    """Figures of items that have no other modalities than these."""
+
+    name: str  # "A+T"
+    figures: dict[str, float]
+
+
+class WithoutSome(TypedDict):
+    """Figures of one model on items that lack modalities; NaN: no genre can be measured."""
+
+    fusion: str
+    on: On
+    n_items: int
+    subsets: list[OfSubset]
+    shares: list[float]  # of the modalities, that are hidden at random
+    curve: dict[str, list[float]]  # metric -> a figure for each share
 
 
 @dataclass(frozen=True)
@@ -114,6 +134,32 @@ def whole_of(run: Run, fusion: str | None = None, on: On = "val") -> Whole:
     ids = run.manifest.ids(on)
     table = feature_table({n: (run.embeddings(n), n) for n in model.widths}, ids)
     return Whole(name, model, table, run.truth(ids, space=model.labels))
+
+
+def without_some(
+    run: Run, fusion: str | None = None, *, on: On = "val", draws: int = DRAWS, seed: int = 0
+) -> WithoutSome:
+    """Figures of the items of a split as if they had a subset only, and by the share hidden.
+
+    Every item counts, also one that has none of a subset: it is judged as one of which nothing is
+    known. Raises as `whole_of` does.
+    """
+    whole = whole_of(run, fusion, on)
+    subsets = [
+        own
+        for k in range(1, len(whole.modalities) + 1)
+        for own in combinations(whole.modalities, k)
+    ]
+    return {
+        "fusion": whole.name,
+        "on": on,
+        "n_items": len(whole.table),
+        "subsets": [
+            {"name": row_name(own), "figures": whole.figures(whole.scores(own))} for own in subsets
+        ],
+        "shares": list(SHARES),
+        "curve": whole.curve(draws=draws, seed=seed),
+    }
 
 
 def _load(folder: Path) -> SolvedFusion | FusionModel:

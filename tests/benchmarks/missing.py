@@ -1,6 +1,6 @@
 """One model given only some modalities against models trained on exactly these.
 
-    python tests/benchmarks/missing.py OUT [--on test] [FOLDER...]
+    python tests/benchmarks/missing.py [OUT] [--on test] [FOLDER...]
 
 The built-in catalogue from three seeds (of catalogue, splits, encoders), recipe `quick`; FOLDER are
 sets as of `mmgenre benchmark` (../shared/data/dev/NAME), three splits each, recipe `default`. For
@@ -8,7 +8,8 @@ every subset of the modalities a run of its own trains encoders and heads on the
 any of the subset. Differences are whole minus specialist, with 95 % by artists drawn anew. Then, on
 the same items, figures where 0 to 90 % of the modalities are hidden at random, for heads that are
 solved and for heads that are trained with and without modality dropout. Figures are of validation
-items, or of test. Runs stay in OUT, and are used again.
+items, or of test. Runs stay in OUT, and are used again; without it
+they go, and the catalogue alone is measured.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -47,8 +49,7 @@ def made(run: Path, manifest: Path, recipe: str, seed: int, modalities: Subset, 
 
 def fused(run: Run, modalities: Subset, settings: Sequence[str], on: On) -> Whole:
     """The whole model of one fusion of a run."""
-    seeds = 1
-    name = fuse(modalities, run=run.folder, settings=settings, seeds=seeds)["name"]
+    name = fuse(modalities, run=run.folder, settings=settings, seeds=1)["name"]
     return whole_of(run, name, on)
 
 
@@ -119,8 +120,9 @@ def main(out: Path, folders: Sequence[Path], on: On) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, nargs="?")
     parser.add_argument("folders", type=Path, nargs="*")
     parser.add_argument("--on", choices=["val", "test"], default="val")
     given = parser.parse_args()
-    main(given.out, given.folders, given.on)
+    with TemporaryDirectory() as temporary:
+        main(given.out or Path(temporary), given.folders, given.on)

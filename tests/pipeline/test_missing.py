@@ -12,6 +12,7 @@ from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.missing import Whole, whole_of
 from mmgenre.pipeline.run import open_run
 from mmgenre.pipeline.scores import read_scores
+from tests.helpers.command_line import Call
 from tests.helpers.small import NAME, SETTINGS, Small
 
 SOLVED = ("fusion.solver=lbfgs", "fusion.combine=auto")
@@ -77,3 +78,19 @@ def test_what_cannot_be_measured_is_refused(solved: tuple[Path, str]) -> None:
     joint = fuse(run=solved[0], settings=SOLVED, joint=True)["name"]
     with pytest.raises(MmgenreError, match="reads joint vectors"):
         whole_of(open_run(solved[0]), joint)
+
+
+def test_the_command_prints_every_subset_and_the_curve(
+    solved: tuple[Path, str], call: Call
+) -> None:
+    where = ("missing", str(solved[0]), "--fusion", solved[1])
+    found = call(*where, "--json").json
+    whole = whole_of(open_run(solved[0]), solved[1])
+    names = [own["name"] for own in found["subsets"]]
+    assert names == ["A", "T", "I", "A+T", "A+I", "T+I", "A+T+I"]
+    for own, modalities in zip(found["subsets"][:2], (["audio"], ["text"]), strict=False):
+        assert own["figures"] == pytest.approx(whole.figures(whole.scores(modalities)))
+    assert found["curve"] == pytest.approx(whole.curve())
+    printed = call(*where).out
+    assert "A+T+I" in printed
+    assert "90%" in printed
