@@ -136,9 +136,9 @@ def _space(x: Floats, here: NDArray[np.bool_]) -> Space:
         if is_wide:
             turn = apart.T @ turn / np.sqrt(values[keep])
     deviation = np.sqrt(values[keep] / len(own))
-    rows, usual = np.zeros((len(x), len(keep))), np.zeros((2, 0))
-    parts = (np.asarray(part, np.float32) for part in (mean, turn, deviation, rows, usual))
-    space = Space(*parts, by_density=False, judges=True)
+    mean, turn, deviation = (np.asarray(part, np.float32) for part in (mean, turn, deviation))
+    rows, usual = np.zeros((len(x), len(keep)), np.float32), np.zeros((2, 0), np.float32)
+    space = Space(mean, turn, deviation, rows, usual, by_density=False, judges=True)
     space.rows[here] = space.place(x[here])
     return space
 

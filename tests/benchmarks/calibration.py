@@ -2,8 +2,8 @@
 
     python tests/benchmarks/calibration.py --on test RUN RUN...
 
-Of the largest fusion of each run, which `mmgenre fuse` made. What is fitted here is fitted on
-validation items, so that figures `--on val` flatter. Nothing is printed of single genres.
+Of the largest fusion of each run with solved heads, whose saved model must have learned from
+training items alone. It is fitted anew, on validation items, so that figures `--on val` flatter.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.fusion.trust import TRUST, Trust
+from mmgenre.fusion.ensemble import SolvedFusion
+from mmgenre.fusion.experts import FOLDS
+from mmgenre.fusion.trust import fit_trust
 from mmgenre.fusion.whole import MODEL
 from mmgenre.items.labels import LabelSpace
+from mmgenre.items.manifest import SPLITS
 from mmgenre.measuring import metrics
 from mmgenre.measuring.calibration import brier, calibration_error
 from mmgenre.pipeline.align import feature_table
@@ -26,23 +29,30 @@ from mmgenre.pipeline.run import open_run
 from mmgenre.pipeline.scores import read_scores
 
 COVERAGE, RISK = 0.9, 0.1
+UNTRAINED = ("audio.statistics", "text.linear", "image.descriptors")
 
 
 def figures(folder: Path, on: Literal["val", "test"]) -> Mapping[str, float]:
     """Of a run's largest fusion, before and after calibration."""
     run = open_run(folder)
-    fusion = max((f for f in run.fusions.iterdir() if (f / MODEL / TRUST).is_dir()), key=_size)
-    found, trust = read_scores(fusion, on), Trust.load(fusion / MODEL / TRUST)
-    about = found.about
+    fusion = max((f for f in run.fusions.iterdir() if (f / MODEL).is_dir()), key=_size)
+    about = read_scores(fusion, on).about
     labels = LabelSpace(tuple(about["labels"]), about["exclusive"])
-    row = len(about["rows"]) - 1
-    here = found.has_input(row)
-    ids = tuple(i for i, h in zip(found.ids, here, strict=True) if h)
-    y, scores = run.truth(ids, space=labels), found.values[here, row, 0].astype(np.float64)
-    places = {name: (folder / "embeddings.h5", name) for name in about["rows"][row]["inputs"]}
-    table = feature_table(places, ids)
+    model = SolvedFusion.load(fusion / MODEL)
+    places = {name: (folder / "embeddings.h5", name) for name in model.widths}
+    tables = {split: feature_table(places, run.manifest.ids(split)) for split in SPLITS}
+    truth = {split: run.truth(table.ids, space=labels) for split, table in tables.items()}
+    folds = run.folds(FOLDS, "val").of
+    of_items = np.array([folds[item_id] for item_id in tables["val"].ids])
+    untrained = [name for name in model.widths if name in UNTRAINED]
+    trust = fit_trust(
+        model, tables["train"], truth["train"], tables["val"], truth["val"], of_items, untrained
+    )
+    here = np.any(list(tables[on].present.values()), axis=0)
+    table, y = tables[on].select(here), truth[on][here]
+    scores = model.scores(table)
     judged = trust.judge(scores, table)
-    exclusive, threshold = labels.exclusive, about["rows"][row]["thresholds"][0]
+    exclusive, threshold = labels.exclusive, about["rows"][-1]["thresholds"][0]
     before = metrics.argmax_one_hot(scores) if exclusive else scores >= threshold
     is_sure = judged.p.max(axis=1) >= 1 - RISK
     right = y[np.arange(len(y)), judged.p.argmax(axis=1)]

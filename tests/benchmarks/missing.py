@@ -42,8 +42,10 @@ Subset = tuple[str, ...]
 
 def made(run: Path, manifest: Path, recipe: str, seed: int, modalities: Subset, media: Path) -> Run:
     """A run that has seen no other modalities than these."""
-    given = {"run": run, "media_roots": [media], "modalities": modalities}
-    extract_features(manifest, recipe=recipe, settings=[f"seed={seed}"], **given)
+    extract_features(
+        manifest, recipe=recipe, settings=[f"seed={seed}"], run=run, media_roots=[media],
+        modalities=modalities,
+    )  # fmt: skip
     return open_run(run)
 
 

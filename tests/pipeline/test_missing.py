@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import Call
+from small import NAME, SETTINGS, Small
 
 from mmgenre.errors import MmgenreError
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.missing import Whole, whole_of
 from mmgenre.pipeline.run import open_run
 from mmgenre.pipeline.scores import read_scores
-from tests.helpers.command_line import Call
-from tests.helpers.small import NAME, SETTINGS, Small
 
 SOLVED = ("fusion.solver=lbfgs", "fusion.combine=auto")
 
