@@ -19,7 +19,7 @@ ROOMS: tuple[frozenset[str], ...] = tuple(
     for room in (
         "mmgenre cli __main__ doctor",
         "pipeline",
-        "report explain",
+        "report explain serving",
         "fusion",
         "reading kinds",
         "datasets",

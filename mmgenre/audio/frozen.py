@@ -31,7 +31,8 @@ def vectors_of(tracks: Sequence[Floats], config: AudioInput) -> list[Floats]:
     """
     model = _model(config)
     size = round(model.window_s * model.rate_hz)
-    return mean_vectors([windows_of(samples, size) for samples in tracks], model.vectors)
+    rows = [windows_of(samples, size) for samples in tracks]
+    return mean_vectors(rows, model.vectors, on_cpu=True)
 
 
 def _model(config: AudioInput) -> AudioModel:

@@ -70,6 +70,7 @@ KIND = Kind(
             reads=lambda config: config.input.model_copy(update={"features": "cqt"}),
         ),
     },
+    pieces="mmgenre.audio.pieces:PIECES",
     check_input=check_input,
     input_content=content_of,
 )  # fmt: skip

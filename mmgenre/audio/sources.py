@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.audio.settings import FLOOR_DB, AudioConfig
+from mmgenre.audio.settings import FLOOR_DB, HOP_SAMPLES, SAMPLE_RATE_HZ, AudioConfig
 from mmgenre.disk.store import FeatureStore
+from mmgenre.learning.rows import Note
+
+SECONDS_PER_FRAME = HOP_SAMPLES / SAMPLE_RATE_HZ
 
 
 def patches_of(config: AudioConfig, store: FeatureStore) -> AudioSource:
@@ -47,6 +50,16 @@ class AudioSource:
         # A track shorter than a patch is padded with silence.
         patches = self.store.windows(repeated, starts, self.frames, fill=FLOOR_DB)
         return patches.reshape(len(ids), k, *patches.shape[1:]).astype(np.float16, copy=False)
+
+    def notes(self, ids: Sequence[str]) -> list[Note | None]:
+        """Of tracks that are shorter than a patch, how many seconds there are."""
+        patch_s = self.frames * SECONDS_PER_FRAME
+        return [
+            Note(f"{n * SECONDS_PER_FRAME:.0f} s, of {patch_s:.0f} s that are heard at once")
+            if n < self.frames
+            else None
+            for n in self.store.lengths(ids)
+        ]
 
 
 @dataclass(frozen=True)

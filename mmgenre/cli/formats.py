@@ -11,11 +11,16 @@ from typing import Any, Literal
 
 from mmgenre.disk.tables import spreadsheet_cell
 from mmgenre.errors import Refusal
-from mmgenre.fusion.prediction import Prediction, Reasons
+from mmgenre.fusion.prediction import Prediction, Reasons, Span
 
 Format = Literal["table", "json", "jsonl", "csv", "tsv"]
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 JOINED = ";"  # between the genres of a cell
+SHOWN = {
+    "words": 5,
+    "seconds": 3,
+    "cover": 1,
+}  # pieces in a table, of those with the largest shares
 
 
 def shown(
@@ -24,7 +29,8 @@ def shown(
     """The text of a format, with a line end.
 
     "json" is one object of `predictions` and `refused`; "jsonl" an object an item; "csv" and "tsv"
-    have the columns id, named (joined by `;`), kind, used, then genre_k and score_k up to `top`.
+    have the columns id, named (joined by `;`), unsure, kind, used, then genre_k and score_k up to
+    `top`.
     """
     if form == "json":
         content = {
@@ -40,9 +46,11 @@ def shown(
     lines = []
     for p in predictions:
         lines.append(f"{p.id}  from {', '.join(p.used)}  ({p.kind}; * = named)")
+        lines += [f"  unsure: {p.unsure}"] if p.unsure else []
         for genre in p.genres[:top]:
             mark = "*" if genre.name in p.named else " "
             lines.append(f"  {mark} {genre.score:6.3f}  {genre.name}")
+        lines += [f"    {note}" for note in p.notes]
         if p.reasons is not None:
             lines += _told(p.reasons)
     return "".join(f"{line}\n" for line in lines)
@@ -53,7 +61,40 @@ def _told(reasons: Reasons) -> list[str]:
     parts = [f"{reasons.base:.3f} of nothing known"]
     parts += [f"{share:+.3f} {name}" for name, share in reasons.shares.items()]
     alone = [f"{name}: {g.name} {g.score:.3f}" for name, g in reasons.alone.items()]
-    return [f"    {reasons.genre} = {'  '.join(parts)}", f"    alone: {', '.join(alone)}"]
+    lines = [f"    {reasons.genre} = {'  '.join(parts)}", f"    alone: {', '.join(alone)}"]
+    pieces = {
+        "words": [(word.share, word.name) for word in reasons.words],
+        "seconds": [(span.share, _when(span)) for span in reasons.seconds],
+        "cover": _places(reasons.cover),
+    }
+    for name, own in pieces.items():
+        strongest = sorted(own, key=lambda piece: -abs(piece[0]))[: SHOWN[name]]
+        if strongest:
+            told = "  ".join(f"{share:+.3f} {piece}" for share, piece in strongest)
+            lines.append(f"    {name}: {told}")
+    if near := [f"{n.id} ({', '.join(n.genres)}) {n.similarity:.2f}" for n in reasons.nearest[:3]]:
+        lines.append(f"    like: {'; '.join(near)}")
+    return lines + [f"    {note}" for note in reasons.notes]
+
+
+def _when(span: Span) -> str:
+    """`1:04-1:06`, and the number of the track if it is not the first."""
+    start, end = (f"{int(s) // 60}:{int(s) % 60:02}" for s in (span.start_s, span.end_s))
+    return f"{start}-{end}" + (f" of track {span.track + 1}" if span.track else "")
+
+
+def _places(grid: Sequence[Sequence[float]]) -> list[tuple[float, str]]:
+    """The share of each cell of a cover, and where it lies.
+
+    >>> _places([[0.5, 0, 0], [0, 0.25, 0], [0, 0, 0.125]])[::4]
+    [(0.5, 'top left'), (0.25, 'middle'), (0.125, 'bottom right')]
+    """
+    rows, columns = ("top", "", "bottom"), ("left", "", "right")
+    return [
+        (share, f"{rows[3 * r // len(grid)]} {columns[3 * c // len(row)]}".strip() or "middle")
+        for r, row in enumerate(grid)
+        for c, share in enumerate(row)
+    ]
 
 
 def _plain(prediction: Prediction, top: int) -> dict[str, Any]:
@@ -66,7 +107,7 @@ def _plain(prediction: Prediction, top: int) -> dict[str, Any]:
 
 
 def _table(predictions: Sequence[Prediction], separator: str, top: int) -> str:
-    header = ["id", "named", "kind", "used"]
+    header = ["id", "named", "unsure", "kind", "used"]
     width = min(top, max((len(p.genres) for p in predictions), default=0))
     for k in range(1, width + 1):
         header += [f"genre_{k}", f"score_{k}"]
@@ -74,7 +115,8 @@ def _table(predictions: Sequence[Prediction], separator: str, top: int) -> str:
     writer = csv.writer(text, delimiter=separator, lineterminator="\n")
     writer.writerow(header)
     for p in predictions:
-        row: list[object] = [p.id, JOINED.join(p.named), p.kind, JOINED.join(p.used)]
+        named, used = JOINED.join(p.named), JOINED.join(p.used)
+        row: list[object] = [p.id, named, p.unsure or "", p.kind, used]
         for genre in p.genres[:width]:
             row += [genre.name, f"{genre.score:.6f}"]
         writer.writerow(map(spreadsheet_cell, row))

@@ -1,9 +1,9 @@
-"""Commands on models: export."""
+"""Commands on models: export; and what one is worth without some modalities."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Argument, Option
 
@@ -40,3 +40,32 @@ def export(
         lines.append(f"uploaded: {content['address']}")
     lines.append(f"next: mmgenre predict {model} --audio SONG")
     shared.show(content, lines, as_json=as_json)
+
+
+def missing(
+    run: Annotated[Path, Argument(help="Folder of a run.")],
+    fusion: Annotated[str | None, Option(help="Name of a folder under RUN/fusion.")] = None,
+    on: Annotated[Literal["val", "test"], Option(help="The items that figures are of.")] = "val",
+    draws: Annotated[int, Option(min=1, help="How often modalities are hidden at random.")] = 3,
+    seed: Annotated[int, Option(min=0, help="Of what is hidden.")] = 0,
+    as_json: shared.JsonOption = False,
+) -> None:
+    """What the one model of a fusion is worth where items lack modalities; nothing is trained."""
+    from mmgenre.pipeline.missing import without_some
+    from mmgenre.pipeline.run import open_run
+
+    found = without_some(open_run(run), fusion, on=on, draws=draws, seed=seed)
+    metrics = list(found["curve"])
+    lines = [
+        f"{found['fusion']}: {found['n_items']:,} items of {on}",
+        "  ".join(["items have".ljust(24), *(name.rjust(13) for name in metrics)]),
+    ]
+
+    def line(name: str, values: list[float]) -> str:
+        return "  ".join([name.ljust(24), *(f"{value:13.3f}" for value in values)])
+
+    lines += [line(own["name"], [own["figures"][m] for m in metrics]) for own in found["subsets"]]
+    lines.append(f"hidden at random (mean of {draws} draws)")
+    for k, share in enumerate(found["shares"]):
+        lines.append(line(f"{share:.0%}", [found["curve"][m][k] for m in metrics]))
+    shared.show(found, lines, as_json=as_json)

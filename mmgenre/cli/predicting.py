@@ -73,8 +73,15 @@ def predict(
         str | None, Option(help="With --zero-shot: genres, joined by commas.")
     ] = None,
     explain: Annotated[
-        bool, Option("--explain", help="With what each modality adds to the first genre's score.")
+        bool,
+        Option("--explain", help="With what modalities, words, seconds and places of a cover add."),
     ] = False,
+    risk: Annotated[
+        float | None, Option(help="Name no genre that is wrong with a higher probability.")
+    ] = None,
+    coverage: Annotated[
+        float, Option(help="Share of an item's genres in its label set: .8, .9 or .95.")
+    ] = 0.9,
     top: Annotated[int, Option(min=1, help="Genres shown for each item.")] = 5,
     form: Annotated[Format, Option("--format", help="How they are written.")] = Format.TABLE,
     out: Annotated[Path | None, Option(help="File for them; default: stdout.")] = None,
@@ -110,6 +117,12 @@ def predict(
         raise typer.BadParameter("--dry-run belongs to --write-tags")
     given = shared.features_of(features or [])
     from mmgenre.fusion.prediction import the_one
+    from mmgenre.fusion.ranking import Asked
+
+    with shared.usage():
+        Asked(explain, risk, coverage)
+    if zero_shot and risk is not None:
+        raise typer.BadParameter("--risk: of a trained model, whose scores are probabilities")
 
     with ExitStack() as stack:
         progress = stack.enter_context(shared.progress_bars())
@@ -132,7 +145,12 @@ def predict(
                 with shared.usage():  # a modality that this model does not know
                     tagger.check_modalities(next(iter(listed)))
             predictions, own = tagger.predict_manifest(
-                listed, features=given, explain=explain, progress=progress
+                listed,
+                features=given,
+                explain=explain,
+                risk=risk,
+                coverage=coverage,
+                progress=progress,
             )
         refused += own
     if one:

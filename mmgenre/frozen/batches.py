@@ -13,15 +13,18 @@ from mmgenre.frozen.models import Floats, load_model
 BATCH = 16
 
 
-def mean_vectors(rows: Sequence[Any], vectors: Callable[[Any], Floats]) -> list[Floats]:
+def mean_vectors(
+    rows: Sequence[Any], vectors: Callable[[Any], Floats], *, on_cpu: bool = False
+) -> list[Floats]:
     """Of each row, which is an array or a list of examples, the mean of their vectors.
 
-    On a GPU, examples of several rows share a batch. On a CPU they do not: it would be no faster,
-    and a vector does not depend on its neighbours, not even in its last digit.
+    On a GPU, examples of several rows share a batch. On a CPU they do so only if asked: then a
+    vector may differ in its last digits by its neighbours, which pays for windows of audio, of
+    which short ones take half of the time (docs/measured.md), and not for covers and texts.
     """
     from mmgenre.learning.training import pick_device
 
-    if pick_device().type == "cpu":
+    if pick_device().type == "cpu" and not on_cpu:
         return [_means([row], vectors)[0] for row in rows]
     return _means(rows, vectors)
 

@@ -22,16 +22,49 @@ class Genre:
 
 
 @dataclass(frozen=True)
-class Reasons:
-    """What each modality adds to the score of the likeliest genre.
+class Neighbour:
+    """A training item that is similar."""
 
-    `base` and the shares add up to the score.
+    id: str
+    similarity: float  # mean cosine over the inputs that both have
+    genres: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a medium, and what it adds to the score of the likeliest genre."""
+
+    name: str  # a word or entity
+    share: float  # score with it less score without it
+
+
+@dataclass(frozen=True)
+class Span:
+    """Seconds of a track, and what they add."""
+
+    start_s: float
+    end_s: float
+    share: float
+    track: int = 0  # of an album
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """What each modality, and each piece of one, adds to the score of the likeliest genre.
+
+    `base` and the shares of modalities add up to the score. Those of pieces do not: each is the
+    score less that without this piece (`mmgenre.fusion.pieces`).
     """
 
     genre: str
     base: float  # its score for an item of which nothing is known
     shares: Mapping[str, float]  # by modality, or vectors made elsewhere: exact Shapley values
     alone: Mapping[str, Genre]  # the likeliest genre by each alone
+    words: tuple[Piece, ...] = ()  # of texts, those that change the score most first
+    seconds: tuple[Span, ...] = ()  # of tracks, in their order
+    cover: tuple[tuple[float, ...], ...] = ()  # a grid, rows x columns of shares
+    nearest: tuple[Neighbour, ...] = ()  # training items, most similar first
+    notes: tuple[str, ...] = ()  # of which pieces nothing is said
 
 
 @dataclass(frozen=True)
@@ -39,12 +72,15 @@ class Prediction:
     """The genres of an item, likeliest first."""
 
     id: str
-    kind: Literal["probability", "cosine"]  # from a logistic head, or (-1 to 1) a cosine head
+    kind: Literal["probability", "cosine"]  # (-1 to 1) of a cosine head of an earlier version
     genres: tuple[Genre, ...]
     named: tuple[str, ...]  # the genres that the model would give the item
     used: tuple[str, ...]  # the modalities, and vectors made elsewhere, it was judged by
     refused: tuple[Refusal, ...] = ()  # its media that could not be used
     reasons: Reasons | None = None  # if they were asked for
+    likely: tuple[str, ...] = ()  # a label set of the coverage that was asked for, likeliest first
+    unsure: str | None = None  # why no genre is named, if so
+    notes: tuple[str, ...] = ()  # on its media: "text: 3 of 48 words known"
 
 
 def one_item(

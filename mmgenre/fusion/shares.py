@@ -6,7 +6,7 @@ item that has these modalities and no others, which the fusion gives as for any 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from math import factorial
@@ -38,7 +38,7 @@ def shapley(scores: Callable[[FeatureTable], Floats], table: FeatureTable) -> Sh
     Raises:
         MmgenreError: more than `MOST_PLAYERS` modalities.
     """
-    players = list(dict.fromkeys(modality_of(name) for name in table.x))
+    players = list(players_of(table.x))
     if len(players) > MOST_PLAYERS:
         raise MmgenreError(
             f"{len(players)} modalities ({', '.join(players)}): shares are exact for up to "
@@ -47,7 +47,7 @@ def shapley(scores: Callable[[FeatureTable], Floats], table: FeatureTable) -> Sh
     worth: dict[Players, Floats] = {}
     for k in range(len(players) + 1):
         for chosen in combinations(players, k):
-            worth[frozenset(chosen)] = scores(_having(table, frozenset(chosen)))
+            worth[frozenset(chosen)] = scores(having(table, frozenset(chosen)))
     n = len(players)
     of = {}
     for player in players:
@@ -59,7 +59,15 @@ def shapley(scores: Callable[[FeatureTable], Floats], table: FeatureTable) -> Sh
     return Shares(worth[frozenset()], of, alone)
 
 
-def _having(table: FeatureTable, players: Players) -> FeatureTable:
+def players_of(inputs: Iterable[str]) -> dict[str, list[str]]:
+    """Modality -> its inputs."""
+    found: dict[str, list[str]] = {}
+    for name in inputs:
+        found.setdefault(modality_of(name), []).append(name)
+    return found
+
+
+def having(table: FeatureTable, players: Players) -> FeatureTable:
     """The items with no other modalities than these."""
     present = {
         name: here if modality_of(name) in players else np.zeros_like(here)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,14 +27,16 @@ from mmgenre.errors import BundleError, MmgenreError, Refusal, StoreError, Vecto
 from mmgenre.frozen.carried import reading_with
 from mmgenre.frozen.licences import of_models
 from mmgenre.fusion.by_onnx import ByNeed, OnnxEncoder, onnx_encoders
-from mmgenre.fusion.embedded import Vectors, embed_items
+from mmgenre.fusion.embedded import Embedded, Vectors, embed_items, embedded
 from mmgenre.fusion.ensemble import KIND as SOLVED
 from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.exported import check_exported, copy_model, downloaded, is_on_hub, push
 from mmgenre.fusion.in_memory import Cover, Track, as_files
-from mmgenre.fusion.prediction import Genre, Prediction, Reasons, one_item, the_one
-from mmgenre.fusion.shares import Shares, shapley
+from mmgenre.fusion.pieces import Judge, with_pieces
+from mmgenre.fusion.prediction import Prediction, one_item, the_one
+from mmgenre.fusion.ranking import Asked, rank, worth_of
 from mmgenre.fusion.table import FeatureTable
+from mmgenre.fusion.trust import TRUST, Trust
 from mmgenre.fusion.whole import Parts, encoder_parent, model_of
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import JOINT, MODALITIES, Modality, modality_of
@@ -63,6 +65,7 @@ class GenreTagger:
     unasked: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None  # of the model that it was loaded from
     by_onnx: Mapping[str, OnnxEncoder] = field(default_factory=dict)  # by view, without torch
+    trust: Trust | None = None  # None: of a model of an earlier version
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -147,7 +150,8 @@ class GenreTagger:
         unasked = {view: url for view, url in addresses.items() if url not in named}
         reads = {view: reads[view] for view in kinds}
         loaded = ByNeed(encoders, load)
-        return cls(loaded, reads, joint, heads, name, given, unasked, model, by_onnx)
+        trust = Trust.load(model / TRUST) if (model / TRUST).is_dir() else None
+        return cls(loaded, reads, joint, heads, name, given, unasked, model, by_onnx, trust)
 
     def predict(
         self,
@@ -157,6 +161,8 @@ class GenreTagger:
         *,
         sr: int | None = None,
         explain: bool = False,
+        risk: float | None = None,
+        coverage: float = 0.9,
     ) -> Prediction:
         """Genres of one item from whichever modalities are given.
 
@@ -167,17 +173,24 @@ class GenreTagger:
             image: a file, the bytes of one, a Pillow image, or pixels (height, width, 3).
             sr: the sampling rate of samples.
             explain: with `reasons`.
+            risk: the prediction is unsure if its likeliest genre is wrong with a higher
+                probability; None: only if the item is unlike those that the model was checked on.
+            coverage: of the label set `likely`, .8, .9 or .95.
 
         Damaged media are left out, and listed in `refused` of the prediction.
 
         Raises:
-            ValueError: nothing is given, or a modality that the model was not trained on.
+            ValueError: nothing is given, or a modality that the model was not trained on, or no
+                such risk or coverage is possible.
             InputError: nothing that is given can be used; it is of the first damaged file.
         """
         with as_files(audio, sr, image) as (tracks, cover):
             item = one_item(tracks, text, cover)
             self.check_modalities(item)
-            return the_one(*self.predict_manifest(Manifest([item]), explain=explain))
+            found = self.predict_manifest(
+                Manifest([item]), explain=explain, risk=risk, coverage=coverage
+            )
+            return the_one(*found)
 
     def check_modalities(self, item: Item) -> None:
         """ValueError if an item has a modality that the model was not trained on."""
@@ -208,7 +221,10 @@ class GenreTagger:
         *,
         features: Mapping[str, Path] | None = None,
         explain: bool = False,
+        risk: float | None = None,
+        coverage: float = 0.9,
         workers: int | None = None,
+        limit_s: float | None = None,
         progress: Progress = silent,
     ) -> tuple[list[Prediction], list[Refusal]]:
         """Genres of many items; damaged media are listed, the rest of the item is still used.
@@ -219,15 +235,20 @@ class GenreTagger:
             manifest: the items; None: every id in `features` is one.
             features: vectors made elsewhere, name -> file, as `import_features` takes them; names
                 and widths are those that the model was trained with.
-            explain: each prediction has `reasons`, what its modalities add to the score.
+            explain: each prediction has `reasons`, what its modalities, and words, seconds and
+                parts of the cover, add to the score; takes seconds an item.
+            risk: as of `predict`, like `coverage`.
+            coverage: of the label sets.
             workers: processes that read media; None: one per core, and of a single item this one,
                 which a decoder that crashes would end.
+            limit_s: how long other processes may read a row; None: as `extract_inputs` does.
             progress: progress callback.
 
         Raises:
             StoreError: vectors that cannot be read, or of another width.
             BundleError: vectors that the model does not read, or texts that would be sent away.
         """
+        asked = Asked(explain, risk, coverage)
         given = self._given_vectors(features or {})
         if manifest is None:
             items = dict.fromkeys(item_id for rows in given.values() for item_id in rows)
@@ -235,10 +256,26 @@ class GenreTagger:
         elif strange := [i for rows in given.values() for i in rows if i not in manifest]:
             text = f"{len(strange):,} ids of vectors are no item (first: {strange[0]!r})"
             warnings.warn(f"{manifest.where}: {text}", VectorsWarning, stacklevel=2)
-        own, refused = self._vectors(manifest, workers, progress)
-        vectors = given | own
-        table = self._table(manifest.ids(), vectors)
-        has_input = np.any(list(table.present.values()), axis=0)
+        with TemporaryDirectory(prefix="mmgenre-") as folder:
+            found = self._embedded(manifest, Path(folder), workers, progress, limit_s)
+            refused, vectors = found.refused, given | found.vectors
+            table = self._table(manifest.ids(), vectors)
+            has_input = np.any(list(table.present.values()), axis=0)
+            order = (*self.modalities, *self.given)
+            ranked = rank(
+                self.fusion, self.trust, table.select(has_input), order, asked, found.notes
+            )
+            if explain:
+                worth = worth_of(self.fusion, self.trust)
+                judge = Judge(
+                    self.reads,
+                    lambda view, store: embedded(view, self._encoder(view), store, silent).vectors[
+                        view
+                    ],
+                    lambda ids, own: worth(self._table(ids, own)),
+                    self.fusion.labels.names,
+                )
+                ranked = with_pieces(ranked, manifest, judge, found.inputs, vectors, progress)
         listed, why = (
             {item_of(r.id) for r in refused},
             f"has nothing to judge by: this model {self._needs()}",
@@ -252,7 +289,6 @@ class GenreTagger:
         for refusal in refused:
             item_id = item_of(refusal.id)
             of[item_id] = (*of.get(item_id, ()), refusal)
-        ranked = self._rank(table.select(has_input), explain=explain)
         return [replace(p, refused=of.get(p.id, ())) for p in ranked], refused
 
     def joint_vectors(
@@ -267,14 +303,21 @@ class GenreTagger:
         """
         if self.joint is None:
             raise BundleError(f"{self.name}: has no joint space; make one: mmgenre fuse --joint")
-        vectors, refused = self._vectors(manifest, workers, progress)
+        with TemporaryDirectory(prefix="mmgenre-") as folder:
+            found = self._embedded(manifest, Path(folder), workers, progress)
+        vectors, refused = found.vectors, found.refused
         table = self._joined(manifest.ids(), {name: {} for name in self.given} | vectors)
         return table.only([name for name in table.x if name.startswith(JOINT)]), refused
 
-    def _vectors(
-        self, manifest: Manifest, workers: int | None, progress: Progress
-    ) -> tuple[dict[str, Vectors], list[Refusal]]:
-        """View -> item -> vector, from the items' media; and media that cannot be used."""
+    def _embedded(
+        self,
+        manifest: Manifest,
+        folder: Path,
+        workers: int | None,
+        progress: Progress,
+        limit_s: float | None = None,
+    ) -> Embedded:
+        """What the items' media give; what was read of them lies in a folder."""
         for view, url in self.unasked.items():
             if manifest.count(having=[modality_of(view)]):
                 raise BundleError(
@@ -286,10 +329,15 @@ class GenreTagger:
         return embed_items(
             manifest,
             self.reads,
-            lambda view: self.by_onnx.get(view) or self.encoders[view],
+            self._encoder,
+            folder,
             workers=workers,
+            limit_s=limit_s,
             progress=progress,
         )
+
+    def _encoder(self, view: str) -> Encoder | OnnxEncoder:
+        return self.by_onnx.get(view) or self.encoders[view]
 
     def _loaded(self) -> list[Encoder]:
         """The encoders that are loaded; others, which a model of ONNX has, are built in."""
@@ -354,39 +402,6 @@ class GenreTagger:
                 x[f"{JOINT}{name}"] = np.zeros((len(ids), e.shape[1]), np.float32)
                 x[f"{JOINT}{name}"][here] = e
         return FeatureTable(ids, x, present)
-
-    def _rank(self, table: FeatureTable, *, explain: bool) -> list[Prediction]:
-        if not len(table):
-            return []
-        shares = shapley(self.fusion.scores, table) if explain else None
-        names, threshold = self.fusion.labels.names, self.fusion.threshold
-        kind: Literal["probability", "cosine"] = (
-            "probability" if self.fusion.target_name == "logistic" else "cosine"
-        )
-        predictions = []
-        for i, scores in enumerate(self.fusion.scores(table)):
-            order = np.argsort(-scores, kind="stable")
-            genres = tuple(Genre(names[j], float(scores[j])) for j in order)
-            named = genres[:1] if threshold is None else [g for g in genres if g.score >= threshold]
-            here = {modality_of(n) for n, p in table.present.items() if p[i]}
-            used = tuple(m for m in (*self.modalities, *self.given) if m in here)
-            reasons = None if shares is None else _reasons(shares, names, i, int(order[0]), used)
-            own = tuple(genre.name for genre in named)
-            predictions.append(Prediction(table.ids[i], kind, genres, own, used, reasons=reasons))
-        return predictions
-
-
-def _reasons(
-    shares: Shares, names: Sequence[str], item: int, genre: int, used: Sequence[str]
-) -> Reasons:
-    """What the modalities of an item add to the score of a genre."""
-    alone = {}
-    for player in used:
-        scores = shares.alone[player][item]
-        first = int(scores.argmax())
-        alone[player] = Genre(names[first], float(scores[first]))
-    of = {player: float(shares.of[player][item, genre]) for player in used}
-    return Reasons(names[genre], float(shares.base[item, genre]), of, alone)
 
 
 def _trained_head(model: Path) -> FusionModel:

@@ -54,6 +54,7 @@ KIND = Kind(
             uses=("embedding_dim",),
         ),
     },
+    pieces="mmgenre.image.pieces:PIECES",
     content=lambda config: (  # a file of weights, unless they are named
         {} if config.weights in ("imagenet", "none") else {"weights": Path(config.weights)}
     ),

@@ -58,6 +58,28 @@ class EncoderType:
 
 
 @dataclass(frozen=True)
+class Pieces:
+    """In which pieces the rows of a medium fall, and rows without one, to see what it adds.
+
+    A row here is what `Kind.read` gives, with the input settings it was read by. A piece is a key
+    that all rows of an item share, so that one piece is left out for all views at once.
+
+    `of`: (rows of the views, files or inline texts of the row, number of rows of the item) -> the
+    pieces in their order. `without`: (row, input settings, a piece, in a tuple) -> the row without
+    it. `divides`: input settings -> whether their rows fall into pieces. `alone`: piece -> a row of
+    nothing else; pieces of which every encoder knows nothing are then left out. `most`: rows of the
+    views -> how many rows without a piece may be embedded; None: as many as there are pieces. Of
+    more pieces, those are searched that matter most, and `without` must take several of them.
+    """
+
+    of: Callable[[Sequence[tuple[NDArray[Any], Any]], Sequence[Path | str], int], list[Any]]
+    without: Callable[[NDArray[Any], Any, tuple[Any, ...]], NDArray[Any]]
+    divides: Callable[[Any], bool] = lambda _: True
+    alone: Callable[[Any], NDArray[Any]] | None = None
+    most: Callable[[Sequence[tuple[NDArray[Any], Any]]], int | None] = lambda _: None
+
+
+@dataclass(frozen=True)
 class Kind:
     """Everything in which media differ.
 
@@ -90,6 +112,7 @@ class Kind:
     # input settings -> a module that finds near twins, if any: PRINTS, a name of its fingerprints;
     # prints_of(rows), these as bytes; twins_in(input store, progress) -> `Twins`
     twins: Callable[[Any], str | None] = lambda _: None
+    pieces: str | None = None  # "module:NAME" of `Pieces`; None: a row is one thing
 
     def files(self, section: Any) -> dict[str, str]:
         """What a section names of files and folders, by dotted setting."""

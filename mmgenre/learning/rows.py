@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import compress
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,19 @@ from mmgenre.errors import Refusal
 from mmgenre.items.manifest import TRACK_SEPARATOR
 
 
+class Note(NamedTuple):
+    """What a reader of a prediction should know of a row: "3 of 48 words known"."""
+
+    text: str
+    is_thin: bool = False  # whether so little of it is known that no genre should be named by it
+
+
 class Source(Protocol):
     """Reads rows of an input store in the form that an encoder expects.
 
     If its rows are mostly zeros and have one view only, it may also have
     `sparse_views(ids) -> sparse Tensor (n, width)`; if an encoder may know nothing of what a row
-    holds, `known(ids) -> bool (n,)`.
+    holds, `known(ids) -> bool (n,)`; if it may know but a part, `notes(ids) -> list[Note | None]`.
     """
 
     def views(self, ids: Sequence[str], rng: np.random.Generator | None) -> NDArray[Any]:

@@ -92,6 +92,7 @@ def _facts(run: Run, name: str, tagger: GenreTagger, models: list[Mapping[str, A
             encoders[modality] = [view.encoder for view in own]
     for given in tagger.given:
         encoders.setdefault(given.partition(".")[0], []).append("vectors made elsewhere")
+    rule = tagger.trust.whole if tagger.trust is not None else None
     return CardFacts(
         name=name,
         made_by=f"mmgenre {version('mmgenre')}",
@@ -107,7 +108,9 @@ def _facts(run: Run, name: str, tagger: GenreTagger, models: list[Mapping[str, A
         metric="F1" if result["exclusive"] else "ROC-AUC",
         genres=_genres(run, folder, result["labels"], exclusive=result["exclusive"]),
         exclusive=result["exclusive"],
-        threshold=tagger.fusion.threshold,
+        thresholds=None if rule is None or rule.least is None
+        else (float(rule.least.min()), float(rule.least.max())),
+        calibration=None if rule is None else (rule.n, rule.calibration.way),
         models=of_models(models).get("models", ()),
         licence=tagger.licence,
         notes=run_notes(run),

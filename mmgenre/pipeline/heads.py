@@ -22,7 +22,9 @@ from mmgenre.disk.records import write_record
 from mmgenre.disk.store import write_store
 from mmgenre.errors import MmgenreError
 from mmgenre.frozen.licences import of_models
+from mmgenre.fusion.experts import FOLDS
 from mmgenre.fusion.head import FusionModel, predict, train_fusion
+from mmgenre.fusion.trust import TRUST, fit_trust
 from mmgenre.fusion.whole import MODEL, carry
 from mmgenre.items.manifest import SPLITS
 from mmgenre.items.modalities import JOINT
@@ -36,7 +38,7 @@ from mmgenre.pipeline.align import feature_table
 from mmgenre.pipeline.learn import models_of
 from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.run import Run
-from mmgenre.pipeline.solved import solve_heads
+from mmgenre.pipeline.solved import solve_heads, untrained_of
 from mmgenre.pipeline.tables import SCORED, Made, Scored, check_row, tables_of
 from mmgenre.pipeline.unlabelled import write_predictions
 from mmgenre.pipeline.words import with_words
@@ -101,7 +103,11 @@ def make_fusion(
                 made.model.save(temporary / MODEL, provenance, frozen)
                 if run.pool is None:  # cells of experiments are measured and do not predict
                     _carry_parts(heads, made.model.widths, temporary / MODEL, provenance)
-                write_predictions(temporary / of.PREDICTIONS, run, made.model, heads.places)
+                if made.trust is not None:
+                    made.trust.save(temporary / MODEL / TRUST, provenance)
+                write_predictions(
+                    temporary / of.PREDICTIONS, run, made.model, heads.places, made.trust
+                )
             write_record(temporary / of.ABOUT, about)
             swap(temporary, folder)
         finally:
@@ -163,11 +169,18 @@ def _score_by_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progres
         )
         for split in SCORED
     }
+    model, trust = trained[-1][0][0], None
+    if is_main() and run.pool is None:  # cells of experiments are measured and do not predict
+        folds = run.folds(FOLDS, "val").of
+        of_items = np.array([folds[item_id] for item_id in run.manifest.ids("val")])
+        rows = (tables["train"], y["train"]), (tables["val"], y["val"])
+        trust = fit_trust(model, *rows[0], *rows[1], of_items, untrained_of(run, heads))
     return Made(
         scored,
         [[model.threshold for model, _, _ in seeds] for seeds in trained],
         [seeds[0][1] for seeds in trained],
-        trained[-1][0][0],
+        model,
+        trust=trust,
     )
 
 

@@ -25,6 +25,7 @@ from mmgenre.fusion.experts import (
 from mmgenre.fusion.scaling import LEARNED
 from mmgenre.fusion.solve import Linear
 from mmgenre.fusion.table import FeatureTable
+from mmgenre.fusion.trust import fit_trust
 from mmgenre.items.manifest import Split
 from mmgenre.items.modalities import JOINT, modality_of
 from mmgenre.learning.encoder import TaskHead, load_task_head
@@ -84,13 +85,18 @@ def solve_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progress) -
         model = replace(model, threshold=threshold, about=choice)
         thresholds.append([threshold])
     progress("fusion heads", len(heads.rows), len(heads.rows))
+    trust = None
+    if run.pool is None:  # cells of experiments are measured and do not predict
+        rows = (tables["train"], tasks["train"].y), (tables["val"], tasks["val"].y)
+        untrained = untrained_of(run, heads)
+        trust = fit_trust(model, *rows[0], *rows[1], tasks["val"].folds, untrained)
     if recipe.fusion.refit:
         model = _refit(model, fitting)
     scored = {
         split: Scored(tables[split].ids, np.stack(scores[split], axis=1)[:, :, None], given[split])
         for split in SCORED
     }
-    return Made(scored, thresholds, [None] * len(heads.rows), model, choices)
+    return Made(scored, thresholds, [None] * len(heads.rows), model, choices, trust)
 
 
 def _refit(model: SolvedFusion, fitting: Fitting) -> SolvedFusion:
@@ -143,6 +149,12 @@ def _experts(
     if view is None or not view.fixed:  # the network has learned from these items: of all folds
         expert = replace(expert, outputs=None)
     return {name: expert}
+
+
+def untrained_of(run: Run, heads: of.Heads) -> list[str]:
+    """The inputs that an encoder of ours makes without training."""
+    views = heads.views.items()
+    return [name for name, view in views if view.fixed and not _is_given(run, name, view)]
 
 
 def _is_given(run: Run, name: str, view: of.ViewOf | None) -> bool:

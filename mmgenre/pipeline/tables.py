@@ -13,6 +13,7 @@ from mmgenre.errors import MmgenreError, RecipeError
 from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.head import FusionModel
 from mmgenre.fusion.table import FeatureTable
+from mmgenre.fusion.trust import Trust
 from mmgenre.items.manifest import SPLITS, Split
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.measuring.results import Choice, Curve
@@ -41,6 +42,7 @@ class Made(NamedTuple):
     curves: list[Curve | None]  # R, of the first seed
     model: FusionModel | SolvedFusion | None  # of the last row, first seed
     choices: list[Choice | None] | None = None  # R: how the inputs of each are joined
+    trust: Trust | None = None  # of the model
 
 
 def tables_of(

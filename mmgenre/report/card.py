@@ -45,7 +45,8 @@ class CardFacts:
     metric: str  # heading of the genres' figures
     genres: Sequence[Genre]
     exclusive: bool
-    threshold: float | None
+    thresholds: tuple[float, float] | None  # overlapping genres: the least and the greatest
+    calibration: tuple[int, str] | None  # validation items that decided it, and the way
     models: Sequence[Mapping[str, Any]]  # frozen ones, as `Place.about` describes them
     licence: str | None  # the strictest of theirs
     notes: Sequence[str]
@@ -136,13 +137,18 @@ def _limits(facts: CardFacts) -> list[str]:
     said = [
         "It knows the genres above and no others, and what they mean in the data above: other "
         "catalogues draw the borders elsewhere.",
-        "An item's score is a probability on items like those above; on others it may be too sure.",
+        "It calls an item unsure, and names no genre, that is unlike 95 % of the validation items.",
     ]
-    if facts.threshold is not None:
+    if facts.calibration is not None:
+        n, way = facts.calibration
         said.append(
-            f"A genre is named from a score of {facts.threshold:.3f} on: one for all genres, best "
-            "for micro F1 on validation items."
+            f"Scores are probabilities, checked on {n:,} validation items (calibration: {way}); on "
+            "items unlike those they may be too sure."
         )
+    if facts.thresholds is not None:
+        least, most = facts.thresholds
+        from_to = f"{least:.3f}" if least == most else f"{least:.3f} to {most:.3f}, by genre,"
+        said.append(f"A genre is named from a score of {from_to} on, as validation items decided.")
     if rare:
         said.append(f"Fewer than 20 training items have {_listed(rare)}.")
     if unmeasured:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,19 +19,25 @@ from mmgenre.disk.bundle import Bundle
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import BundleError, TrainingError
 from mmgenre.learning.encoder import to_embedding
+from mmgenre.learning.rows import Note
 from mmgenre.learning.settings import TargetName
 from mmgenre.text.entities.annotators import entity_provenance
 from mmgenre.text.settings import TextConfig
-from mmgenre.text.words import words
+from mmgenre.text.words import LEAST_SHARE, known_note, words
 
 VOCABULARY = "vocabulary.json"
+RARE, USUAL_TEXTS = 0.02, 2000  # of training texts, by which a usual share of known words is told
 
 
 class Vocabulary(TypedDict):
-    """A fitted tf-idf: the words in the order of their columns, and their idf."""
+    """A fitted tf-idf: the words in the order of their columns, and their idf.
+
+    `usual_share`: of the words of a text, as many are known, but in 2 % of texts.
+    """
 
     words: list[str]
     idf: list[float]
+    usual_share: NotRequired[float]  # not of encoders of earlier versions
 
 
 class TextEncoder(nn.Module):
@@ -53,7 +59,9 @@ class TextEncoder(nn.Module):
             nothing = np.zeros((0, len(self.vocabulary["words"])), np.float32)
             return TextSource(store, sp.csr_matrix(nothing))
         texts = (store.read_text(row_id) for row_id in store.ids)
-        return TextSource(store, vectorizer(self.config, self.vocabulary).transform(texts))
+        rows = vectorizer(self.config, self.vocabulary).transform(texts)
+        least = self.vocabulary.get("usual_share", LEAST_SHARE)
+        return TextSource(store, rows, frozenset(self.vocabulary["words"]), least)
 
     def state(self) -> dict[str, Any]:
         return described(self.config)
@@ -130,6 +138,8 @@ class TextSource:
 
     store: FeatureStore
     rows: sp.csr_matrix
+    vocabulary: Set[str] = frozenset()
+    least_share: float = LEAST_SHARE  # of known words, below which a text tells too little
 
     def views(self, ids: Sequence[str], rng: np.random.Generator | None) -> NDArray[np.float32]:
         """Rows of texts, (n, 1, n_words)."""
@@ -139,6 +149,11 @@ class TextSource:
     def known(self, ids: Sequence[str]) -> NDArray[np.bool_]:
         """Which texts have a word of the vocabulary, (n,)."""
         return np.diff(self.rows[self.store.rows_of(ids)].indptr) > 0
+
+    def notes(self, ids: Sequence[str]) -> list[Note]:
+        """How many words of each text are known."""
+        texts = map(self.store.read_text, ids)
+        return [known_note(text, self.vocabulary, self.least_share) for text in texts]
 
     def sparse_views(self, ids: Sequence[str]) -> Tensor:
         """The same rows as a sparse tensor (n, n_words): one text has 1 or 2 % of the words."""
@@ -163,7 +178,22 @@ def fit_vocabulary(config: TextConfig, store: FeatureStore, ids: Sequence[str]) 
         fitted.fit(store.read_text(row_id) for row_id in ids)
     except ValueError as error:
         raise TrainingError(f"{len(ids)} training texts give no vocabulary: {error}") from None
-    return {"words": fitted.get_feature_names_out().tolist(), "idf": fitted.idf_.tolist()}
+    names, idf = fitted.get_feature_names_out().tolist(), fitted.idf_.tolist()
+    return {"words": names, "idf": idf, "usual_share": _usual_share(names, idf, store, ids)}
+
+
+def _usual_share(
+    names: Sequence[str], idf: Sequence[float], store: FeatureStore, ids: Sequence[str]
+) -> float:
+    """The share of known words that all but 2 % of texts reach, by words of other texts alone."""
+    alone = math.log((1 + len(ids)) / 2) + 1  # idf of a word that one text has
+    known = {name for name, own in zip(names, idf, strict=True) if own < alone - 1e-9}
+    chosen = np.random.default_rng(0).permutation(len(ids))[:USUAL_TEXTS]
+    shares = []
+    for k in chosen:
+        found = words(store.read_text(ids[k]).lower())
+        shares.append(sum(word in known for word in found) / max(len(found), 1))
+    return float(np.quantile(shares, RARE)) if shares else 0.0
 
 
 def vectorizer(config: TextConfig, vocabulary: Vocabulary | None = None) -> TfidfVectorizer:

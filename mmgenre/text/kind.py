@@ -51,6 +51,7 @@ KIND = Kind(
             uses=("embedding_dim",),
         ),
     },
+    pieces="mmgenre.text.pieces:PIECES",
     gone=GONE,
     content=content,
     check_input=check,

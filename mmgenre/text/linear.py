@@ -17,17 +17,18 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from mmgenre.disk.bundle import Bundle
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import TrainingError
+from mmgenre.learning.rows import Note
 from mmgenre.learning.settings import TargetName, width_of
 from mmgenre.text.encoder import described, settings_of
 from mmgenre.text.settings import TextConfig
-from mmgenre.text.words import words
+from mmgenre.text.words import known_note, words
 
 VOCABULARIES = "vocabularies.json"
 SEED = 0x11EA  # of the landmarks: which training texts they are
@@ -142,6 +143,12 @@ class LinearSource:
         words_or_letters = self.encoder.vectorizers[0]
         rows = words_or_letters.transform([self.store.read_text(i) for i in ids])
         return np.asarray(np.diff(rows.indptr) > 0)
+
+    def notes(self, ids: Sequence[str]) -> list[Note]:
+        """How many words of each text are known; function words are."""
+        terms = self.encoder.vocabularies.get("words", {"terms": [], "idf": []})["terms"]
+        vocabulary = ENGLISH_STOP_WORDS.union(terms)
+        return [known_note(self.store.read_text(row_id), vocabulary) for row_id in ids]
 
 
 def make_linear(

@@ -344,7 +344,7 @@ def test_predict_prints_the_ranking(small: Small, tmp_path: Path, call: Call) ->
     assert lines == [
         f"  {'*' if g.name in expected.named else ' '} {g.score:6.3f}  {g.name}"
         for g in expected.genres[:3]
-    ]
+    ] + [f"    {note}" for note in expected.notes]
     found = call("predict", small.run, "--text", review, "--top", 3, "--json").json
     assert found["refused"] == []
     [prediction] = found["predictions"]

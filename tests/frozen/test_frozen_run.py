@@ -157,3 +157,21 @@ def test_a_killed_reading_goes_on_where_it_was(
             FeatureStore(run / "embeddings.h5", name) as whole,
         ):
             np.testing.assert_array_equal(store.take(list(whole.ids)), whole.take(list(whole.ids)))
+
+
+def test_pieces_are_left_out_of_what_models_read(run: Path, small: Small) -> None:
+    item = next(i for i in Manifest.read(small.manifest) if len(i.media) == 3)
+    tagger = GenreTagger.from_pretrained(run)
+    [found], refused = tagger.predict_manifest(Manifest([item]), explain=True)
+    assert not refused
+    reasons = found.reasons
+    assert reasons is not None
+    assert not any("could not" in note for note in reasons.notes)
+    shares = {
+        "audio": [span.share for span in reasons.seconds],
+        "text": [word.share for word in reasons.words],
+        "image": [share for row in reasons.cover for share in row],
+    }
+    for modality, own in shares.items():
+        assert np.ptp(own) > 0, modality
+    assert {span.track for span in reasons.seconds} == set(range(len(item.media["audio"])))

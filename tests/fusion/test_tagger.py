@@ -21,6 +21,7 @@ from mmgenre.disk.provenance import sha256_file
 from mmgenre.errors import BundleError, InputError, MmgenreError
 from mmgenre.fusion.prediction import Prediction
 from mmgenre.fusion.tagger import GenreTagger
+from mmgenre.items.labels import closure
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.pipeline.commands import fuse
@@ -83,7 +84,7 @@ def scores(prediction: Prediction, names: list[str]) -> NDArray[np.float64]:
 def test_predictions_are_the_measured_scores(
     run: Path, held_out: Manifest, fusion: str, row: str
 ) -> None:
-    tagger = GenreTagger.from_pretrained(run, fusion)
+    tagger = replace(GenreTagger.from_pretrained(run, fusion), trust=None)  # scores as they are
     predictions, refused = tagger.predict_manifest(held_out)
     assert refused == []
     assert [p.id for p in predictions] == list(held_out.ids())
@@ -100,7 +101,7 @@ def test_one_item_alone_gets_the_same_scores(
     tagger: GenreTagger, small: Small, held_out: Manifest
 ) -> None:
     item = one_of_everything(held_out)
-    prediction = tagger.predict(**given(item))
+    prediction = replace(tagger, trust=None).predict(**given(item))
     [expected] = read_scores(small.run / "fusion" / NAME).of("A+T+I", 0, [item.id])
     np.testing.assert_allclose(
         scores(prediction, list(tagger.fusion.labels.names)), expected, atol=1e-5
@@ -117,9 +118,16 @@ def test_every_subset_gives_a_ranking_of_its_own(tagger: GenreTagger, held_out: 
         values = [g.score for g in prediction.genres]
         assert values == sorted(values, reverse=True)
         assert 0 <= values[-1] <= values[0] <= 1
-        threshold = tagger.fusion.threshold
-        assert threshold is not None
-        assert prediction.named == tuple(g.name for g in prediction.genres if g.score >= threshold)
+        assert tagger.trust is not None
+        rules = tagger.trust.rules
+        least = rules.get(tuple(sorted(subset)), rules[()]).least
+        assert least is not None
+        of_genre = dict(zip(tagger.fusion.labels.names, least, strict=True))
+        above = {g.name for g in prediction.genres if g.score >= of_genre[g.name]}
+        if prediction.unsure:
+            assert prediction.named == ()
+        else:
+            assert set(prediction.named) == closure(above)
         found.append(scores(prediction, list(tagger.fusion.labels.names)))
         [many], _ = tagger.predict_manifest(Manifest([only(item, subset)]))
         np.testing.assert_allclose(found[-1], scores(many, list(tagger.fusion.labels.names)))
@@ -149,11 +157,18 @@ def test_one_genre_an_item(run: Path, held_out: Manifest) -> None:
         prediction = tagger.predict(**given(item, subset))
         assert prediction.used == subset
         assert sum(g.score for g in prediction.genres) == pytest.approx(1, abs=1e-5)
-        assert prediction.named == (prediction.genres[0].name,)
+        assert prediction.named == (() if prediction.unsure else (prediction.genres[0].name,))
 
 
-def test_cosine_scores_are_called_so(run: Path) -> None:
+def test_cosines_become_probabilities(run: Path) -> None:
     tagger = GenreTagger.from_pretrained(run, "multi-cosine-a+t")
+    prediction = tagger.predict(text="Heavy riffs, loud amplifiers.")
+    assert prediction.kind == "probability"
+    assert all(0 <= g.score <= 1 for g in prediction.genres)
+
+
+def test_cosines_of_earlier_versions_are_called_so(run: Path) -> None:
+    tagger = replace(GenreTagger.from_pretrained(run, "multi-cosine-a+t"), trust=None)
     prediction = tagger.predict(text="Heavy riffs, loud amplifiers.")
     assert prediction.kind == "cosine"
     values = [g.score for g in prediction.genres]
@@ -372,3 +387,45 @@ def test_texts_are_sent_nowhere_on_the_word_of_a_model(
     assert GenreTagger.from_pretrained(folder, entities_url=url).unasked == {}
     cover = next(i.media["image"][0] for i in open_run(small.run).manifest if "image" in i.media)
     assert asking.predict(image=cover).used == ("image",)  # no text, nothing to send
+
+
+def test_no_genre_is_named_at_a_risk_that_is_too_high(tagger: GenreTagger) -> None:
+    text = "Heavy riffs, loud amplifiers."
+    plain, careful = tagger.predict(text=text), tagger.predict(text=text, risk=0.001)
+    assert careful.genres == plain.genres
+    assert careful.named == ()
+    assert careful.unsure is not None
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        tagger.predict(text=text, risk=1.5)
+    with pytest.raises(MmgenreError, match="no probabilities"):
+        replace(tagger, trust=None).predict(text=text, risk=0.1)
+
+
+def test_label_sets_grow_with_their_coverage(tagger: GenreTagger) -> None:
+    text = "Heavy riffs, loud amplifiers."
+    sets = [set(tagger.predict(text=text, coverage=c).likely) for c in (0.8, 0.9, 0.95)]
+    assert sets[0] <= sets[1] <= sets[2]
+    assert sets[2]
+    with pytest.raises(ValueError, match=r"0\.8, 0\.9, 0\.95"):
+        tagger.predict(text=text, coverage=0.5)
+
+
+def test_a_text_of_hardly_known_words_is_unsure(tagger: GenreTagger) -> None:
+    text = "heavy xkwq zpql vrrt mnbv qqwe rtzu plok ijhu zgtf rdes"
+    prediction = tagger.predict(text=text)
+    assert prediction.notes == ("text: 1 of 11 words known",)
+    assert prediction.unsure == "too little is known: 1 of 11 words known"
+    assert prediction.named == ()
+
+
+def test_nearest_training_items_are_said_with_their_genres(
+    tagger: GenreTagger, small: Small, held_out: Manifest
+) -> None:
+    reasons = tagger.predict(**given(one_of_everything(held_out)), explain=True).reasons
+    assert reasons is not None
+    manifest = Manifest.read(small.run / "manifest.csv")
+    assert len(reasons.nearest) == 5
+    for neighbour in reasons.nearest:
+        assert neighbour.id in manifest.ids("train")
+        assert set(neighbour.genres) == closure(manifest[neighbour.id].labels)
+        assert -1 <= neighbour.similarity <= 1

@@ -54,7 +54,7 @@ def test_a_fresh_process_without_the_run_predicts_the_same(
 
 def test_it_holds_what_prediction_needs_and_its_card(small: Small, exported: Path) -> None:
     above = {path.relative_to(exported).parts[0] for path in exported.rglob("*")}
-    parts = {"config.json", "model.safetensors", "sha256.json", "encoders"}
+    parts = {"config.json", "model.safetensors", "sha256.json", "encoders", "trust"}
     assert above == parts | {EXPORT, "README.md"}
     listed = json.loads((exported / EXPORT).read_text("utf-8"))["files"]
     there = {p.relative_to(exported).as_posix() for p in exported.rglob("*") if p.is_file()}
