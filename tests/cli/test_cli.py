@@ -341,7 +341,8 @@ def test_predict_prints_the_ranking(small: Small, tmp_path: Path, call: Call) ->
     assert done.code == 0
     head, *lines = done.out.splitlines()
     assert head == "item  from text  (probability; * = named)"
-    assert lines == [
+    unsure = [f"  unsure: {expected.unsure}"] if expected.unsure else []
+    assert lines == unsure + [
         f"  {'*' if g.name in expected.named else ' '} {g.score:6.3f}  {g.name}"
         for g in expected.genres[:3]
     ] + [f"    {note}" for note in expected.notes]
