@@ -141,7 +141,7 @@ def test_only_above_the_confidence(call: Call, model: Path, music: Path, tmp_pat
     undo = tmp_path / "undo.jsonl"
     done = call("predict", model, music, "--write-tags", "--confidence", 1.01, "--undo", undo)
     assert "0 file(s)" in done.err
-    assert "6 item(s) below 1.01" in done.err
+    assert "6 item(s) unsure or below 1.01" in done.err
     assert {path: path.read_bytes() for path in before} == before
 
 
