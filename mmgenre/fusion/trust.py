@@ -237,7 +237,8 @@ def _fit_rule(
     least = None if exclusive else best_thresholds(honest, y, folds)
     sets = {coverage: conformal(honest, y, coverage) for coverage in COVERAGES}
     strangeness = familiar.strangeness(table)
-    strange = float(np.quantile(strangeness, 1 - STRANGE)) if len(table) else np.inf
+    known = strangeness[np.isfinite(strangeness)]  # vectors of a joint space alone have no space
+    strange = float(np.quantile(known, 1 - STRANGE)) if len(known) else np.inf
     return Rule(calibration, least, sets, strange, len(table))
 
 

@@ -134,6 +134,25 @@ def test_of_views_without_training_what_is_like_nothing_is_strange() -> None:
     assert (known.strangeness(far) > limit).mean() > 0.9
 
 
+def test_of_joint_vectors_alone_no_item_is_strange() -> None:
+    """A joint space is learned from training items, so that they are unlike all others there."""
+    (train, y), (val, y_val) = (items(200, seed, exclusive=True) for seed in (0, 1))
+    model = Plain(exclusive=True)
+    model.widths = {"joint.audio": 20, "joint.text": 20}
+    joint, joint_val = (
+        FeatureTable(
+            t.ids,
+            {f"joint.{n}": x for n, x in t.x.items()},
+            {f"joint.{n}": p for n, p in t.present.items()},
+        )
+        for t in (train, val)
+    )
+    trust = fit_trust(model, joint, y, joint_val, y_val, np.arange(200) % 5)
+    judged = trust.judge(model.scores(joint_val), joint_val)
+    assert not judged.is_strange.any()
+    assert judged.p.sum(axis=1) == pytest.approx(1)
+
+
 def test_nearest_items_are_those_of_brute_force() -> None:
     train, y = items(60, 0, exclusive=True)
     genres = [(str(row.argmax()),) for row in y]

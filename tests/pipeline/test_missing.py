@@ -30,7 +30,14 @@ def solved(small: Small, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 ALL = ("audio", "text", "image")
 
 
-@pytest.mark.parametrize("subset", [own for k in (1, 2, 3) for own in combinations(ALL, k)])
+@pytest.mark.parametrize(
+    "subset",
+    [
+        pytest.param(own, marks=pytest.mark.slow if "audio" in own else ())
+        for k in (1, 2, 3)
+        for own in combinations(ALL, k)
+    ],
+)
 def test_with_some_modalities_it_judges_as_a_model_trained_on_just_these(
     small: Small, solved: tuple[Path, str], subset: tuple[Modality, ...], tmp_path: Path
 ) -> None:

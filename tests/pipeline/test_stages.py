@@ -608,7 +608,7 @@ def test_a_joint_space_made_anew_leaves_the_older_fusion_its_own(
     name = f"{NAME}-with-joint"
     predicted = GenreTagger.from_pretrained(run, name).predict(text="Heavy riffs.")
     spaces = list((run / "joint").glob("*/sha256.json"))
-    fuse(run=run, seeds=1, settings=["fusion.joint=alone", "joint.margin=0.3"])
+    fuse(run=run, seeds=1, settings=["fusion.joint=alone", "joint.temperature=0.3"])
     assert list((run / "joint").glob("*/sha256.json")) == spaces  # of the new one alone
     tagger = GenreTagger.from_pretrained(run, name)
     assert tagger.joint is not None
