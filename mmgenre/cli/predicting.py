@@ -299,7 +299,8 @@ def _write_tags(
                 refused.append(Refusal(str(path), "audio", "not_written", f"{path}: {error}"))
     verb = "would be written" if dry_run else "written"
     typer.echo(
-        f"genres {verb}: {n} file(s); {same} had them; {unsure} item(s) unsure or below {confidence:g}",
+        f"genres {verb}: {n} file(s); {same} had them; "
+        f"{unsure} item(s) unsure or below {confidence:g}",
         err=True,
     )
     if n and not dry_run:
