@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import os
 import socket
 import threading
 import time
@@ -79,9 +80,15 @@ class Served:
     def left(self) -> list[Path]:
         """What lies in the folder once nothing is served any more."""
         end = time.monotonic() + WAIT_S
-        while (found := sorted(self.uploads.rglob("*"))) and time.monotonic() < end:
+        while (found := _below(self.uploads)) and time.monotonic() < end:
             time.sleep(0.02)
         return found
+
+
+def _below(folder: Path) -> list[Path]:
+    """All files and folders in a folder; some may vanish meanwhile, which `rglob` does not bear."""
+    walked = os.walk(folder)
+    return sorted(Path(above) / name for above, *names in walked for own in names for name in own)
 
 
 @contextmanager
