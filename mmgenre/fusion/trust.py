@@ -238,7 +238,8 @@ def _fit_rule(
     sets = {coverage: conformal(honest, y, coverage) for coverage in COVERAGES}
     strangeness = familiar.strangeness(table)
     known = strangeness[np.isfinite(strangeness)]  # vectors of a joint space alone have no space
-    strange = float(np.quantile(known, 1 - STRANGE)) if len(known) else np.inf
+    enough = len(known) >= 1 / STRANGE  # of fewer, what is usual cannot be told
+    strange = float(np.quantile(known, 1 - STRANGE)) if enough else np.inf
     return Rule(calibration, least, sets, strange, len(table))
 
 
