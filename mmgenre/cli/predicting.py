@@ -59,13 +59,8 @@ def predict(
         Option(help="Vectors made elsewhere, NAME=FILE, for a model of such; ids are items."),
     ] = None,
     fusion: Annotated[str | None, Option(help="Name of a folder under RUN/fusion.")] = None,
-    entities_url: Annotated[
-        str | None, Option(help="Address of the entity service that the model's texts go to.")
-    ] = None,
-    allow: Annotated[
-        list[str] | None,
-        Option(help="A file to open, or an encoder module:NAME to import, that the model names."),
-    ] = None,
+    entities_url: shared.EntitiesUrlOption = None,
+    allow: shared.AllowOption = None,
     zero_shot: Annotated[
         bool, Option("--zero-shot", help="Compare with --labels, by a frozen CLAP or CLIP alone.")
     ] = False,

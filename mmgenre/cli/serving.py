@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from mmgenre.cli import shared
 from mmgenre.errors import MmgenreError
 
 
@@ -21,13 +22,8 @@ def serve(
         Option(min=0, max=1, help="Name no genre that is wrong with a higher probability."),
     ] = None,
     fusion: Annotated[str | None, Option(help="Name of a folder under RUN/fusion.")] = None,
-    entities_url: Annotated[
-        str | None, Option(help="Address of the entity service that the model's texts go to.")
-    ] = None,
-    allow: Annotated[
-        list[str] | None,
-        Option(help="A file to open, or an encoder module:NAME to import, that the model names."),
-    ] = None,
+    entities_url: shared.EntitiesUrlOption = None,
+    allow: shared.AllowOption = None,
 ) -> None:
     """Serves a page on this machine: drop a song, a cover or a text, and read its genres."""
     try:

@@ -42,6 +42,13 @@ ModalitiesOption = Annotated[
 SetOption = Annotated[
     list[str] | None, Option("--set", help="Change one setting, as image.weights=none.")
 ]
+EntitiesUrlOption = Annotated[
+    str | None, Option(help="Address of the entity service that the model's texts go to.")
+]
+AllowOption = Annotated[
+    list[str] | None,
+    Option(help="A file to open, or an encoder module:NAME to import, that the model names."),
+]
 JsonOption = Annotated[bool, Option("--json", help="The result alone, as JSON, on stdout.")]
 WorkersOption = Annotated[
     int | None, Option(min=1, help="Processes that read media; default: one a core.")
