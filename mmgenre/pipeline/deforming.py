@@ -152,7 +152,7 @@ def _track(how: Deformation, file: Path, stem: Path) -> Path:
 
 
 def _gain(samples: Samples, _: int, db: float) -> Samples:
-    return np.clip(samples * np.float32(10 ** (db / 20)), -1, 1)
+    return np.asarray(np.clip(samples * np.float32(10 ** (db / 20)), -1, 1), np.float32)
 
 
 def _noise(samples: Samples, _: int, snr_db: float) -> Samples:
