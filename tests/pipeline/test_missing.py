@@ -90,6 +90,10 @@ def test_what_cannot_be_measured_is_refused(solved: tuple[Path, str]) -> None:
         whole.curve((1.0,))
     with pytest.raises(ValueError, match="draws 0"):
         whole.curve(draws=0)
+
+
+@pytest.mark.slow
+def test_fusions_of_joint_vectors_are_refused(solved: tuple[Path, str]) -> None:
     joint = fuse(run=solved[0], settings=SOLVED, joint=True)["name"]
     with pytest.raises(MmgenreError, match="reads joint vectors"):
         whole_of(open_run(solved[0]), joint)
