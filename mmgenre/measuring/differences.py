@@ -145,6 +145,12 @@ MACRO_METRICS: dict[str, MacroMetric] = {
     "macro_pr_auc": macro_average_precision,
 }
 
+OF_LABELS: dict[str, LabelMetric] = {
+    "macro_f1": f1,
+    "macro_roc_auc": jk.roc_auc,
+    "macro_pr_auc": jk.average_precision,
+}  # of which these are the means
+
 
 def label_intervals(metric: LabelMetric, y: Bools, scores: Floats, groups: Sequence[str]) -> Floats:
     """A metric of each label and its 95 % interval, (n_labels, 3); NaN where there is none.
