@@ -6,6 +6,7 @@ Oramas 2018, sec. 6. A part whose artefacts are missing is left out, and `missin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
@@ -18,30 +19,35 @@ from mmgenre.disk.bundle import bundle_fingerprint
 from mmgenre.disk.provenance import Provenance, sha256_file
 from mmgenre.disk.records import read_or_set_aside, write_record
 from mmgenre.disk.store import FeatureStore, check_store, fingerprint_of
-from mmgenre.errors import MmgenreError
+from mmgenre.errors import BundleError, MmgenreError
 from mmgenre.explain import results
 from mmgenre.explain.agreement import compare, read_human
 from mmgenre.explain.heat import explain_covers
 from mmgenre.explain.overlay import jpeg_base64, overlay
 from mmgenre.explain.similarity import broadest, nearest, point_map, shared_genre, unit_length
 from mmgenre.explain.words import chance_gain, information_gain, speaks_for, top_words
+from mmgenre.fusion.whole import model_of
 from mmgenre.image.encoder import ImageEncoder
 from mmgenre.items.labels import LabelSpace, closure
+from mmgenre.items.modalities import JOINT
 from mmgenre.kinds import kind_of
 from mmgenre.learning.encoder import load_encoder, load_task_head
 from mmgenre.learning.rows import item_of
 from mmgenre.learning.targets import CosineTarget
 from mmgenre.measuring.results import RESULT, TABLE_RESULT, FusionResult, Row
+from mmgenre.pipeline.examples import examples_of
+from mmgenre.pipeline.judged import audit_of, judged_test, lacking_of, reliability_of
 from mmgenre.pipeline.measure import evaluate
-from mmgenre.pipeline.run import Run, open_run
+from mmgenre.pipeline.run import MANIFEST, SYNTHETIC, Run, digest_of, open_run
 from mmgenre.pipeline.scores import read_scores
+from mmgenre.pipeline.twins import FILE as TWINS
 from mmgenre.progress import Progress, silent
 from mmgenre.report import tables, write_report
 from mmgenre.report.experiment import write_experiment
 from mmgenre.text.encoder import fit_vocabulary, vectorizer
 
 # Increase when code here or in `explain` changes the file.
-QUALITATIVE_VERSION = 3
+QUALITATIVE_VERSION = 4
 
 # Covers with heat, and rows of a table of guesses: test items, the first in alphabetical order of
 # their ids, so that nobody can choose them by their results.
@@ -58,13 +64,18 @@ NO_COVER = "No test item has a cover that could be read."
 
 
 def make_report(
-    run: Run | Path | str, *, human: Path | None = None, seed: int = 0, progress: Progress = silent
+    run: Run | Path | str,
+    *,
+    human: Path | None = None,
+    media: bool = False,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> Path:
     """Writes the page of a run, with a qualitative part where the run's folder is complete enough.
 
     The page of an experiment if the folder is one: that page is made from table.json alone.
-    `human` and `seed`: as `write_qualitative` takes them. Raises MmgenreError if nothing has been
-    measured yet, or the annotator's file cannot be used.
+    `human`, `media` and `seed`: as `write_qualitative` takes them. Raises MmgenreError if nothing
+    has been measured yet, or the annotator's file cannot be used.
     """
     folder = run.folder if isinstance(run, Run) else Path(run)
     if (folder / TABLE_RESULT).is_file():
@@ -76,18 +87,25 @@ def make_report(
         return write_experiment(folder)[1]
     if human or all((folder / name).is_file() for name in ("run.json", RESULT)):
         opened = run if isinstance(run, Run) else open_run(folder)
-        write_qualitative(opened, human=human, seed=seed, progress=progress)
+        write_qualitative(opened, human=human, media=media, seed=seed, progress=progress)
     return write_report(folder)
 
 
 def write_qualitative(
-    run: Run, *, human: Path | None = None, seed: int = 0, progress: Progress = silent
+    run: Run,
+    *,
+    human: Path | None = None,
+    media: bool = False,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> Path:
     """Computes whatever can be shown of a measured run; returns the path of its qualitative.json.
 
     Words and label factors are fitted on training items only. A file that was made from the same
     artefacts and settings is kept. `human`: an annotator's F1 by genre, as
-    `explain.agreement.read_human` reads it; `seed`: of maps and shuffles. Raises MmgenreError if
+    `explain.agreement.read_human` reads it. `media`: the page holds excerpts of tracks and texts,
+    as it always does of the built-in catalogue: whoever gets the page gets them, too. `seed`: of
+    maps, shuffles and samples. Raises MmgenreError if
     the run has not been measured, or the annotator's file cannot be used.
     """
     if not run.metrics.is_file():
@@ -96,7 +114,8 @@ def write_qualitative(
             f"Run first: mmgenre fuse --run {run.folder}"
         )
     measured = evaluate(run)  # anew, if the code that measures has changed
-    target, provenance = run.folder / results.QUALITATIVE, _provenance(run, human, seed)
+    media = media or run.dataset == SYNTHETIC
+    target, provenance = run.folder / results.QUALITATIVE, _provenance(run, human, media, seed)
     kept = read_or_set_aside(target, "made anew")
     if kept is not None and kept.get("fingerprint") == provenance.fingerprint:
         return target
@@ -106,6 +125,7 @@ def write_qualitative(
     found |= {"human": human and agreements(measured["fusions"], human)}
     none_given = {"human": "No annotator's figures were given (--human CSV)."}
     missing = {} if found["human"] else none_given
+    judged = cache(lambda: judged_test(run, seed=seed))
     parts: dict[str, Callable[[], Any]] = {
         "words": lambda: words_of(run, seed=seed),
         "heat": lambda: heat_of_covers(run),
@@ -113,6 +133,10 @@ def write_qualitative(
         "factors": lambda: map_of_factors(run, seed=seed),
         "covers": lambda: map_of_covers(run, seed=seed),
         "guesses": lambda: guess_tables(run, measured["fusions"]),
+        "examples": lambda: examples_of(run, judged(), with_media=media),
+        "reliability": lambda: reliability_of(judged()),
+        "lacking": lambda: lacking_of(judged(), seed=seed),
+        "audit": lambda: audit_of(run),
     }
     for k, (name, part) in enumerate(parts.items()):
         progress("explaining", k, len(parts))
@@ -156,9 +180,10 @@ def agreements(fusions: Sequence[FusionResult], human: Path) -> list[results.Agr
     return found
 
 
-def _provenance(run: Run, human: Path | None, seed: int) -> Provenance:
+def _provenance(run: Run, human: Path | None, media: bool, seed: int) -> Provenance:
     parameters = {
         "seed": seed,
+        "media": media,
         "text": run.recipe.of("text").model_dump(),
         "dim": run.recipe.target.dim,
         "task": run.recipe.labels.task,
@@ -167,12 +192,22 @@ def _provenance(run: Run, human: Path | None, seed: int) -> Provenance:
     parents = {
         "metrics": sha256_file(run.metrics),
         "labels": run.manifest.task_digest,
+        "manifest": digest_of(run.folder / MANIFEST) or "",
+        "twins": digest_of(run.folder / TWINS) or "",
+        "fusion": _own_model(run) or "",
         "inputs.text": fingerprint_of(run.inputs("text"), "text") or "",
         "inputs.image": fingerprint_of(run.inputs("image"), "image") or "",
         "encoder.image": bundle_fingerprint(run.encoder("image")) or "",
         "image": fingerprint_of(run.embeddings("image"), "image") or "",
     }
     return Provenance("qualitative", QUALITATIVE_VERSION, parameters, parents)
+
+
+def _own_model(run: Run) -> str | None:
+    try:
+        return bundle_fingerprint(model_of(run.folder, None)[0])
+    except BundleError:  # the parts that need it say so
+        return None
 
 
 def words_of(run: Run, *, seed: int) -> results.WordsResult:
@@ -210,7 +245,6 @@ def words_of(run: Run, *, seed: int) -> results.WordsResult:
 def map_of_factors(run: Run, *, seed: int) -> results.PointMap:
     """Item factors of all items, from label factors that were fitted on the training items."""
     manifest, ids = run.manifest, [i for i, split in run.manifest.splits.items() if split]
-    labels = [manifest[item_id].labels for item_id in ids]
     space = run.space(exclusive=False)
     target = CosineTarget(len(space), run.recipe.target.dim)
     target.fit(run.truth(manifest.ids("train"), space=space))
@@ -219,7 +253,7 @@ def map_of_factors(run: Run, *, seed: int) -> results.PointMap:
     detail = "album factors of COSINE, all splits; label factors fitted on the training split"
     if not known.all():
         detail += f"; {int((~known).sum())} items without a factor are left out"
-    shown = [names for names, k in zip(labels, known, strict=True) if k]
+    shown = [manifest[item_id] for item_id, k in zip(ids, known, strict=True) if k]
     return point_map("Albums by their genres", detail, factors[known], shown, seed=seed)
 
 
@@ -244,13 +278,13 @@ def guess_tables(run: Run, fusions: Sequence[FusionResult]) -> list[results.Gues
 
 def _guess_table(run: Run, one: FusionResult, other: FusionResult, row: Row) -> results.GuessTable:
     space = LabelSpace(tuple(one["labels"]), one["exclusive"])
-    modalities = {name.rpartition(".")[2] for name in row["inputs"]}
+    inputs = {name.removeprefix(JOINT) for name in row["inputs"]}
     complete = set(run.manifest.ids("test"))
-    for m in modalities:
-        with _opened(run.embeddings(m), m) as store:
+    for name in inputs:
+        with _opened(run.embeddings(name), name) as store:
             complete &= set(store.ids)
     if not complete:
-        raise MmgenreError(f"No test item has all of {', '.join(sorted(modalities))}.")
+        raise MmgenreError(f"No test item has all of {', '.join(sorted(inputs))}.")
     ids = sorted(complete)[:N_ITEMS]
     truth = run.truth(ids, space=space)
     logistic, cosine = (  # first seed, (n, n_labels)
@@ -397,8 +431,8 @@ def map_of_covers(run: Run, *, seed: int) -> results.PointMap:
         ids = [i for s in ("val", "test") for i in run.manifest.ids(s) if i in store]
         unit = unit_length(store.take(ids))  # as fusion takes them
     detail = "image embeddings of length 1, validation and test split: unseen in training"
-    labels = [run.manifest[i].labels for i in ids]
-    return point_map("Albums by their covers", detail, unit, labels, seed=seed)
+    items = [run.manifest[i] for i in ids]
+    return point_map("Albums by their covers", detail, unit, items, seed=seed)
 
 
 def _opened(path: Path, group: str) -> FeatureStore:

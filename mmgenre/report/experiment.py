@@ -10,7 +10,7 @@ from typing import Any, cast
 from mmgenre.disk.locks import replacing_alone
 from mmgenre.measuring.results import TABLE_RESULT, TableResult, TableRow, headline_metric
 from mmgenre.report import published
-from mmgenre.report.parts import by_label, confusion, read_result, refusals, template
+from mmgenre.report.parts import by_label, confusion, read_result, refusals, script, template
 from mmgenre.report.published import Classification
 from mmgenre.report.tables import NOTHING
 
@@ -56,7 +56,10 @@ def render_experiment(result: TableResult) -> str:
         theirs = published.published(best, judged)
         beside = f" (published: {theirs})" if theirs != NOTHING else ""
         headline = f"Highest {title}: {best['name']}, {published.ours(best, judged)}{beside}."
+    code, policy = script("page.js")
     return template("experiment").render(
+        script=code,
+        policy=policy,
         result=result,
         published=published,
         headline=headline,
@@ -73,7 +76,7 @@ def render_experiment(result: TableResult) -> str:
         legend=published.legend(overlapping=any(r and r.thresholds for r in reports)),
         unfolded=len(rows) <= MOST_OPEN,
         left_out=_left_out(result),
-        refused=refusals(result["refused"]),
+        refused=refusals(result["refused"]) if result["refused"] else None,
     )
 
 
@@ -136,7 +139,6 @@ def _compared(
         columns,
         published.figure,
         metric,
-        "compared",
         bars=name if name in columns and len(columns) <= MOST_MARKED else None,
         marks={other: other for other in columns if other != name},
     )

@@ -134,8 +134,8 @@ def fusion_table(fusion: FusionResult, items: ItemSet | None = None) -> list[Tab
     return table
 
 
-def compared(fusion: FusionResult) -> tuple[list[Row], Row | None]:
-    """The rows with one modality each, and the row with most inputs.
+def plain_rows(fusion: FusionResult) -> list[Row]:
+    """One row for each set of modalities: these can be compared.
 
     Rows on joint vectors, of single views, of concatenated vectors beside what was chosen, and of
     words alone are used only where there are no others: a gain of the joint space is not one of a
@@ -148,7 +148,12 @@ def compared(fusion: FusionResult) -> tuple[list[Row], Row | None]:
         and not row["name"].endswith((CONCATENATED, ZERO_SHOT))
         and not any(name.startswith(JOINT) for name in row["inputs"])
     ]
-    rows = plain or fusion["rows"]
+    return plain or fusion["rows"]
+
+
+def compared(fusion: FusionResult) -> tuple[list[Row], Row | None]:
+    """The plain rows with one modality each, and the plain row with most inputs."""
+    rows = plain_rows(fusion)
     whole = max(rows, key=lambda row: len(row["inputs"]), default=None)
 
     def modalities(row: Row) -> set[str]:
