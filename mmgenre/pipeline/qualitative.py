@@ -79,13 +79,18 @@ def make_report(
     """
     folder = run.folder if isinstance(run, Run) else Path(run)
     if (folder / TABLE_RESULT).is_file():
+        if media:
+            raise MmgenreError(
+                f"{folder}: is an experiment, whose page shows no media; give the folder of a run, "
+                "or leave --media out"
+            )
         if human:
             raise MmgenreError(
                 f"{human}: an annotator is compared with a run, but {folder} is an experiment; "
                 "give the folder of a run, or leave --human out"
             )
         return write_experiment(folder)[1]
-    if human or all((folder / name).is_file() for name in ("run.json", RESULT)):
+    if human or media or all((folder / name).is_file() for name in ("run.json", RESULT)):
         opened = run if isinstance(run, Run) else open_run(folder)
         write_qualitative(opened, human=human, media=media, seed=seed, progress=progress)
     return write_report(folder)

@@ -92,7 +92,7 @@ def dots(
     return {
         "scale": scale,
         "lines": lines,
-        "at": [(name, scale.at(value), f"{value:.3f}") for name, value in known.items()],
+        "guessing": [(name, scale.at(value), f"{value:.3f}") for name, value in known.items()],
         "has_interval": any(line.interval for line in lines),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from mmgenre.items.modalities import modality_of
 from mmgenre.measuring import results
@@ -25,13 +25,13 @@ def fusion(result: FusionResult, key: str) -> dict[str, Any]:
         "id": key,
         "n_labels": len(result["labels"]),
         "n_seeds": len(result["seeds"]),
-        "headline": result.get("too_small") or tables.headline(result),
+        "headline": _more(result).get("too_small") or tables.headline(result),
         "metric": columns[metric],
         "columns": columns,
         "headline_column": list(columns).index(metric),
         "items": tables.ITEM_SETS[items],
         "n_items": measured["n_items"] if measured else 0,
-        "n_groups": measured.get("n_groups") if measured else None,
+        "n_groups": _more(measured).get("n_groups"),
         "tables": [(s, tables.fusion_table(result, s)) for s in tables.ITEM_SETS],
         "picture": _picture(result, items, metric),
         "pairs": _pairs(result, items, whole),
@@ -54,6 +54,15 @@ def own_fusion(fusions: Sequence[FusionResult], recipe: Mapping[str, Any]) -> in
     return asked.index(True) if True in asked else 0
 
 
+def _more(found: Mapping[str, object] | None) -> dict[str, Any]:
+    """With what files of earlier versions may lack."""
+    return cast(dict[str, Any], found or {})
+
+
+def _differences(result: FusionResult, items: tables.ItemSet) -> list[dict[str, Any]]:
+    return (_more(result).get("differences") or {}).get(items) or []
+
+
 def _picture(result: FusionResult, items: tables.ItemSet, metric: str) -> dict[str, Any] | None:
     """What each set of modalities reaches, and what random scores and the commonest genre reach."""
     lines = []
@@ -66,7 +75,7 @@ def _picture(result: FusionResult, items: tables.ItemSet, metric: str) -> dict[s
         name, own = tables.words(row), None if row is whole else mark
         lines.append(Dot(name, shown.value, shown.mean, shown.interval, own, note=row["name"]))
     guessing: dict[str, float | None] = {}
-    baselines = result.get("baselines") or {}
+    baselines = _more(result).get("baselines") or {}
     for name, title in (("random", "random scores"), ("commonest", "always the commonest")):
         spread = (baselines.get(name) or {}).get("summary", {}).get(metric)
         guessing[title] = spread["mean"] if spread else None
@@ -79,7 +88,7 @@ def _picture(result: FusionResult, items: tables.ItemSet, metric: str) -> dict[s
 
 def _pairs(result: FusionResult, items: tables.ItemSet, whole: Row | None) -> dict[str, Any] | None:
     """Paired differences of rows, and in sentences those of the whole with the others."""
-    found = (result.get("differences") or {}).get(items) or []
+    found = _differences(result, items)
     if not found or whole is None:
         return None
     told: dict[str, list[str]] = {}
@@ -143,7 +152,7 @@ def _difference(
     result: FusionResult, items: tables.ItemSet, a: str, b: str
 ) -> tuple[float, float, float, str] | None:
     """Value, interval and verdict of a - b, whichever way round it was computed."""
-    for pair in (result.get("differences") or {}).get(items) or []:
+    for pair in _differences(result, items):
         if (pair["a"], pair["b"]) == (a, b):
             return pair["value"], pair["low"], pair["high"], pair["verdict"]
         if (pair["a"], pair["b"]) == (b, a):
@@ -182,7 +191,7 @@ def _labels(
 def _buckets(measured: Result | None, metric: str) -> dict[str, Any] | None:
     """The headline metric of labels with many, some and few training items."""
     lines = []
-    for bucket in (measured or {}).get("buckets") or []:
+    for bucket in _more(measured).get("buckets") or []:
         spread = bucket["summary"].get(metric)
         if spread is not None and tables.number(spread["mean"]) != tables.NOTHING:
             least, most = bucket["n_train"]
@@ -194,7 +203,7 @@ def _buckets(measured: Result | None, metric: str) -> dict[str, Any] | None:
 
 def _levels(measured: Result | None, columns: Mapping[str, str]) -> dict[str, Any] | None:
     """Figures of parents, leaves and all labels of a taxonomy, raw and closed upward."""
-    levels = (measured or {}).get("levels") or []
+    levels = _more(measured).get("levels") or []
     names = [m for m in columns if any(m in level["raw"] for level in levels)]
     rows = [
         (level["name"], how, [tables.number((own.get(m) or {}).get("mean")) for m in names])

@@ -148,7 +148,13 @@ def curves(page: Shown) -> dict[str, Any] | None:
         for k, (name, encoder) in enumerate(page.result["encoders"].items())
     ]
     fusions = [(own["name"], own["panels"]) for own in page.fusions if own["panels"]]
-    return {"encoders": encoders, "fusions": fusions} if encoders or fusions else None
+    if not (encoders or fusions):
+        return None
+    return {
+        "encoders": [own for own in encoders if own["figure"]],
+        "others": [own for own in encoders if not own["figure"]],
+        "fusions": fusions,
+    }
 
 
 def dataset(page: Shown) -> dict[str, Any]:
