@@ -71,7 +71,7 @@ def lacking(found: Qualitative) -> dict[str, Any] | None:
 
 def apart(found: Qualitative) -> dict[str, Any] | None:
     """What tells genres apart: words, places on covers, neighbours."""
-    words, heat, neighbours = (found[part] for part in ("words", "heat", "neighbours"))
+    words, heat, neighbours = found["words"], found["heat"], found["neighbours"]
     if not (words or heat or neighbours):
         return None
     return {"words": words and _words(words), "heat": heat, "neighbours": neighbours}

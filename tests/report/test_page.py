@@ -164,7 +164,7 @@ def test_every_section_is_there(page: str) -> None:
         "The catalogue is synthetic; these figures show that the code works",
         "1,600 items (1,200 train, 160 val, 240 test), 15 labels, audio for 1,532",
         "tree: Audio + text + image: macro ROC-AUC 0.",
-        "How sure genre Measured on",
+        "How sure genreMeasured on",
         "All figures of 8 rows",
         "Items with every modality (n = ",
         "All test items (n = 240)",
