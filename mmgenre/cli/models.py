@@ -69,3 +69,56 @@ def missing(
     for k, share in enumerate(found["shares"]):
         lines.append(line(f"{share:.0%}", [found["curve"][m][k] for m in metrics]))
     shared.show(found, lines, as_json=as_json)
+
+
+def robustness(
+    run: Annotated[Path, Argument(help="Folder of a run.")],
+    deform: Annotated[
+        list[str],
+        Option(
+            help="gain=-12, noise=15, mp3=32, stretch=1.1, lowpass=4000; words=20, genres; "
+            "blur=2, jpeg=10, grey; with commas, or again for each."
+        ),
+    ],
+    fusion: Annotated[str | None, Option(help="Name of a folder under RUN/fusion.")] = None,
+    on: Annotated[Literal["val", "test"], Option(help="The items that figures are of.")] = "val",
+    alone: Annotated[
+        bool, Option("--alone", help="Items have no other medium than the deformed one.")
+    ] = False,
+    items: Annotated[int, Option(min=1, help="The most items that are deformed.")] = 500,
+    seed: Annotated[int, Option(min=0, help="Of the items that are drawn.")] = 0,
+    workers: shared.WorkersOption = None,
+    as_json: shared.JsonOption = False,
+) -> None:
+    """What a model loses when media get worse; nothing is trained."""
+    from mmgenre.pipeline.deforming import deformation
+    from mmgenre.pipeline.robustness import robustness as measure
+    from mmgenre.pipeline.run import open_run
+
+    ways = [deformation(way.strip()) for given in deform for way in given.split(",")]
+    with shared.progress_bars() as progress:
+        found = measure(
+            open_run(run), ways, fusion=fusion, on=on, alone=alone, most_items=items, seed=seed,
+            workers=workers, progress=progress,
+        )  # fmt: skip
+    metric = found["metric"]
+    lines = [
+        f"{found['fusion']}: items of {on}{', of this medium alone' if alone else ''}; {metric}",
+        f"{'deformed':32}{'items':>6}{'plain':>8}{'worse':>8}  {'difference (95 %)':26}other first",
+    ]
+    refused = []
+    for row in found["rows"]:
+        refused += row["refused"]
+        paired = row["paired"]
+        told = "cannot be measured"
+        if paired is not None:
+            told = f"{paired['value']:+.3f} ({paired['low']:+.3f} to {paired['high']:+.3f})"
+        plain, worse = row["plain"][metric], row["figures"][metric]
+        lines.append(
+            f"{row['name']:32}{row['n_items']:6,}{plain:8.3f}{worse:8.3f}  {told:26}"
+            f"{row['changed']:.0%}"
+        )
+    if found["naming"] is not None:
+        lines.append(f"{found['naming']:.0%} of the texts name one of their item's own genres")
+    lines += [f"not used: {fault}" for fault in refused]
+    shared.show(found, lines, as_json=as_json)

@@ -56,6 +56,10 @@ class FusionHead(nn.Module):
             result = result + functional.linear(self.dropout(vectors), weight) * here[:, i : i + 1]
         return result
 
+    def loss(self, batch: Batch, target: Target) -> Tensor:
+        """Of a batch whose vectors have length 1."""
+        return target.loss(self(batch, unit=True), batch["target"])
+
 
 class FusionExamples:
     """Items with their targets; training hides modalities at random."""
@@ -98,10 +102,6 @@ def train_fusion(
     progress: Progress = silent,
 ) -> tuple[FusionHead, FitLog]:
     """Trains a head over all inputs of the tables; `targets` has "train" and "val" rows."""
-
-    def loss(module: nn.Module, batch: Batch) -> Tensor:
-        return target.loss(module(batch, unit=True), batch["target"])
-
     dropout = config.dropout_for(exclusive=exclusive)
     make = resolve(HEADS[config.network])
     head = cast(FusionHead, seeded(seed, lambda: make(train.widths, target.dim, dropout)))
@@ -109,9 +109,27 @@ def train_fusion(
     learned = FusionExamples(train.unit(), targets["train"], config.modality_dropout)
     checked = FusionExamples(val.unit(), targets["val"], 0.0)
     log = fit(
-        head, loss, learned, checked, config.training, seed=seed, task=task, progress=progress
+        _WithLoss(head, target),
+        lambda module, batch: module(batch),  # several processes share what goes through `forward`
+        learned,
+        checked,
+        config.training,
+        seed=seed,
+        task=task,
+        progress=progress,
     )
     return head, log
+
+
+class _WithLoss(nn.Module):
+    """A batch -> the loss of a head."""
+
+    def __init__(self, head: FusionHead, target: Target) -> None:
+        super().__init__()
+        self.head, self.target = head, target
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.head.loss(batch, self.target)
 
 
 @torch.inference_mode()

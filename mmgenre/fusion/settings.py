@@ -41,7 +41,10 @@ class JointConfig(Settings):
 
 
 # Networks over joined rows, as "module:class": (widths, target_dim, dropout) -> a `FusionHead`.
-HEADS = {"linear": "mmgenre.fusion.head:FusionHead"}
+HEADS = {
+    "linear": "mmgenre.fusion.head:FusionHead",
+    "single-branch": "mmgenre.fusion.single_branch:SingleBranchHead",
+}
 
 
 class FusionConfig(Settings):

@@ -291,6 +291,19 @@ class GenreTagger:
             of[item_id] = (*of.get(item_id, ()), refusal)
         return [replace(p, refused=of.get(p.id, ())) for p in ranked], refused
 
+    def table_of(
+        self, manifest: Manifest, *, workers: int | None = None, progress: Progress = silent
+    ) -> tuple[FeatureTable, list[Refusal]]:
+        """Vectors of items by input, joint ones among them, and media that cannot be used.
+
+        Raises:
+            BundleError: texts would be sent away.
+        """
+        with TemporaryDirectory(prefix="mmgenre-") as folder:
+            found = self._embedded(manifest, Path(folder), workers, progress)
+        given: dict[str, Vectors] = {name: {} for name in self.given}
+        return self._joined(manifest.ids(), given | found.vectors), found.refused
+
     def joint_vectors(
         self, manifest: Manifest, *, workers: int | None = None, progress: Progress = silent
     ) -> tuple[FeatureTable, list[Refusal]]:
@@ -303,10 +316,7 @@ class GenreTagger:
         """
         if self.joint is None:
             raise BundleError(f"{self.name}: has no joint space; make one: mmgenre fuse --joint")
-        with TemporaryDirectory(prefix="mmgenre-") as folder:
-            found = self._embedded(manifest, Path(folder), workers, progress)
-        vectors, refused = found.vectors, found.refused
-        table = self._joined(manifest.ids(), {name: {} for name in self.given} | vectors)
+        table, refused = self.table_of(manifest, workers=workers, progress=progress)
         return table.only([name for name in table.x if name.startswith(JOINT)]), refused
 
     def _embedded(

@@ -214,6 +214,19 @@ def evaluate(
     return {k: _number(v) if isinstance(v, float) else v for k, v in result.items()}
 
 
+def main_figures(y: Bools, scores: Floats, *, exclusive: bool) -> dict[str, float]:
+    """Macro F1 of one genre an item; of many, macro ROC-AUC and macro average precision.
+
+    NaN where no genre can be measured.
+    """
+    if exclusive:
+        return {"macro_f1": macro(precision_recall_f1(y, argmax_one_hot(scores))[2])}
+    return {
+        "macro_roc_auc": macro(roc_auc(y, scores)),
+        "macro_pr_auc": macro(average_precision(y, scores)),
+    }
+
+
 def _number(value: float) -> float | None:
     """None for NaN, which JSON does not have."""
     return float(value) if np.isfinite(value) else None

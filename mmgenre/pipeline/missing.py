@@ -84,14 +84,8 @@ class Whole:
         return self.model.scores(FeatureTable(self.table.ids, self.table.x, present))
 
     def figures(self, scores: Floats) -> dict[str, float]:
-        """Macro F1 of one genre an item; of many, macro ROC-AUC and macro average precision."""
-        if self.model.labels.exclusive:
-            predicted = metrics.argmax_one_hot(scores)
-            return {"macro_f1": metrics.macro(metrics.precision_recall_f1(self.y, predicted)[2])}
-        return {
-            "macro_roc_auc": metrics.macro(metrics.roc_auc(self.y, scores)),
-            "macro_pr_auc": metrics.macro(metrics.average_precision(self.y, scores)),
-        }
+        """As `metrics.main_figures`."""
+        return metrics.main_figures(self.y, scores, exclusive=self.model.labels.exclusive)
 
     def curve(
         self, shares: Sequence[float] = SHARES, *, draws: int = DRAWS, seed: int = 0

@@ -36,6 +36,11 @@ SIDES: Mapping[str, tuple[str, ...]] = {
     "solved": ("fusion.solver=lbfgs", "fusion.combine=auto"),
     "trained, no dropout": (*TRAINED, "fusion.modality_dropout=0"),
     "trained, dropout .3": (*TRAINED, "fusion.modality_dropout=0.3"),
+    "trained, single-branch": (
+        *TRAINED,
+        "fusion.network=single-branch",
+        "fusion.modality_dropout=0",
+    ),
 }
 Subset = tuple[str, ...]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
-from mmgenre.disk.store.reading import Chunks
+from mmgenre.disk.store.chunks import Chunks
 from mmgenre.errors import StoreError
 
 PROVENANCE = Provenance("stage", 1, {})
@@ -113,7 +113,7 @@ def test_a_file_cut_short_while_open_is_an_error_and_no_crash(path: Path) -> Non
 def test_places_that_lead_elsewhere_are_seen(path: Path) -> None:
     with FeatureStore(path, "r") as store:
         store._chunks.places[0] += 6
-        with pytest.raises(StoreError, match="does not lie where the file says"):
+        with pytest.raises(StoreError, match="differs from its checksum"):
             store.read(IDS[1], 0, 5)
 
 
@@ -121,9 +121,9 @@ def test_a_chunk_is_checked_once(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     checked = []
     check = Chunks._check
 
-    def counted(self: Chunks, chunk: int) -> None:
+    def counted(self: Chunks, chunk: int) -> NDArray[np.uint8]:
         checked.append(chunk)
-        check(self, chunk)
+        return check(self, chunk)
 
     monkeypatch.setattr(Chunks, "_check", counted)
     with FeatureStore(path, "r") as store:

@@ -79,6 +79,7 @@ def predictions(run: Path, small: Small, **how: Any) -> list[Prediction]:
     return found[0]
 
 
+@pytest.mark.slow
 def test_a_run_predicts_where_its_models_are_not(
     run: Path, small: Small, models: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_run_predicts_where_its_models_are_not(
             path.rename(path.with_suffix(""))
 
 
+@pytest.mark.slow
 def test_an_exported_model_predicts_without_run_and_models(
     run: Path, small: Small, models: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -130,6 +132,7 @@ def test_an_exported_model_predicts_without_run_and_models(
             path.rename(path.with_suffix(""))
 
 
+@pytest.mark.slow
 def test_licences_are_told_stored_and_kept(run: Path, small: Small, call: Call) -> None:
     notes = "\n".join(run_notes(open_run(run)))
     assert "bert: licence mit (free to use)" in notes
@@ -151,6 +154,7 @@ def test_licences_are_told_stored_and_kept(run: Path, small: Small, call: Call) 
     assert "under the strictest: cc-by-nc-4.0" in (run / "report.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_carrying_again_copies_nothing(run: Path) -> None:
     def times() -> dict[str, int]:
         return {str(p): p.stat().st_mtime_ns for p in run.glob("frozen/*/*")}

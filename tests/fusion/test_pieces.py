@@ -71,7 +71,9 @@ def fixed(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> GenreTa
     return tagger_of(planted, tmp_path_factory.mktemp("fixed") / "run", FIXED)
 
 
-@pytest.mark.parametrize("modality", FIXED)
+@pytest.mark.parametrize(
+    "modality", ["audio", "text", pytest.param("image", marks=pytest.mark.slow)]
+)
 def test_the_planted_piece_has_the_largest_share(
     fixed: GenreTagger, planted: Planted, modality: str
 ) -> None:

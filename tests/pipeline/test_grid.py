@@ -480,6 +480,7 @@ def test_damaged_artefacts_are_made_again(small: Small, runs: Path, tmp_path: Pa
     assert len(list(encoder.path.parent.glob("*.damaged"))) == 1
 
 
+@pytest.mark.slow
 def test_two_at_once_make_each_step_once(small: Small, tmp_path: Path) -> None:
     words = ["run", "ablations/vocabulary", "--dataset", str(small.manifest), "--overlay", TINY]
     words += ["--runs", str(tmp_path), "--seeds", "1", "--json"]

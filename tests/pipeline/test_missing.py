@@ -11,7 +11,9 @@ from command_line import Call
 from small import NAME, SETTINGS, Small
 
 from mmgenre.errors import MmgenreError
+from mmgenre.items.manifest import Item, Manifest, Split
 from mmgenre.items.modalities import Modality
+from mmgenre.measuring.metrics import macro, roc_auc
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.missing import Whole, whole_of
 from mmgenre.pipeline.run import open_run
@@ -33,7 +35,7 @@ ALL = ("audio", "text", "image")
 @pytest.mark.parametrize(
     "subset",
     [
-        pytest.param(own, marks=pytest.mark.slow if "audio" in own else ())
+        pytest.param(own, marks=() if own == ("text",) else pytest.mark.slow)
         for k in (1, 2, 3)
         for own in combinations(ALL, k)
     ],
@@ -88,6 +90,10 @@ def test_what_cannot_be_measured_is_refused(solved: tuple[Path, str]) -> None:
         whole.curve((1.0,))
     with pytest.raises(ValueError, match="draws 0"):
         whole.curve(draws=0)
+
+
+@pytest.mark.slow
+def test_fusions_of_joint_vectors_are_refused(solved: tuple[Path, str]) -> None:
     joint = fuse(run=solved[0], settings=SOLVED, joint=True)["name"]
     with pytest.raises(MmgenreError, match="reads joint vectors"):
         whole_of(open_run(solved[0]), joint)
@@ -107,3 +113,31 @@ def test_the_command_prints_every_subset_and_the_curve(
     printed = call(*where).out
     assert "A+T+I" in printed
     assert "90%" in printed
+
+
+def test_a_modality_of_noise_takes_nothing_away(tmp_path: Path) -> None:
+    n, kinds = 360, 6
+    rng = np.random.default_rng(0)
+    genre = np.arange(n) % kinds
+    telling = rng.standard_normal((kinds, 12))[genre] + 2 * rng.standard_normal((n, 12))
+    splits: list[Split] = [("train", "val", "test")[0 if k < 180 else 1 + k % 2] for k in range(n)]
+    ids = [f"i{k}" for k in range(n)]
+    about = zip(ids, splits, genre, strict=True)
+    items = [Item(i, artist=i, split=s, labels=(f"genre {g}",)) for i, s, g in about]
+    manifest = Manifest(items).write(tmp_path / "m.csv")
+    vectors = {"telling": telling, "noise": rng.standard_normal((n, 128))}
+    for name, x in vectors.items():
+        np.savez(tmp_path / f"{name}.npz", ids=np.array(ids), x=x)
+    features = {name: tmp_path / f"{name}.npz" for name in vectors}
+    result = fuse(run=tmp_path / "run", manifest=manifest, features=features)
+
+    scores = read_scores(tmp_path / "run" / "fusion" / result["name"], "val")
+    rows = [set(row["inputs"]) for row in result["rows"]]
+    alone, both = (
+        scores.values[:, rows.index(own), 0].astype(float)
+        for own in ({"telling"}, {"telling", "noise"})
+    )
+    assert not np.array_equal(alone, both)
+    y = np.eye(kinds, dtype=bool)[[int(i[1:]) % kinds for i in scores.ids]]
+    assert 0.6 < macro(roc_auc(y, alone)) < 0.95  # there is something to take away
+    assert macro(roc_auc(y, both)) > macro(roc_auc(y, alone)) - 0.01

@@ -93,7 +93,8 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow  # of covers and tracks alike: `datasets/test_audit.py`
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_decoder_that_crashes_costs_its_file_only(tmp_path: Path, workers: int) -> None:
     (tmp_path / "sitecustomize.py").write_text(CRASHING_SOUNDFILE)
     tones(tmp_path / "audio", 14)

@@ -103,6 +103,7 @@ def test_of_several_suspects_each_names_its_row(
     assert all("SIGSEGV" in why for refused in found for _, why in refused)
 
 
+@pytest.mark.slow
 def test_a_reader_that_never_ends_costs_its_row_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

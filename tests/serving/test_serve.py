@@ -136,8 +136,8 @@ SLOW = pytest.mark.slow  # each starts a server that loads a model
 @pytest.mark.parametrize(
     "number",
     [
-        signal.SIGKILL,
-        pytest.param(signal.SIGTERM, marks=SLOW),
+        pytest.param(signal.SIGKILL, marks=SLOW),
+        signal.SIGTERM,
         pytest.param(signal.SIGINT, marks=SLOW),
     ],
 )

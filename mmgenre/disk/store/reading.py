@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.disk.store import layout
+from mmgenre.disk.store.chunks import Chunks
 from mmgenre.disk.store.layout import NO_PRINT, Block, Prints, damage_as_error, row_bytes
 from mmgenre.errors import Refusal, StoreError, UnreachableError
 from mmgenre.progress import Progress, silent
@@ -276,68 +275,6 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
             progress(f"checking {self.name}", done, len(self))
             done += len(ids)
         progress(f"checking {self.name}", done, len(self))
-
-
-class Chunks:
-    """Values of an open dataset by position: ten times as fast as through HDF5, as well checked.
-
-    The first read of a chunk goes through HDF5, which compares its checksum, and the result is
-    compared with the bytes at the chunk's place in the file. Later reads take the bytes from there.
-    So every value has passed its checksum since this process opened the file. A later change of the
-    open file in place is not seen until it is opened again (we only replace files, by rename).
-    OSError means damage. Not a memory map: a shorter file is an error then, and not a SIGBUS.
-    """
-
-    def __init__(self, data: h5py.Dataset) -> None:
-        self.data = data
-        # Rows of a chunk; `guarded_group` refuses other axes cut, and no chunks but for no rows.
-        self.rows = int(data.chunks[0]) if data.chunks else 1
-        self.row_bytes = row_bytes(data)
-        # The file that HDF5 has open, even if another has been renamed to its path since.
-        self.descriptor = int(data.file.id.get_vfd_handle())
-        n_chunks = -(-len(data) // self.rows)
-        self.places = np.full(n_chunks, -1, np.int64)
-        self.checked = np.zeros(n_chunks, bool)
-        found: list[Any] = []
-        if data.chunks:
-            data.id.chunk_iter(found.append)
-        for chunk in found:
-            k, rest = divmod(chunk.chunk_offset[0], self.rows)
-            # A filter mask means that the chunk has no checksum.
-            if rest or any(chunk.chunk_offset[1:]) or k >= n_chunks or chunk.filter_mask:
-                raise OSError(f"an odd chunk at {chunk.chunk_offset}")
-            self.places[k] = chunk.byte_offset
-
-    def read_into(self, out: NDArray[Any], start: int) -> None:
-        """Fills `out`, contiguous (n, *row_shape), with the rows from `start` on."""
-        n, done = len(out), 0
-        while done < n:
-            chunk, skipped = divmod(start + done, self.rows)
-            if not self.checked[chunk]:
-                self._check(chunk)
-            count = min(n - done, self.rows - skipped)
-            place = int(self.places[chunk]) + skipped * self.row_bytes
-            self._pread(_bytes(out[done : done + count]), place)
-            done += count
-
-    def _check(self, chunk: int) -> None:
-        start = chunk * self.rows
-        checked = np.ascontiguousarray(self.data[start : start + self.rows])
-        if self.places[chunk] < 0:
-            raise OSError(f"no chunk at {start}")  # HDF5 gives zeros for it
-        raw = np.empty_like(checked)
-        self._pread(_bytes(raw), int(self.places[chunk]))
-        if not np.array_equal(_bytes(raw), _bytes(checked)):  # a NaN equals itself here
-            raise OSError(f"the chunk at {start} does not lie where the file says")
-        self.checked[chunk] = True
-
-    def _pread(self, target: NDArray[np.uint8], place: int) -> None:
-        if os.preadv(self.descriptor, [target.data], place) != len(target):
-            raise OSError("the file has become shorter")
-
-
-def _bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
-    return values.reshape(-1).view(np.uint8)
 
 
 def group_names(path: Path | str) -> tuple[str, ...]:
