@@ -39,8 +39,8 @@ TEXT_CHARACTERS = 160
 
 def examples_of(run: Run, judged: Judged, *, with_media: bool) -> results.ExamplesResult:
     """`with_media`: with excerpts of tracks and texts, which the page then gives to its readers."""
-    mistakes = _surest_mistakes(judged)
-    first = [k for k in _first_of_genres(run, judged) if k not in mistakes]
+    first = _first_of_genres(run, judged)
+    mistakes = [k for k in _mistakes(judged) if k not in first][:N_MISTAKES]
     chosen = np.array([*first, *mistakes], dtype=np.intp)
     table = judged.table.select(chosen)
     order = judged.whole.modalities
@@ -75,13 +75,13 @@ def _first_of_genres(run: Run, judged: Judged) -> list[int]:
     return [*one_each, *others]
 
 
-def _surest_mistakes(judged: Judged) -> list[int]:
+def _mistakes(judged: Judged) -> list[int]:
     """The items whose likeliest genre is wrong, surest first."""
     best = judged.scores.argmax(axis=1)
     rows = np.arange(len(best))
     wrong = np.flatnonzero(~judged.whole.y[rows, best])
     sure: NDArray[np.float64] = judged.scores[wrong, best[wrong]]
-    return [int(wrong[k]) for k in np.argsort(-sure, kind="stable")[:N_MISTAKES]]
+    return [int(wrong[k]) for k in np.argsort(-sure, kind="stable")]
 
 
 @dataclass

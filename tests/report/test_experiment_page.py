@@ -55,7 +55,7 @@ def test_every_row_has_its_report_and_its_matrix() -> None:
     assert page.tags["svg"] == 3  # matrices
     assert any(value.startswith("rotate(-90") for value in page.values("transform"))
     means = [f"{row['summary']['macro_f1']['mean']:.3f}"[1:] for row in table["rows"]]
-    marked = re.findall(r'<td class="key"><strong>(.*?)</strong>', render_experiment(table))
+    marked = re.findall(r'class="key"><strong>(.*?)</strong>', render_experiment(table))
     assert marked == [figure for figure in means if figure == max(means)]
     assert len(set(means)) > 1
     for k, row in enumerate(table["rows"], 1):
