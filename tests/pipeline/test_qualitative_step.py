@@ -20,9 +20,8 @@ from mmgenre.explain.results import Qualitative
 from mmgenre.items.labels import ancestors, closure
 from mmgenre.items.manifest import Manifest
 from mmgenre.pipeline.commands import fuse
+from mmgenre.pipeline.guesses import best_guesses, guess_tables
 from mmgenre.pipeline.qualitative import (
-    best_guesses,
-    guess_tables,
     make_report,
     map_of_factors,
     words_of,
