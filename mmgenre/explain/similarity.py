@@ -47,12 +47,13 @@ def nearest(
 
 
 def title_of(item: Item) -> str:
-    """Artist and album of an item, as far as they are known; else its id.
+    """Artist, album and the manifest's `title` of an item, as far as they are known; else its id.
 
     >>> title_of(Item("a1", artist="Mingus", album="Ah Um")), title_of(Item("a1"))
     ('Mingus – Ah Um', 'a1')
     """
-    return " – ".join(filter(None, (item.artist, item.album))) or item.id
+    names = (item.artist, item.album, item.extra.get("title", ""))
+    return " – ".join(dict.fromkeys(filter(None, names))) or item.id
 
 
 def broadest(labels: Sequence[str]) -> str:

@@ -27,6 +27,7 @@ from mmgenre.pipeline.twins import pairs_across
 
 MOST_ITEMS = 2000  # test items that are judged
 DRAWS = 3
+FEWEST = 20  # test items of a curve; of fewer it is luck
 SHOWN = 20  # of what several splits share
 SHOWN_IDS = 4
 
@@ -67,13 +68,21 @@ def judged_test(run: Run, *, seed: int) -> Judged:
     return Judged(whole, trust, len(ids), scores)
 
 
+def _check_enough(judged: Judged) -> None:
+    if len(judged.table) < FEWEST:
+        raise MmgenreError(
+            f"{len(judged.table)} test items: {FEWEST} are needed for curves that mean something."
+        )
+
+
 def reliability_of(judged: Judged) -> results.ReliabilityResult:
     """How often what has a probability is so, on test items.
 
-    Raises MmgenreError for a model without probabilities.
+    Raises MmgenreError for a model without probabilities, or too few items.
     """
     if judged.trust is None:
         raise MmgenreError("This model was made by an earlier version, and knows no probabilities.")
+    _check_enough(judged)
     exclusive = judged.whole.model.labels.exclusive
     found = calibration.reliability(judged.whole.y, judged.scores, exclusive=exclusive)
     error = (found.n * np.abs(found.said - found.true)).sum() / found.n.sum()
@@ -91,8 +100,9 @@ def reliability_of(judged: Judged) -> results.ReliabilityResult:
 def lacking_of(judged: Judged, *, seed: int) -> results.LackingResult:
     """The headline metric on test items as if they lacked modalities.
 
-    Raises MmgenreError for a model of one modality.
+    Raises MmgenreError for a model of one modality, or too few items.
     """
+    _check_enough(judged)
     whole = judged.whole
     if len(whole.modalities) < 2:
         raise MmgenreError("The model has one modality, so that none can be left out.")

@@ -15,6 +15,7 @@ from command_line import Call
 from PIL import Image
 from small import NAME, Small
 
+from mmgenre.errors import MmgenreError
 from mmgenre.explain.excerpt import RATE_HZ, mp3_base64
 from mmgenre.explain.results import Qualitative
 from mmgenre.fusion.tagger import GenreTagger
@@ -30,6 +31,11 @@ from mmgenre.pipeline.run import Run, open_run
 @pytest.fixture(scope="module")
 def run(small: Small) -> Run:
     return open_run(small.run)
+
+
+@pytest.fixture(autouse=True)
+def _curves_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judged, "FEWEST", 1)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +156,14 @@ def test_what_is_likely_is_so_as_often_as_is_said(own: Judged) -> None:
     assert 0 <= found["error"] <= 1
     perfect = reliability_of(replace(own, scores=own.whole.y.astype(float)))
     assert perfect["error"] == 0
+
+
+def test_of_few_items_no_curve_is_drawn(own: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judged, "FEWEST", len(own.table) + 1)
+    with pytest.raises(MmgenreError, match=f"{len(own.table)} test items: .* are needed"):
+        reliability_of(own)
+    with pytest.raises(MmgenreError, match="are needed"):
+        lacking_of(own, seed=0)
 
 
 def test_with_all_modalities_the_whole_is_measured(own: Judged, small: Small) -> None:
