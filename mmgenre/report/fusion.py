@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from mmgenre.items.modalities import modality_of
+from mmgenre.items.modalities import MODALITIES, modality_of
 from mmgenre.measuring import results
 from mmgenre.measuring.results import FusionResult, Result, Row, headline_metric
 from mmgenre.report import tables
@@ -67,7 +67,7 @@ def _picture(result: FusionResult, items: tables.ItemSet, metric: str) -> dict[s
     """What each set of modalities reaches, and what random scores and the commonest genre reach."""
     lines = []
     _, whole = tables.compared(result)
-    for k, row in enumerate(tables.plain_rows(result)):
+    for k, row in enumerate(sorted(tables.plain_rows(result), key=_place)):
         shown = tables.metric_value(row, items, metric)
         if shown.value is None:
             continue
@@ -144,6 +144,12 @@ def _adds(result: FusionResult, items: tables.ItemSet, metric: str) -> list[dict
     return found
 
 
+def _place(row: Row) -> tuple[int, list[int]]:
+    """By the number of modalities, then in their usual order."""
+    order, own = list(MODALITIES), _modalities(row)
+    return len(own), sorted(order.index(m) if m in order else len(order) for m in own)
+
+
 def _modalities(row: Row) -> frozenset[str]:
     return frozenset(map(modality_of, row["inputs"]))
 
@@ -171,6 +177,7 @@ def _labels(
     singles: Sequence[Row], whole: Row | None, items: tables.ItemSet, exclusive: bool
 ) -> dict[str, Any] | None:
     """One metric of every label: the single modalities beside the row of all modalities."""
+    singles = sorted(singles, key=_place)
     rows = [*singles, *([whole] if whole else [])]
     per_label = {r["name"]: found for r in rows if (found := _first(r, items).get("per_label"))}
     if whole is None or whole["name"] not in per_label:

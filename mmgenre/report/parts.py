@@ -108,17 +108,19 @@ def by_label(
     """One metric of every label: a picture of the first labels, and a table of all.
 
     `supports`: label -> test items, as printed. `columns`: name -> values, one for each label.
-    `bars`: the column that the picture shows as bars; None: no picture. `marks`: the columns that
-    it shows as marks, with the input whose colour each has.
+    `bars`: the column that the picture shows as bars; None, or one without values: no picture.
+    `marks`: the columns that it shows as marks, with the input whose colour each has.
     """
     first = slice(MOST_LABELS)
     cells = [[printed(value) for value in column] for column in columns.values()]
-    picture = bars and label_bars(
-        dict(list(supports.items())[first]),
-        columns[bars][first],
-        {name: (columns[name][first], own) for name, own in marks.items()},
-        chance=0.5 if metric == "ROC-AUC" else None,
-    )
+    picture = None
+    if bars is not None and any(value is not None for value in columns[bars][first]):
+        picture = label_bars(
+            dict(list(supports.items())[first]),
+            columns[bars][first],
+            {name: (columns[name][first], own) for name, own in marks.items()},
+            chance=0.5 if metric == "ROC-AUC" else None,
+        )
     return {
         "metric": metric,
         "picture": picture,

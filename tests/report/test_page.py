@@ -399,6 +399,22 @@ def test_null_metrics_and_missing_parts_render() -> None:
     assert "Confusion matrix" not in text
 
 
+def test_rows_and_marks_come_in_the_order_of_modalities() -> None:
+    fusion = made_fusion("m", GENRES[:4], exclusive=True, n_seeds=1, joint=False)
+    fusion["rows"].reverse()
+    page = render(made_run([fusion], GENRES[:4]))
+    picture = re.findall(r'<ul class="dots">.*?</ul>', page, flags=re.S)[0]
+    names = re.findall(r"<small><bdi>(.*?)</bdi>", picture)
+    assert names == ["A", "T", "I", "A+T", "A+I", "T+I", "A+T+I"]
+    assert page.index("> <bdi>A</bdi></span>") < page.index("> <bdi>I</bdi></span>")  # legend
+    own = fusion["rows"][0]["complete"]
+    assert own
+    for figures in own["per_seed"][0]["per_label"].values():
+        figures["f1"] = None
+    assert '<ul class="dots labels">' in page
+    assert '<ul class="dots labels">' not in render(made_run([fusion], GENRES[:4]))
+
+
 def test_write_report_is_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
