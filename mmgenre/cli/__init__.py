@@ -13,7 +13,7 @@ from typer import Option
 from mmgenre.cli import manifests, stores
 from mmgenre.cli.encoders import encoders
 from mmgenre.cli.experiments import benchmark, plan, run
-from mmgenre.cli.models import export, missing, robustness
+from mmgenre.cli.models import export, missing, robustness, slices
 from mmgenre.cli.predicting import predict, untag
 from mmgenre.cli.running import doctor, extract_features, fuse, quickstart, report
 from mmgenre.cli.searching import search
@@ -60,8 +60,8 @@ def _options(shown: VersionOption = False) -> None:
 
 
 for command in (
-    quickstart, extract_features, fuse, run, plan, benchmark, report, missing, robustness, export,
-    predict, search, untag, serve, encoders, doctor,
+    quickstart, extract_features, fuse, run, plan, benchmark, report, missing, robustness, slices,
+    export, predict, search, untag, serve, encoders, doctor,
 ):  # fmt: skip
     app.command()(command)
 

@@ -122,3 +122,36 @@ def robustness(
         lines.append(f"{found['naming']:.0%} of the texts name one of their item's own genres")
     lines += [f"not used: {fault}" for fault in refused]
     shared.show(found, lines, as_json=as_json)
+
+
+def slices(
+    run: Annotated[Path, Argument(help="Folder of a run.")],
+    by: Annotated[str, Option(help="A column of the manifest: year, language, country.")],
+    fusion: Annotated[str | None, Option(help="Name of a folder under RUN/fusion.")] = None,
+    row: Annotated[
+        str | None, Option(help="A row, as A+T; default: the one of most inputs.")
+    ] = None,
+    on: Annotated[Literal["val", "test"], Option(help="The items that figures are of.")] = "val",
+    as_json: shared.JsonOption = False,
+) -> None:
+    """How good a fusion is on parts of its items, by a column of the manifest."""
+    from mmgenre.pipeline.run import open_run
+    from mmgenre.pipeline.slices import slices as measure
+
+    found = measure(open_run(run), by, fusion=fusion, row=row, on=on)
+    lines = [
+        f"{found['fusion']}, row {found['row']}: items of {on} by {by}; {found['metric']}",
+        f"{by:24}{'items':>7}{'artists':>9}{'genres':>8}  {'figure (95 %)':24}against all others",
+    ]
+    for one in found["slices"]:
+        line = f"{one['name'][:23]:24}{one['n_items']:7,}{one['n_groups']:9,}{one['n_labels']:8}"
+        if one["figure"] is None or one["difference"] is None:
+            lines.append(f"{line}  {one['verdict']}")
+            continue
+        said = f"{one['figure']:.3f}"
+        if one["low"] is not None and one["high"] is not None:
+            said += f" ({one['low']:.3f} to {one['high']:.3f})"
+        low, high = one["difference_low"] or 0.0, one["difference_high"] or 0.0
+        told = f"{one['difference']:+.3f} ({low:+.3f} to {high:+.3f}), {one['verdict']}"
+        lines.append(f"{line}  {said:24}{told}")
+    shared.show(found, lines, as_json=as_json)

@@ -61,10 +61,6 @@ class Blocks:
         total = own.sum(axis=0)
         return np.concatenate([total[None], total - own])
 
-    def select(self, kept: Bools) -> Blocks:
-        """The blocks of some of the items; a block may lose all of its own."""
-        return Blocks(self.of[kept], self.sizes)
-
 
 def blocks_of(groups: Sequence[str]) -> Blocks:
     """Blocks of groups, such as `groups_of` gives them, drawn at random with a fixed seed."""
@@ -227,8 +223,10 @@ def jackknife(without: Floats, blocks: Blocks, seeds: Sequence[float] | None = N
 def interval(found: Jackknife, n_groups: int, level: float = 0.95) -> tuple[float, float] | None:
     """An interval for a share, from 0 to 1; None where nothing can be said: of a single group.
 
-    By Student's t on the scale of the logit, so that it stays between 0 and 1. A figure of 0 or 1
-    that no group moves has the exact binomial bound of as many groups (Clopper and Pearson 1934).
+    By Student's t on the scale of the logit, so that it stays between 0 and 1, around the figure
+    less its bias, of which at most one standard error is taken off: the figure lies within. A
+    figure of 0 or 1 that no group moves has the exact binomial bound of as many groups (Clopper and
+    Pearson 1934).
     """
     from scipy.stats import t
 
@@ -238,7 +236,7 @@ def interval(found: Jackknife, n_groups: int, level: float = 0.95) -> tuple[floa
     if se == 0:
         bound = ((1 - level) / 2) ** (1 / n_groups)
         return (bound, 1.0) if value == 1 else (0.0, 1 - bound) if value == 0 else (value, value)
-    slope = value * (1 - value)
+    bias, slope = float(np.clip(bias, -se, se)), value * (1 - value)
     if slope <= 0:  # at an end although it moves, by what is left out of averages
         low, high = value - bias - t.ppf((1 + level) / 2, df) * se, value - bias
         high += t.ppf((1 + level) / 2, df) * se
@@ -251,13 +249,28 @@ def interval(found: Jackknife, n_groups: int, level: float = 0.95) -> tuple[floa
     return low, high
 
 
-def p_value(found: Jackknife) -> float:
-    """That a difference is 0, on both sides, by Student's t; NaN of a single group."""
+def difference_interval(found: Jackknife, level: float = 0.95) -> tuple[float, float]:
+    """Of a difference of two shares, from -1 to 1; of a single group all of that.
+
+    No bias is taken off: two figures of the same items have much the same.
+    """
     from scipy.stats import t
 
+    if not np.isfinite(found.se):
+        return -1.0, 1.0
+    reach = t.ppf((1 + level) / 2, found.df) * found.se if found.se else 0.0
+    return float(max(found.value - reach, -1.0)), float(min(found.value + reach, 1.0))
+
+
+def p_value(found: Jackknife) -> float:
+    """That a difference is 0, on both sides, by Student's t; 1 of a single group."""
+    from scipy.stats import t
+
+    if not np.isfinite(found.se):
+        return 1.0
     if found.se == 0:
-        return 1.0 if found.value == found.bias else 0.0
-    return float(2 * t.sf(abs(found.value - found.bias) / found.se, found.df))
+        return 1.0 if found.value == 0 else 0.0
+    return float(2 * t.sf(abs(found.value) / found.se, found.df))
 
 
 def holm(p: Sequence[float]) -> list[float]:

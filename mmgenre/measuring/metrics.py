@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmgenre.items.labels import ancestors
+from mmgenre.measuring.calibration import brier, calibration_error
+
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-Metric = Callable[[Bools, Floats], float]
 FIGURES = ("precision", "recall", "f1")
 
 
@@ -102,8 +105,13 @@ def argmax_one_hot(scores: NDArray[np.floating]) -> Bools:
 
 def top_k_accuracy(y: Bools, scores: NDArray[np.floating], k: int) -> float:
     """Share of items with a true label among the k labels of highest score."""
+    return float(in_top_k(y, scores, k).mean())
+
+
+def in_top_k(y: Bools, scores: NDArray[np.floating], k: int) -> Bools:
+    """Whether each item has a true label among the k labels of highest score, (n,)."""
     check(y, scores)
-    return float(np.take_along_axis(y, _top(scores, k), axis=1).any(axis=1).mean())
+    return np.asarray(np.take_along_axis(y, _top(scores, k), axis=1).any(axis=1))
 
 
 def adiv(scores: NDArray[np.floating], k: int) -> float:
@@ -142,19 +150,45 @@ def best_threshold(y: Bools, scores: Floats) -> float:
     return float(flat[order][last[int(np.argmax(f1[last]))]])
 
 
-def bootstrap_interval(
-    metric: Metric, y: Bools, scores: Floats, *, seed: int, n: int = 200, level: float = 0.95
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of a metric over items; NaN if no draw has a value."""
+def sample_precision_recall_f1(y: Bools, predicted: Bools) -> tuple[Floats, Floats, Floats]:
+    """Precision, recall and F1 of each item's set of labels, (n,) each; 0 / 0 is 0."""
+    hits = (y & predicted).sum(axis=1)
+    truth, claimed = y.sum(axis=1), predicted.sum(axis=1)
+    precision, recall = hits / np.maximum(claimed, 1), hits / np.maximum(truth, 1)
+    return precision, recall, 2 * hits / np.maximum(truth + claimed, 1)
+
+
+def ranking_precision(y: Bools, scores: NDArray[np.floating]) -> Floats:
+    """Average precision of each item's true labels among all, (n,); its mean is LRAP.
+
+    An item with no label, or with all, has 1, as scikit-learn's.
+    """
+    from scipy.stats import rankdata
+
     check(y, scores)
-    rng = np.random.default_rng((seed, 0xB007))
-    drawn = (rng.integers(0, len(y), len(y)) for _ in range(n))
-    draws = [metric(y[rows], scores[rows]) for rows in drawn]
-    if np.isnan(draws).all():
-        return float("nan"), float("nan")
-    tail = (1 - level) / 2
-    low, high = np.nanquantile(draws, [tail, 1 - tail])
-    return float(low), float(high)
+    among_all = rankdata(-scores, method="max", axis=1)
+    among_true = rankdata(np.where(y, -scores, np.inf), method="max", axis=1)
+    n_true = y.sum(axis=1)
+    share = np.where(y, among_true / among_all, 0.0).sum(axis=1) / np.maximum(n_true, 1)
+    return np.where((n_true > 0) & (n_true < y.shape[1]), share, 1.0)
+
+
+def closed_upward(values: NDArray[Any], names: Sequence[str]) -> NDArray[Any]:
+    """Scores or predictions (n, n_labels) of which a label has at least what any below it has."""
+    at = {name: j for j, name in enumerate(names)}
+    found = values.copy()
+    for name, j in at.items():
+        for above in ancestors(name)[:-1]:
+            if above in at:
+                found[:, at[above]] = np.maximum(found[:, at[above]], values[:, j])
+    return found
+
+
+def are_probabilities(scores: NDArray[np.floating], *, exclusive: bool) -> bool:
+    """Whether scores can be probabilities: cosines, for instance, cannot."""
+    if scores.min() < 0 or scores.max() > 1:
+        return False
+    return not exclusive or bool(np.allclose(scores.sum(axis=1), 1, atol=1e-3))
 
 
 def evaluate(
@@ -183,6 +217,10 @@ def evaluate(
     auc, ap = roc_auc(y, scores), average_precision(y, scores)
     figures = shares | {"roc_auc": auc, "pr_auc": ap}
     columns = list(zip(names, range(y.shape[1]), strict=True))
+    calibration = brier_score = float("nan")
+    if are_probabilities(scores, exclusive=exclusive):
+        calibration = calibration_error(y, scores, exclusive=exclusive)
+        brier_score = brier(y, scores)
     support, hits = y.sum(axis=0), int((y & predicted).sum())
     result: dict[str, object] = {
         "n_items": len(y),
@@ -198,10 +236,17 @@ def evaluate(
         "micro_pr_auc": micro(average_precision, y, scores),
         **{f"top_{k}_accuracy": top_k_accuracy(y, scores, k) for k in (1, 3, 5)},
         **{f"adiv_{k}": adiv(scores, k) for k in (1, 3, 5)},
+        "macro_prevalence": macro(np.where(np.isfinite(ap), support / len(y), np.nan)),
+        "calibration_error": calibration,
+        "brier": brier_score,
         "left_out_of_f1": [name for name, j in columns if np.isnan(shares["f1"][j])],
         "left_out_of_auc": [name for name, j in columns if np.isnan(auc[j])],
         "per_label": {
-            name: {"support": int(support[j]), **{k: _number(v[j]) for k, v in figures.items()}}
+            name: {
+                "support": int(support[j]),
+                "prevalence": float(support[j] / len(y)),
+                **{k: _number(v[j]) for k, v in figures.items()},
+            }
             for name, j in columns
         },
     }
@@ -210,6 +255,14 @@ def evaluate(
         labelled = y.any(axis=1)
         result["confusion_matrix"] = confusion_matrix(y[labelled], predicted[labelled]).tolist()
     else:
+        own = zip(FIGURES, sample_precision_recall_f1(y, predicted), strict=True)
+        result |= {f"sample_{name}": float(values.mean()) for name, values in own}
+        result["lrap"] = float(ranking_precision(y, scores).mean())
+        result["hamming_loss"] = float((y != predicted).mean())
+        if any(len(ancestors(name)) > 1 for name in names):
+            closed = closed_upward(predicted, names)
+            total = max(int(y.sum() + closed.sum()), 1)
+            result["hierarchical_f1"] = 2 * int((y & closed).sum()) / total
         result["threshold"] = threshold
     return {k: _number(v) if isinstance(v, float) else v for k, v in result.items()}
 
@@ -237,5 +290,5 @@ def metric_names() -> tuple[str, ...]:
     """The names under which `evaluate` gives single numbers, for exclusive labels or others."""
     y = np.eye(2, dtype=bool)
     one = evaluate(y, y.astype(float), "ab", exclusive=True)
-    many = evaluate(y, y.astype(float), "ab", exclusive=False, threshold=0.5)
+    many = evaluate(y, y.astype(float), ["a", "a/b"], exclusive=False, threshold=0.5)
     return tuple(name for name, value in (one | many).items() if isinstance(value, float))

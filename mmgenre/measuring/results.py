@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
+
+from mmgenre.items.modalities import JOINT
 
 RESULT, TABLE_RESULT = "metrics.json", "table.json"
 JSON_WIDTH = 100  # characters per line; a list or mapping of plain values may be longer
@@ -34,6 +36,7 @@ class Epoch(TypedDict):
     metrics: NotRequired[dict[str, float]]
 
 
+LOWER_IS_BETTER = ("hamming_loss",)
 CONCATENATED = " concatenated"  # ends the name of a row that stands beside what was chosen
 ZERO_SHOT = " zero-shot"  # ends the name of a row of a frozen model that compares with words
 
@@ -67,14 +70,56 @@ class Curve(TypedDict):
     chance_auc: NotRequired[float | None]
 
 
+class Bucket(TypedDict):
+    """A third of the labels, by how many training items have them."""
+
+    name: str  # "head" | "middle" | "tail"
+    n_labels: int
+    n_train: tuple[int, int]  # least, most
+    summary: dict[str, Spread]
+
+
+class Level(TypedDict):
+    """Labels of one level of a taxonomy: as they were predicted, and closed upward.
+
+    Closed upward, a label has at least the score of what lies below it, and is named with it.
+    """
+
+    name: str  # "parents" | "leaves" | "all"
+    n_labels: int
+    raw: dict[str, Spread]
+    closed: dict[str, Spread]
+
+
 class Result(TypedDict):
     """One row of a fusion table on one set of test items."""
 
     n_items: int
+    n_groups: int  # artists; an item of an unknown one stands for itself
     n_without_input: int  # items with none of the row's inputs; they are predicted, too
     per_seed: list[Metrics]  # in the order of the fusion's seeds
     summary: dict[str, Spread]  # of every scalar
-    intervals: dict[str, tuple[float, float]]  # 95 %, bootstrap over items, for the first seed
+    intervals: dict[str, tuple[float, float]]  # 95 %, over artists and seeds together
+    buckets: list[Bucket]  # of 9 labels or more
+    levels: list[Level]  # of labels with a taxonomy
+
+
+class RowDifference(TypedDict):
+    """A metric of row `a` minus that of row `b` on the same items, by the jackknife over artists.
+
+    `p_holm`: among all differences of this metric between the rows of the table. The verdict is of
+    `p_holm` below .05; for errors (`results.LOWER_IS_BETTER`) less is better.
+    """
+
+    a: str
+    b: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    verdict: str  # "better" | "worse" | "not distinguishable"
 
 
 class Row(TypedDict):
@@ -101,6 +146,9 @@ class FusionResult(TypedDict):
     labels: list[str]
     seeds: list[int]
     rows: list[Row]
+    baselines: dict[str, Result]  # "random", "commonest": on all items
+    differences: dict[str, list[RowDifference]]  # by set of items: "all", "complete"
+    too_small: str | None  # why figures say little; stands where the headline would
     joint: Curve | None
 
 
@@ -310,6 +358,22 @@ def as_json(content: object, indent: int = 0) -> str:
         inner = [f"{key}: {value}" for key, value in zip(keys, inner, strict=True)]
     pad = "\n" + " " * indent
     return f"{line[0]}{pad} " + f",{pad} ".join(inner) + f"{pad}{line[-1]}"
+
+
+def judged(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the rows that are compared with each other: sets of modalities by what was chosen.
+
+    Rows of single views, of concatenated vectors beside what was chosen, of words alone and of
+    joint vectors stand apart, unless there are no others.
+    """
+    plain = [
+        row["name"]
+        for row in rows
+        if "." not in row["name"]
+        and not row["name"].endswith((CONCATENATED, ZERO_SHOT))
+        and not any(name.startswith(JOINT) for name in row["inputs"])
+    ]
+    return plain or [row["name"] for row in rows]
 
 
 def headline_metric(*, exclusive: bool) -> str:

@@ -33,7 +33,7 @@ from mmgenre.errors import MmgenreError, StoreError
 from mmgenre.items.labels import LabelSpace, ancestors
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.learning.processes import place
-from mmgenre.measuring.differences import DRAW_METRICS, Pair, groups_of, paired_difference
+from mmgenre.measuring.differences import MACRO_METRICS, Pair, groups_of, paired_difference
 from mmgenre.measuring.metrics import Floats
 from mmgenre.measuring.results import (
     BenchmarkFigure,
@@ -375,7 +375,7 @@ def _figure(
     theirs = peer.figures.get(metric) if peer else None
     paired: PairedResult | None = None
     if pairs:
-        found = paired_difference(pairs, DRAW_METRICS[metric])
+        found = paired_difference(pairs, MACRO_METRICS[metric])
         paired = {
             "value": found.value,
             "low": found.low,

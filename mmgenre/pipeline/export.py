@@ -21,7 +21,8 @@ from mmgenre.fusion.whole import model_of
 from mmgenre.items.labels import closure
 from mmgenre.items.manifest import SPLITS, Split
 from mmgenre.items.modalities import MODALITIES
-from mmgenre.measuring.differences import f1, groups_of, label_intervals, roc_auc
+from mmgenre.measuring.differences import f1, groups_of, label_intervals
+from mmgenre.measuring.jackknife import roc_auc
 from mmgenre.pipeline.measure import measured
 from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.run import SYNTHETIC, Run, open_run

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmgenre.disk.bundle import CONFIG, bundle_file
 from mmgenre.disk.files import finished_folders
@@ -23,8 +22,10 @@ from mmgenre.items.labels import LabelSpace, closure
 from mmgenre.items.manifest import SPLITS
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.kinds import kind_of
-from mmgenre.measuring import evaluation, metrics, results
-from mmgenre.measuring.results import EncoderResult, FusionResult, Result, Row, RunResult
+from mmgenre.measuring import evaluation, jackknife, metrics, results
+from mmgenre.measuring.differences import groups_of
+from mmgenre.measuring.evaluation import Measured, Scored
+from mmgenre.measuring.results import EncoderResult, FusionResult, Row, RunResult, judged
 from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.run import SYNTHETIC, Run
 from mmgenre.pipeline.scores import On, Scores, fusion_about, read_scores
@@ -106,35 +107,52 @@ def _kept(path: Path) -> dict[str, Any] | None:
 def _measure(run: Run, name: str, scores: Scores) -> FusionResult:
     about, complete = scores.about, scores.complete
     labels = LabelSpace(tuple(about["labels"]), about["exclusive"])
-    y = run.truth(scores.ids, space=labels)
+    n_train = run.truth(run.manifest.ids("train"), space=labels).sum(axis=0).tolist()
+    groups = groups_of(scores.ids, [run.manifest[i].artist for i in scores.ids])
+    everything = Scored(run.truth(scores.ids, space=labels), labels, groups)
+    kept, sets = {"all": np.ones_like(complete)}, {"all": everything}
     # Where evaluation hides inputs, no item is known to have all.
-    compares = complete.any() and not about["hidden"]
+    if complete.any() and not about["hidden"]:
+        kept["complete"], sets["complete"] = complete, everything.select(complete)
 
-    def measure(row: int, items: NDArray[np.bool_]) -> Result:
-        own = list(scores.values[items, row].swapaxes(0, 1).astype(np.float64, order="C"))
-        has_input, thresholds = scores.has_input(row)[items], about["rows"][row]["thresholds"]
-        seed = about["seeds"][0]
-        return evaluation.result(y[items], own, thresholds, labels, has_input, seed=seed)
+    def measured(row: int, items: str) -> Measured:
+        here = kept[items]
+        own = list(scores.values[here, row].swapaxes(0, 1).astype(np.float64, order="C"))
+        thresholds = about["rows"][row]["thresholds"]
+        has_input = scores.has_input(row)[here]
+        return evaluation.measure(sets[items], own, thresholds, has_input, n_train)
 
-    def rows(k: int, row: dict[str, Any]) -> Row:
+    found = {
+        items: {row["name"]: measured(k, items) for k, row in enumerate(about["rows"])}
+        for items in sets
+    }
+    rows: list[Row] = []
+    for row in about["rows"]:
         figures: Row = {
             "name": row["name"],
             "inputs": row["inputs"],
-            "all": measure(k, np.ones_like(complete)),
-            "complete": measure(k, complete) if compares else None,
+            "all": found["all"][row["name"]].result,
+            "complete": found["complete"][row["name"]].result if "complete" in found else None,
             "curve": row["curve"],
         }
         if "choice" in row:
             figures["choice"] = row["choice"]
-        return figures
-
+        rows.append(figures)
     return {
         "name": name,
         "head": about["head"],
         "exclusive": about["exclusive"],
         "labels": about["labels"],
         "seeds": about["seeds"],
-        "rows": [rows(k, row) for k, row in enumerate(about["rows"])],
+        "rows": rows,
+        "baselines": evaluation.baselines(everything, n_train, seed=about["seeds"][0]),
+        "differences": {
+            items: evaluation.differences(
+                {name: own[name] for name in judged(about["rows"])}, sets[items].blocks
+            )
+            for items, own in found.items()
+        },
+        "too_small": evaluation.too_small(sets.get("complete", everything)),
         "joint": about["joint"],
     }
 
@@ -142,7 +160,7 @@ def _measure(run: Run, name: str, scores: Scores) -> FusionResult:
 @cache
 def _code() -> str:
     """Hash of the code that computes figures."""
-    code = "".join(map(inspect.getsource, (evaluation, metrics, results)))
+    code = "".join(map(inspect.getsource, (evaluation, jackknife, metrics, results)))
     return hashlib.sha256(code.encode()).hexdigest()[:16]
 
 

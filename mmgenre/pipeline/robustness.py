@@ -20,7 +20,7 @@ from mmgenre.items.manifest import Item, Manifest
 from mmgenre.learning.rows import item_of
 from mmgenre.measuring import metrics
 from mmgenre.measuring.differences import (
-    DRAW_METRICS,
+    MACRO_METRICS,
     Pair,
     groups_of,
     paired_difference,
@@ -184,7 +184,7 @@ def _worse(
 
 def _paired(pair: Pair, metric: str) -> PairedResult | None:
     try:
-        found = paired_difference([pair], DRAW_METRICS[metric])
+        found = paired_difference([pair], MACRO_METRICS[metric])
     except ValueError:  # no genre can be measured
         return None
     return {

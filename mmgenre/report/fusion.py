@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from mmgenre.items.modalities import MODALITIES, modality_of
 from mmgenre.measuring import results
@@ -25,13 +25,13 @@ def fusion(result: FusionResult, key: str) -> dict[str, Any]:
         "id": key,
         "n_labels": len(result["labels"]),
         "n_seeds": len(result["seeds"]),
-        "headline": _more(result).get("too_small") or tables.headline(result),
+        "headline": tables.headline(result),
         "metric": columns[metric],
         "columns": columns,
         "headline_column": list(columns).index(metric),
         "items": tables.ITEM_SETS[items],
         "n_items": measured["n_items"] if measured else 0,
-        "n_groups": _more(measured).get("n_groups"),
+        "n_groups": measured["n_groups"] if measured else 0,
         "tables": [(s, tables.fusion_table(result, s)) for s in tables.ITEM_SETS],
         "picture": _picture(result, items, metric),
         "pairs": _pairs(result, items, whole),
@@ -54,15 +54,6 @@ def own_fusion(fusions: Sequence[FusionResult], recipe: Mapping[str, Any]) -> in
     return asked.index(True) if True in asked else 0
 
 
-def _more(found: Mapping[str, object] | None) -> dict[str, Any]:
-    """With what files of earlier versions may lack."""
-    return cast(dict[str, Any], found or {})
-
-
-def _differences(result: FusionResult, items: tables.ItemSet) -> list[dict[str, Any]]:
-    return (_more(result).get("differences") or {}).get(items) or []
-
-
 def _picture(result: FusionResult, items: tables.ItemSet, metric: str) -> dict[str, Any] | None:
     """What each set of modalities reaches, and what random scores and the commonest genre reach."""
     lines = []
@@ -75,9 +66,8 @@ def _picture(result: FusionResult, items: tables.ItemSet, metric: str) -> dict[s
         name, own = tables.words(row), None if row is whole else mark
         lines.append(Dot(name, shown.value, shown.mean, shown.interval, own, note=row["name"]))
     guessing: dict[str, float | None] = {}
-    baselines = _more(result).get("baselines") or {}
     for name, title in (("random", "random scores"), ("commonest", "always the commonest")):
-        spread = (baselines.get(name) or {}).get("summary", {}).get(metric)
+        spread = result["baselines"][name]["summary"].get(metric) if result["baselines"] else None
         guessing[title] = spread["mean"] if spread else None
     if guessing["random scores"] is None and not result["exclusive"]:
         guessing["random scores"] = 0.5  # of any ROC-AUC
@@ -87,25 +77,17 @@ def _picture(result: FusionResult, items: tables.ItemSet, metric: str) -> dict[s
 
 
 def _pairs(result: FusionResult, items: tables.ItemSet, whole: Row | None) -> dict[str, Any] | None:
-    """Paired differences of rows, and in sentences those of the whole with the others."""
-    found = _differences(result, items)
+    """Differences of rows in the headline metric; in sentences those of the whole with others."""
+    metric = headline_metric(exclusive=result["exclusive"])
+    found = [d for d in result["differences"].get(items, []) if d["metric"] == metric]
     if not found or whole is None:
         return None
-    told: dict[str, list[str]] = {}
-    plain = {row["name"] for row in tables.plain_rows(result)}
-    for pair in found:
-        if whole["name"] in (pair["a"], pair["b"]):
-            turned = pair["b"] == whole["name"]
-            other = pair["a"] if turned else pair["b"]
-            if other in plain:
-                told.setdefault(_verdict(pair["verdict"], turned=turned), []).append(other)
-    order = sorted(found, key=lambda pair: -abs(pair["value"]))
-    return {"told": told, "all": order}
-
-
-def _verdict(verdict: str, *, turned: bool) -> str:
-    other = {"better": "worse", "worse": "better"}
-    return other.get(verdict, verdict) if turned else verdict
+    told: dict[str, list[str]] = {"better": [], "not distinguishable": [], "worse": []}
+    for row in tables.plain_rows(result):
+        if pair := tables.difference(result, whole["name"], row["name"], items):
+            told[pair["verdict"]].append(row["name"])
+    told = {verdict: names for verdict, names in told.items() if names}
+    return {"told": told, "all": sorted(found, key=lambda pair: -abs(pair["value"]))}
 
 
 def _adds(result: FusionResult, items: tables.ItemSet, metric: str) -> list[dict[str, Any]]:
@@ -123,7 +105,7 @@ def _adds(result: FusionResult, items: tables.ItemSet, metric: str) -> list[dict
         rest = by_inputs.get(_modalities(whole) - {modality})
         if rest is None or (without := tables.metric_value(rest, items, metric).value) is None:
             continue
-        pair = _difference(result, items, whole["name"], rest["name"])
+        pair = tables.difference(result, whole["name"], rest["name"], items)
         found.append(
             {
                 "modality": modality,
@@ -131,9 +113,9 @@ def _adds(result: FusionResult, items: tables.ItemSet, metric: str) -> list[dict
                 "alone": tables.metric_value(alone, items, metric).mean if alone else None,
                 "rest": tables.words(rest),
                 "without": f"{without:.3f}",
-                "gain": pair[0] if pair else own - without,
-                "interval": pair[1:3] if pair else None,
-                "verdict": pair[3] if pair else None,
+                "gain": pair["value"] if pair else own - without,
+                "interval": (pair["low"], pair["high"]) if pair else None,
+                "verdict": pair["verdict"] if pair else None,
             }
         )
     scale = about_zero(e for add in found for e in (add["gain"], *(add["interval"] or ())))
@@ -152,19 +134,6 @@ def _place(row: Row) -> tuple[int, list[int]]:
 
 def _modalities(row: Row) -> frozenset[str]:
     return frozenset(map(modality_of, row["inputs"]))
-
-
-def _difference(
-    result: FusionResult, items: tables.ItemSet, a: str, b: str
-) -> tuple[float, float, float, str] | None:
-    """Value, interval and verdict of a - b, whichever way round it was computed."""
-    for pair in _differences(result, items):
-        if (pair["a"], pair["b"]) == (a, b):
-            return pair["value"], pair["low"], pair["high"], pair["verdict"]
-        if (pair["a"], pair["b"]) == (b, a):
-            verdict = _verdict(pair["verdict"], turned=True)
-            return -pair["value"], -pair["high"], -pair["low"], verdict
-    return None
 
 
 def _first(row: Row | None, items: tables.ItemSet) -> results.Metrics:
@@ -198,7 +167,7 @@ def _labels(
 def _buckets(measured: Result | None, metric: str) -> dict[str, Any] | None:
     """The headline metric of labels with many, some and few training items."""
     lines = []
-    for bucket in _more(measured).get("buckets") or []:
+    for bucket in measured["buckets"] if measured else ():
         spread = bucket["summary"].get(metric)
         if spread is not None and tables.number(spread["mean"]) != tables.NOTHING:
             least, most = bucket["n_train"]
@@ -210,10 +179,10 @@ def _buckets(measured: Result | None, metric: str) -> dict[str, Any] | None:
 
 def _levels(measured: Result | None, columns: Mapping[str, str]) -> dict[str, Any] | None:
     """Figures of parents, leaves and all labels of a taxonomy, raw and closed upward."""
-    levels = _more(measured).get("levels") or []
+    levels = measured["levels"] if measured else []
     names = [m for m in columns if any(m in level["raw"] for level in levels)]
     rows = [
-        (level["name"], how, [tables.number((own.get(m) or {}).get("mean")) for m in names])
+        (level["name"], how, [tables.number(own[m]["mean"] if m in own else None) for m in names])
         for level in levels
         for how, own in (("as scored", level["raw"]), ("closed upward", level["closed"]))
     ]

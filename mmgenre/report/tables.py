@@ -6,14 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from mmgenre.items.modalities import JOINT
 from mmgenre.measuring.results import (
-    CONCATENATED,
-    ZERO_SHOT,
     FusionResult,
     Result,
     Row,
+    RowDifference,
     headline_metric,
+    judged,
 )
 
 ItemSet = Literal["complete", "all"]
@@ -42,7 +41,7 @@ class MetricValue:
 
     value: float | None  # the mean
     std: float | None = None  # None also for one seed
-    interval: tuple[float, float] | None = None  # 95 % bootstrap, if one was computed
+    interval: tuple[float, float] | None = None  # 95 %, over artists and seeds
 
     @property
     def mean(self) -> str:
@@ -107,16 +106,14 @@ def metric_value(row: Row, items: ItemSet, metric: str) -> MetricValue:
 def fusion_table(fusion: FusionResult, items: ItemSet | None = None) -> list[TableRow]:
     """Every row that has a result on `items` (default: the items that the headline is about).
 
-    Best is the highest mean of a column as printed; rows that print the same are all best.
+    Best is a cell that no other row's is distinguishably better than, and that is so itself than
+    some other's: of a table in which nothing can be told apart none is.
     """
     items = items or headline_items(fusion)
     judged_by = headline_metric(exclusive=fusion["exclusive"])
     rows = [(row, result) for row in fusion["rows"] if (result := on(row, items))]
     cells = [[metric_value(row, items, metric) for metric in columns(fusion)] for row, _ in rows]
-    highest = [
-        max((cell.mean for cell in column if cell.value is not None), default=None)
-        for column in zip(*cells, strict=True)
-    ]
+    told = _told_apart(fusion, items)
     table = []
     for (row, result), own in zip(rows, cells, strict=True):
         pair = metric_value(row, items, judged_by).interval
@@ -125,7 +122,11 @@ def fusion_table(fusion: FusionResult, items: ItemSet | None = None) -> list[Tab
                 name=row["name"],
                 inputs=tuple(row["inputs"]),
                 cells=tuple(own),
-                best=tuple(c.mean == h for c, h in zip(own, highest, strict=True)),
+                best=tuple(
+                    row["name"] in told.get(metric, ({}, {}))[0]
+                    and row["name"] not in told[metric][1]
+                    for metric in columns(fusion)
+                ),
                 interval=f"{number(pair[0])}–{number(pair[1])}" if pair else NOTHING,
                 n_items=result["n_items"],
                 n_without_input=result["n_without_input"],
@@ -134,21 +135,37 @@ def fusion_table(fusion: FusionResult, items: ItemSet | None = None) -> list[Tab
     return table
 
 
-def plain_rows(fusion: FusionResult) -> list[Row]:
-    """One row for each set of modalities: these can be compared.
+def _told_apart(fusion: FusionResult, items: ItemSet) -> dict[str, tuple[set[str], set[str]]]:
+    """Metric -> rows that are distinguishably better than some other, and worse than some other."""
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for d in fusion["differences"].get(items, []):
+        better, worse = found.setdefault(d["metric"], (set(), set()))
+        if d["verdict"] in ("better", "worse"):
+            first, second = (d["a"], d["b"]) if d["verdict"] == "better" else (d["b"], d["a"])
+            better.add(first)
+            worse.add(second)
+    return found
 
-    Rows on joint vectors, of single views, of concatenated vectors beside what was chosen, and of
-    words alone are used only where there are no others: a gain of the joint space is not one of a
-    second modality.
-    """
-    plain = [
-        row
-        for row in fusion["rows"]
-        if "." not in row["name"]
-        and not row["name"].endswith((CONCATENATED, ZERO_SHOT))
-        and not any(name.startswith(JOINT) for name in row["inputs"])
-    ]
-    return plain or fusion["rows"]
+
+def difference(fusion: FusionResult, a: str, b: str, items: ItemSet) -> RowDifference | None:
+    """The headline metric of row `a` minus that of row `b`; None if they were not compared."""
+    metric = headline_metric(exclusive=fusion["exclusive"])
+    for d in fusion["differences"].get(items, []):
+        if d["metric"] == metric and {d["a"], d["b"]} == {a, b}:
+            if d["a"] == a:
+                return d
+            turned = {"better": "worse", "worse": "better"}
+            return {
+                **d, "a": a, "b": b, "value": -d["value"], "low": -d["high"], "high": -d["low"],
+                "verdict": turned.get(d["verdict"], d["verdict"]),
+            }  # fmt: skip
+    return None
+
+
+def plain_rows(fusion: FusionResult) -> list[Row]:
+    """One row for each set of modalities: those that are `judged`."""
+    names = judged(fusion["rows"])
+    return [row for row in fusion["rows"] if row["name"] in names]
 
 
 def compared(fusion: FusionResult) -> tuple[list[Row], Row | None]:
@@ -173,6 +190,8 @@ def words(row: Row) -> str:
 def headline(fusion: FusionResult) -> str:
     """What fusing gained or cost, in one or two sentences, computed from the rows."""
     items, metric = headline_items(fusion), headline_metric(exclusive=fusion["exclusive"])
+    if fusion["too_small"]:
+        return f"Too few test items to say much: {fusion['too_small']}."
     label = columns(fusion)[metric]
     singles, whole = compared(fusion)
     if whole is None:
@@ -181,27 +200,37 @@ def headline(fusion: FusionResult) -> str:
     subject = subject[:1].upper() + subject[1:]
     if own.value is None:
         return f"{subject}: {label} does not exist here (no label can be measured)."
-    text = f"{subject}: {label} {own}"
+    text = f"{subject}: {label} {own}{_range(own)}"
     figures = [(metric_value(row, items, metric), row) for row in singles]
     known = [(single.value, single, row) for single, row in figures if single.value is not None]
     if not known:
         return f"{text}; there is no single modality to compare it with."
     _, single, row = max(known, key=lambda entry: entry[0])
-    text += f"; best single modality ({words(row)}) {single.mean}: {_verdict(own, single)}"
+    text += f"; {_verdict(fusion, whole, row, items)} the best single modality ({words(row)}), "
+    text += f"{single.mean}{_points(fusion, whole, row, items)}."
     top = max(fusion["rows"], key=lambda row: metric_value(row, items, metric).value or 0.0)
     if (highest := metric_value(top, items, metric).mean) != own.mean:
         text += f" The highest of all rows is {top['name']}: {highest}."
     return text
 
 
-def _verdict(whole: MetricValue, single: MetricValue) -> str:
-    """The difference in points, and whether the intervals overlap."""
-    # From the figures as printed, so that a reader who subtracts them gets the same.
-    points = round(100 * (float(whole.mean) - float(single.mean)), 1)
-    if points == 0:
-        return "no difference."
-    text = f"+{points} points" if points > 0 else f"−{-points} points, fusing makes it worse"
-    a, b = whole.interval, single.interval
-    if a and b and max(a[0], b[0]) <= min(a[1], b[1]):
-        text += "; the 95\N{NO-BREAK SPACE}% intervals overlap"
-    return text + "."
+def _range(value: MetricValue) -> str:
+    if value.interval is None:
+        return ""
+    low, high = map(number, value.interval)
+    return f" ({low} to {high})"
+
+
+def _verdict(fusion: FusionResult, whole: Row, single: Row, items: ItemSet) -> str:
+    d = difference(fusion, whole["name"], single["name"], items)
+    told = d["verdict"] if d else "not distinguishable"
+    return f"{told} than" if told in ("better", "worse") else "not distinguishable from"
+
+
+def _points(fusion: FusionResult, whole: Row, single: Row, items: ItemSet) -> str:
+    """The difference in points and its interval."""
+    d = difference(fusion, whole["name"], single["name"], items)
+    if d is None:
+        return ""
+    value, low, high = (f"{100 * d[key]:+.1f}" for key in ("value", "low", "high"))
+    return f" ({value} points, {low} to {high})".replace("-", "\N{MINUS SIGN}")

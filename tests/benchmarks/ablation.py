@@ -26,7 +26,9 @@ from joblib import Parallel, delayed
 from mmgenre import fuse
 from mmgenre.fusion import ensemble, experts, scaling
 from mmgenre.items.modalities import MODALITIES
-from mmgenre.measuring.differences import DRAW_METRICS, Pair, groups_of, paired_difference
+from mmgenre.measuring.differences import MACRO_METRICS, Pair, groups_of, paired_difference
+from mmgenre.measuring.metrics import main_figures
+from mmgenre.measuring.results import headline_metric
 from mmgenre.pipeline import solved
 from mmgenre.pipeline.run import Run, open_run
 from mmgenre.pipeline.scores import read_scores
@@ -122,14 +124,14 @@ def main(runs: Path, folders: list[Path]) -> None:
         made = Parallel(n_jobs=-1)(delayed(scores_of)(run, change) for run, change in jobs)
         sides = {change.name: made[3 * k : 3 * k + 3] for k, change in enumerate(CHANGES)}
         exclusive = open_run(own[0]).recipe.exclusive
-        metric = DRAW_METRICS["macro_f1" if exclusive else "macro_roc_auc"]
+        metric = headline_metric(exclusive=exclusive)
         for name, ours in sides.items():
             pairs = [
                 Pair(y, s, base, groups)
                 for (y, s, groups), (_, base, _) in zip(ours, sides["default"], strict=True)
             ]
-            mean = np.mean([metric(y, s, np.ones((len(y), 1)))[0] for y, s, _ in ours])
-            d = paired_difference(pairs, metric)
+            mean = np.mean([main_figures(y, s, exclusive=exclusive)[metric] for y, s, _ in ours])
+            d = paired_difference(pairs, MACRO_METRICS[metric])
             print(
                 f"{folder.name:16} {name:40} {mean:.3f}  {d.value:+.3f} "
                 f"[{d.low:+.3f}, {d.high:+.3f}] {d.verdict}",

@@ -24,7 +24,8 @@ from sklearn.multiclass import OneVsRestClassifier
 from mmgenre import Manifest, extract_features, fuse
 from mmgenre.items.labels import LabelSpace
 from mmgenre.items.manifest import SPLITS, Split
-from mmgenre.measuring.differences import DRAW_METRICS, Pair, paired_difference
+from mmgenre.measuring.differences import MACRO_METRICS, Pair, paired_difference
+from mmgenre.measuring.metrics import main_figures
 from mmgenre.pipeline.scores import On, read_scores
 
 CAPTIONS = Path(__file__).parents[3] / "shared/data/captions/items.csv"
@@ -85,16 +86,14 @@ def main(on: On, settings: list[str]) -> None:
     made = Parallel(n_jobs=-1)(delayed(measured)(seed, on, settings) for seed in range(3))
     rows, pairs = [], []
     for ids, y, sides in made:
-        once = np.ones((len(y), 1))
-        rows.append(
-            {n: tuple(DRAW_METRICS[m](y, s, once)[0] for m in METRICS) for n, s in sides.items()}
-        )
+        of = {n: main_figures(y, s, exclusive=False) for n, s in sides.items()}
+        rows.append({n: tuple(own[m] for m in METRICS) for n, own in of.items()})
         pairs.append(Pair(y, sides["T"], sides["scikit-learn"], ids))
         print(f"{len(rows) - 1}: {_line(rows[-1])}")
     means = {n: tuple(np.mean([row[n] for row in rows], axis=0)) for n in rows[0]}
     print(f"mean: {_line(means)}")
     for metric in METRICS:
-        d = paired_difference(pairs, DRAW_METRICS[metric])
+        d = paired_difference(pairs, MACRO_METRICS[metric])
         print(
             f"T - scikit-learn, {metric}: {d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}] {d.verdict}"
         )

@@ -35,7 +35,9 @@ from sklearn.preprocessing import StandardScaler
 
 from mmgenre.disk.store import FeatureStore
 from mmgenre.items.modalities import MODALITIES
-from mmgenre.measuring.differences import DRAW_METRICS, Pair, groups_of, paired_difference
+from mmgenre.measuring.differences import MACRO_METRICS, Pair, groups_of, paired_difference
+from mmgenre.measuring.metrics import main_figures
+from mmgenre.measuring.results import headline_metric
 from mmgenre.pipeline.run import Run, open_run
 from mmgenre.pipeline.scores import On, read_scores
 
@@ -86,7 +88,7 @@ def side_of(folder: Path, on: On) -> Side:
 def peer_scores(run: Run, view: str, on: On) -> Floats:
     """Probabilities by logistic regression on a store; of an item without a vector, their mean."""
     single = run.recipe.exclusive
-    metric = DRAW_METRICS["macro_f1" if single else "macro_roc_auc"]
+    metric = headline_metric(exclusive=single)
     with FeatureStore(run.embeddings(view), view) as store:
         known = set(store.ids)
         parts = {}
@@ -115,7 +117,7 @@ def peer_scores(run: Run, view: str, on: On) -> Floats:
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(x, y.argmax(axis=1) if single else y[:, kept])
         truth = parts["val"][2]
-        quality = metric(truth, scores(model, "val"), np.ones((len(truth), 1)))[0]
+        quality = main_figures(truth, scores(model, "val"), exclusive=single)[metric]
         if best is None or quality > best[0]:
             best = float(quality), model
     assert best is not None
@@ -128,7 +130,7 @@ def main(runs: Path, own: Path, folders: list[Path], on: On) -> None:
         with_frozen = [side_of(runs / f"{folder.name}-{k}", on) for k in SPLITS]
         without = [side_of(own / f"{folder.name}-{k}", on) for k in SPLITS]
         exclusive = open_run(runs / f"{folder.name}-0").recipe.exclusive
-        metric = DRAW_METRICS["macro_f1" if exclusive else "macro_roc_auc"]
+        metric = headline_metric(exclusive=exclusive)
         for row in with_frozen[0].whole:
             columns: dict[str, list[Floats | None]] = {
                 "own": [side.whole.get(row) for side in without],
@@ -139,7 +141,7 @@ def main(runs: Path, own: Path, folders: list[Path], on: On) -> None:
             said = [f"{folder.name:12} {row:4}"]
             for name, scores in columns.items():
                 figures = [
-                    metric(side.y, s, np.ones((len(s), 1)))[0]
+                    main_figures(side.y, s, exclusive=exclusive)[metric]
                     for side, s in zip(with_frozen, scores, strict=True)
                     if s is not None
                 ]
@@ -153,7 +155,7 @@ def main(runs: Path, own: Path, folders: list[Path], on: On) -> None:
                     if both is not None and other is not None
                 ]
                 if pairs:
-                    d = paired_difference(pairs, metric)
+                    d = paired_difference(pairs, MACRO_METRICS[metric])
                     said.append(
                         f"both - {name} {d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}] {d.verdict}"
                     )

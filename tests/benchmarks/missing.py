@@ -24,7 +24,7 @@ import numpy as np
 
 from mmgenre.datasets.synthetic import make_catalogue
 from mmgenre.items.modalities import MODALITIES
-from mmgenre.measuring.differences import DRAW_METRICS, Pair, groups_of, paired_difference
+from mmgenre.measuring.differences import MACRO_METRICS, Pair, groups_of, paired_difference
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.missing import SHARES, Whole, whole_of
 from mmgenre.pipeline.run import Run, open_run
@@ -75,7 +75,7 @@ def compared(runs: Sequence[tuple[Run, Whole, Whole]], subset: Subset) -> str:
     metrics = ["macro_f1"] if exclusive else ["macro_roc_auc", "macro_pr_auc"]
     said = []
     for metric in metrics:
-        found = paired_difference(pairs, DRAW_METRICS[metric])
+        found = paired_difference(pairs, MACRO_METRICS[metric])
         said.append(f"{metric} {found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})")
     return f"{'; '.join(said)}; scores differ by {apart:.1e} at most"
 

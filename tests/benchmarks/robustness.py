@@ -9,7 +9,7 @@ the changed sets of each, runs, and the peers' figures on them:
   training item;
 - NAME-rare: of the most frequent genre, training keeps one item for 50 others.
 
-Figures are of validation items. What noise costs us more than the peers has a paired bootstrap over
+Figures are of validation items. What noise costs us more than the peers has its interval over
 artists. Without folders nothing is done.
 """
 
@@ -28,14 +28,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.items.modalities import MODALITIES
-from mmgenre.measuring.differences import groups_of, macro_f1
+from mmgenre.measuring.differences import difference_of, groups_of, macro_f1
+from mmgenre.measuring.jackknife import Blocks, blocks_of
 from mmgenre.pipeline.benchmark import SPLIT_NUMBERS
 from mmgenre.pipeline.run import open_run
 from mmgenre.pipeline.scores import read_scores
 
 SHARED = Path(__file__).parents[3] / "shared/peers"
 NOISE, DRAWS, RARE, SEED = 0.1, 3, 50, 0xBAD
-BOOTSTRAPS = 1000
 Floats = NDArray[np.float64]
 Rows = list[dict[str, str]]
 
@@ -126,10 +126,12 @@ class Sides:
                     self.theirs[row] = file[key][[where[i] for i in self.ids]]
 
 
-def costs(folder: Path, noisy: list[Path], runs: Path) -> dict[str, tuple[Floats, Floats]]:
+def costs(
+    folder: Path, noisy: list[Path], runs: Path
+) -> dict[str, tuple[Floats, tuple[float, float]]]:
     """Row -> what noise costs us and the peers, and the interval of the difference.
 
-    The means over all draws and splits. An artist is drawn equally often in all of them.
+    The means over all draws and splits. An artist that is left out is left out of all of them.
     """
     script = [sys.executable, str(Path(__file__).with_name("peer_scores.py"))]
     command = [*script, *map(str, (folder, *noisy)), "--out", str(runs)]
@@ -140,21 +142,21 @@ def costs(folder: Path, noisy: list[Path], runs: Path) -> dict[str, tuple[Floats
 
     clean = [sides(folder, number) for number in SPLIT_NUMBERS]
     pairs = [(clean[n], sides(other, n)) for n in SPLIT_NUMBERS for other in noisy]
-    groups = {name: k for k, name in enumerate(sorted({g for c in clean for g in c.groups}))}
-    shares = np.full(len(groups), 1 / len(groups))
-    drawn = np.random.default_rng(SEED).multinomial(len(groups), shares, size=BOOTSTRAPS)
-    draws = np.vstack([np.ones(len(groups)), drawn]).T  # the first is of every artist once
+    names = sorted({g for side in clean for g in side.groups})
+    every = blocks_of(names)
+    block = dict(zip(names, every.of.tolist(), strict=True))
 
     def lost(before: Sides, after: Sides, row: str) -> list[Floats]:
-        counts = draws[[groups[g] for g in before.groups]].astype(float)
+        blocks = Blocks(np.array([block[g] for g in before.groups], np.intp), every.sizes)
         own = [(side.ours[row], side.theirs[row]) for side in (before, after)]
-        return [macro_f1(before.y, own[0][k], counts) - macro_f1(after.y, own[1][k], counts)
+        return [macro_f1(before.y, own[0][k], blocks) - macro_f1(after.y, own[1][k], blocks)
                 for k in (0, 1)]  # fmt: skip
 
     found = {}
     for row in clean[0].theirs:
         both = np.nanmean([lost(*pair, row) for pair in pairs], axis=0)
-        found[row] = both[:, 0], np.quantile(both[0, 1:] - both[1, 1:], [0.025, 0.975])
+        d = difference_of(both[0] - both[1], every)
+        found[row] = both[:, 0], (d.low, d.high)
     return found
 
 

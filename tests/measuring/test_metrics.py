@@ -318,41 +318,6 @@ def macro_auc(y: Bools, scores: Floats) -> float:
     return metrics.macro(metrics.roc_auc(y, scores))
 
 
-def test_bootstrap_interval_holds_the_estimate_and_can_be_repeated() -> None:
-    y, scores = draw(7, n=100)
-    low, high = metrics.bootstrap_interval(macro_auc, y, scores, seed=1)
-    assert low < macro_auc(y, scores) < high
-    assert metrics.bootstrap_interval(macro_auc, y, scores, seed=1) == (low, high)
-    assert metrics.bootstrap_interval(macro_auc, y, scores, seed=2) != (low, high)
-
-
-def test_bootstrap_interval_shrinks_with_items_and_grows_with_level() -> None:
-    def width(n: int, level: float = 0.95) -> float:
-        y, scores = draw(8, n=n)
-        low, high = metrics.bootstrap_interval(macro_auc, y, scores, seed=1, level=level)
-        return high - low
-
-    # The standard error falls with the square root of n.
-    assert width(80) / width(1280) == pytest.approx(4, rel=0.3)
-    assert width(80, level=0.5) < 0.6 * width(80)
-
-
-def test_bootstrap_interval_of_a_mean_is_that_of_the_normal_law() -> None:
-    def mean(y: Bools, scores: Floats) -> float:
-        return float(y.mean())
-
-    y = np.arange(400)[:, None] < 200
-    low, high = metrics.bootstrap_interval(mean, y, np.zeros(y.shape), seed=0, n=4000)
-    half = 1.96 * np.sqrt(0.25 / 400)
-    assert low == pytest.approx(0.5 - half, abs=0.004)
-    assert high == pytest.approx(0.5 + half, abs=0.004)
-
-
-def test_bootstrap_interval_of_a_metric_without_a_value_is_nan() -> None:
-    y = np.zeros((5, 2), bool)
-    assert np.isnan(metrics.bootstrap_interval(macro_auc, y, np.zeros((5, 2)), seed=0)).all()
-
-
 @pytest.mark.parametrize(
     ("y", "scores", "message"),
     [
@@ -385,6 +350,69 @@ def test_other_misuse_is_refused() -> None:
             metrics.evaluate(y, scores, names, exclusive=exclusive, threshold=threshold)
     with pytest.raises(ValueError, match="longer than"):
         metrics.evaluate(y, scores, names[:-1], exclusive=True)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_figures_of_items_are_scikit_learn_s(ties: bool) -> None:
+    rng = np.random.default_rng(3)
+    y = rng.random((80, 6)) < 0.3
+    y[0], y[1] = False, True  # no label, every label
+    scores = np.round(rng.random((80, 6)), 1 if ties else 9)
+    found = evaluated(y, scores, 0.5)
+    named = scores >= 0.5
+    for ours, theirs in (
+        ("precision", peer.precision_score),
+        ("recall", peer.recall_score),
+        ("f1", peer.f1_score),
+    ):
+        expected = theirs(y, named, average="samples", zero_division=0)
+        assert found[f"sample_{ours}"] == pytest.approx(expected)
+    assert found["lrap"] == pytest.approx(peer.label_ranking_average_precision_score(y, scores))
+    assert found["hamming_loss"] == pytest.approx(peer.hamming_loss(y, named))
+    assert found["per_label"]["label 2"]["prevalence"] == pytest.approx(y[:, 2].mean())
+    briers = [peer.brier_score_loss(y[:, j], scores[:, j]) for j in range(6)]
+    assert found["brier"] == pytest.approx(np.sum(briers))
+
+
+def test_figures_are_torchmetrics_where_it_defines_them() -> None:
+    import torch
+    from torchmetrics.functional import classification as theirs
+
+    rng = np.random.default_rng(3)
+    y = rng.random((80, 6)) < 0.3
+    scores = rng.random((80, 6)).astype(np.float32).astype(np.float64)
+    found = evaluated(y, scores, 0.5)
+    p, t = torch.from_numpy(scores), torch.from_numpy(y.astype(np.int64))
+    for name, value in {
+        "macro_roc_auc": theirs.multilabel_auroc(p, t, 6),
+        "micro_roc_auc": theirs.multilabel_auroc(p, t, 6, average="micro"),
+        "macro_pr_auc": theirs.multilabel_average_precision(p, t, 6),
+        "macro_f1": theirs.multilabel_f1_score(p, t, 6),
+        "micro_f1": theirs.multilabel_f1_score(p, t, 6, average="micro"),
+        "hamming_loss": theirs.multilabel_hamming_distance(p, t, 6),
+        "lrap": theirs.multilabel_ranking_average_precision(p, t, 6),
+    }.items():
+        assert found[name] == pytest.approx(float(value), abs=1e-6), name
+
+
+def test_cosines_have_no_calibration() -> None:
+    y = np.random.default_rng(0).random((30, 4)) < 0.4
+    found = evaluated(y, np.random.default_rng(1).uniform(-1, 1, (30, 4)), 0.5)
+    assert found["calibration_error"] is None
+    assert found["brier"] is None
+
+
+def test_predictions_are_closed_upward() -> None:
+    names = ["Jazz", "Jazz/Bop", "Rock"]
+    y = np.array([[True, True, False], [False, False, True]])
+    scores = np.array([[0.1, 0.9, 0.2], [0.1, 0.2, 0.8]])
+    np.testing.assert_array_equal(
+        metrics.closed_upward(scores, names), [[0.9, 0.9, 0.2], [0.2, 0.2, 0.8]]
+    )
+    found = metrics.evaluate(y, scores, names, exclusive=False, threshold=0.5)
+    assert found["hierarchical_f1"] == 1  # Jazz is named by Bop
+    assert found["micro_f1"] == pytest.approx(2 * 2 / (3 + 2))
+    assert "hierarchical_f1" not in evaluated(y, scores, 0.5)
 
 
 def evaluated(y: Bools, scores: Floats, threshold: float | None) -> dict[str, Any]:

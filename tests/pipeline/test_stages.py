@@ -28,7 +28,7 @@ from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Item, Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.measuring import evaluation
-from mmgenre.measuring.results import FusionResult
+from mmgenre.measuring.results import FusionResult, Spread
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.prepare import prepare_run
 from mmgenre.pipeline.run import open_run
@@ -351,13 +351,15 @@ def test_a_new_metric_needs_no_training(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle: None
 ) -> None:
     run = small.copy(tmp_path / "run")
-    evaluate_as_before = evaluation.result
+    measure_as_before = evaluation.measure
 
     def with_one_more(*args: Any, **kwargs: Any) -> Any:
-        found = evaluate_as_before(*args, **kwargs)
-        return {**found, "summary": {**found["summary"], "new": {"mean": 0.5, "std": 0.0}}}
+        found = measure_as_before(*args, **kwargs)
+        new: Spread = {"mean": 0.5, "std": 0.0}
+        summary = {**found.result["summary"], "new": new}
+        return replace(found, result={**found.result, "summary": summary})
 
-    monkeypatch.setattr(evaluation, "result", with_one_more)
+    monkeypatch.setattr(evaluation, "measure", with_one_more)
     monkeypatch.setattr("mmgenre.pipeline.measure._code", lambda: "of the new metric")
     result = fuse(run=run, seeds=2)
     assert result["rows"][0]["all"]["summary"]["new"]["mean"] == 0.5

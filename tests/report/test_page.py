@@ -247,7 +247,7 @@ def test_what_can_be_told_apart_is_said_and_drawn() -> None:
         "random scores: 0.125. always the commonest: 0.062.",
         "dashed: random scores, always the commonest",
         "of 57 artists",
-        "A+T+I is better than A+T. A+T+I is worse than T+I. A+T+I is not distinguishable from A+I.",
+        "A+T+I is better than A+T. A+T+I is not distinguishable from A+I. A+T+I is worse than T+I.",
         "All 4 pairs of rows",
         "T+I A+T+I +0.050 +0.010 to +0.090 0.040 better",
         "audio alone 0.",
@@ -264,7 +264,8 @@ def test_what_can_be_told_apart_is_said_and_drawn() -> None:
         assert place >= 0, f"{part!r} is not where it belongs"
     small = {**fusion, "too_small": "2 test artists; 7 of 9 genres cannot be measured"}
     page = render(made_run([cast(FusionResult, small)], GENRES))
-    assert '<p class="headline">2 test artists; 7 of 9 genres cannot be measured</p>' in page
+    told = "Too few test items to say much: 2 test artists; 7 of 9 genres cannot be measured."
+    assert f'<p class="headline">{told}</p>' in page
 
 
 def test_the_fusion_that_the_recipe_asks_for_comes_first(two_fusions: RunResult) -> None:

@@ -1,20 +1,20 @@
-"""The table and the headline, on made-up fusions whose metrics come from `metrics.evaluate`."""
+"""The table and the headline, on made-up fusions whose metrics come from `measuring.evaluation`."""
 
 from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from mmgenre.measuring import metrics
-from mmgenre.measuring.results import Curve, FusionResult, Result, Row, Spread
+from mmgenre.items.labels import LabelSpace
+from mmgenre.measuring.evaluation import Measured, Scored, baselines, differences, measure
+from mmgenre.measuring.results import Curve, FusionResult, Row, RowDifference, judged
 from mmgenre.report import fusion_table
-from mmgenre.report.tables import headline
+from mmgenre.report.tables import difference, headline
 from mmgenre.report.terminal import rich_table
 
 GENRES = """Rock;Pop;Electronic;Rap;Country;Metal;Jazz;RnB;Folk;Latin;Punk;Reggae;Blues;World;
@@ -42,29 +42,6 @@ def learning_curve(n: int = 12) -> Curve:
     }
 
 
-def evaluated(y: metrics.Bools, scores: Sequence[metrics.Floats], names: list[str],
-              exclusive: bool, blind: int) -> Result:  # fmt: skip
-    threshold = None if exclusive else 1.5
-    found = [
-        metrics.evaluate(y, s, names, exclusive=exclusive, threshold=threshold) for s in scores
-    ]
-    summary: dict[str, Spread] = {}
-    for key, first in found[0].items():
-        if isinstance(first, float):
-            values = np.array([f[key] for f in found], dtype=float)
-            std = values.std(ddof=1) if len(values) > 1 else 0.0
-            summary[key] = {"mean": float(values.mean()), "std": float(std)}
-    main = "macro_f1" if exclusive else "macro_roc_auc"
-    middle = summary[main]["mean"]
-    return {
-        "n_items": len(y),
-        "n_without_input": blind,
-        "per_seed": found,
-        "summary": summary,
-        "intervals": {main: (max(middle - 0.04, 0.0), min(middle + 0.04, 1.0))},
-    }
-
-
 def made_fusion(name: str, names: list[str], *, exclusive: bool, n_seeds: int = 3,
                 n_items: int = 240, joint: bool = True,
                 sizes: tuple[int, ...] = (1, 2, 3)) -> FusionResult:  # fmt: skip
@@ -77,22 +54,35 @@ def made_fusion(name: str, names: list[str], *, exclusive: bool, n_seeds: int = 
     if not exclusive:
         y |= rng.random(y.shape) < weights / 6
     complete = rng.random(n_items) < 0.7
+    artists = [f"artist {k}" for k in rng.integers(0, n_items // 3, n_items)]
+    everything = Scored(y, LabelSpace(tuple(names), exclusive), artists)
+    sets = {"all": everything, "complete": everything.select(complete)}
+    counts = y.sum(axis=0).tolist()
     rows: list[Row] = []
-    sets = [c for k in sizes for c in combinations(SIGNAL, k)]
-    for inputs in [*sets, *([tuple(f"joint.{m}" for m in SIGNAL)] if joint else [])]:
+    found: dict[str, dict[str, Measured]] = {"all": {}, "complete": {}}
+    sets_of_inputs = [c for k in sizes for c in combinations(SIGNAL, k)]
+    for inputs in [*sets_of_inputs, *([tuple(f"joint.{m}" for m in SIGNAL)] if joint else [])]:
         gain = np.sqrt(sum(SIGNAL[i.rpartition(".")[2]] ** 2 for i in inputs))
         seeds = [gain * 1.6 * y + rng.normal(size=y.shape) for _ in range(n_seeds)]
-        row: Row = {
-            "name": "+".join(i.replace("audio", "A").replace("text", "T").replace("image", "I")
-                             for i in inputs),
-            "inputs": list(inputs),
-            "all": evaluated(y, seeds, names, exclusive, 12 // len(inputs)),
-            "complete": evaluated(
-                y[complete], [s[complete] for s in seeds], names, exclusive, 0
-            ),
-            "curve": learning_curve(),
-        }  # fmt: skip
-        rows.append(row)
+        title = "+".join(i.replace("audio", "A").replace("text", "T").replace("image", "I")
+                         for i in inputs)  # fmt: skip
+        blind = 12 // len(inputs)
+        for items, kept in (("all", np.ones_like(complete)), ("complete", complete)):
+            own, has_input = [s[kept] for s in seeds], np.arange(kept.sum()) >= blind
+            if items == "complete":
+                has_input[:] = True
+            thresholds = [None if exclusive else 1.5] * n_seeds
+            found[items][title] = measure(sets[items], own, thresholds, has_input, counts)
+        rows.append(
+            {
+                "name": title,
+                "inputs": list(inputs),
+                "all": found["all"][title].result,
+                "complete": found["complete"][title].result,
+                "curve": learning_curve(),
+            }
+        )
+    compared = judged(rows)
     return {
         "name": name,
         "head": "logistic" if exclusive else "cosine",
@@ -100,12 +90,18 @@ def made_fusion(name: str, names: list[str], *, exclusive: bool, n_seeds: int = 
         "labels": names,
         "seeds": list(range(n_seeds)),
         "rows": rows,
+        "baselines": baselines(everything, counts, seed=0),
+        "differences": {
+            items: differences({n: own[n] for n in compared}, sets[items].blocks)
+            for items, own in found.items()
+        },
+        "too_small": None,
         "joint": learning_curve(20) if joint else None,
     }
 
 
-def with_means(**means: float) -> FusionResult:
-    """Rows of which only the headline metric matters; no intervals."""
+def with_means(verdict: str = "better", **means: float) -> FusionResult:
+    """Rows of which only the headline metric matters; every difference has the verdict."""
     names = {"A": ["audio"], "T": ["text"], "AT": ["audio", "text"], "J": ["joint.audio"]}
     fusion = made_fusion("m", GENRES[:3], exclusive=True, n_seeds=1, sizes=(1,), joint=False)
     rows = []
@@ -115,38 +111,74 @@ def with_means(**means: float) -> FusionResult:
         row["all"]["summary"]["macro_f1"] = {"mean": value, "std": 0.0}
         row["all"]["intervals"] = {"macro_f1": (value - 0.01, value + 0.01)}
         rows.append(row)
-    return {**fusion, "rows": rows}
+    apart: list[RowDifference] = []
+    for a, b in combinations([name for name in means if name != "J"], 2):
+        value = means[a] - means[b]
+        told = verdict if value > 0 else {"better": "worse"}.get(verdict, verdict)
+        apart.append(
+            {
+                "a": a, "b": b, "metric": "macro_f1", "value": value, "low": value - 0.02,
+                "high": value + 0.02, "p": 0.01, "p_holm": 0.01, "verdict": told,
+            }
+        )  # fmt: skip
+    return {**fusion, "rows": rows, "differences": {"all": apart}}
 
 
 @pytest.mark.parametrize(
-    ("means", "said"),
+    ("verdict", "means", "said"),
     [
-        ({"A": 0.5, "T": 0.61, "AT": 0.78},
-         "Audio + text: macro F1 0.780; best single modality (text) 0.610: +17.0 points."),
-        ({"A": 0.5, "T": 0.61, "AT": 0.58},
-         "−3.0 points, fusing makes it worse. The highest of all rows is T: 0.610."),
-        ({"A": 0.5, "T": 0.61, "AT": 0.615},
-         "+0.5 points; the 95\u00a0% intervals overlap"),
-        ({"A": 0.5, "T": 0.61, "AT": 0.61}, "(text) 0.610: no difference."),
-        ({"A": 0.5}, "Audio: macro F1 0.500; there is no single modality to compare it with."),
-        ({"A": 0.5, "AT": 0.6, "J": 0.7},
-         "(audio) 0.500: +10.0 points. The highest of all rows is J"),
+        ("better", {"A": 0.5, "T": 0.61, "AT": 0.78},
+         "Audio + text: macro F1 0.780 (0.770 to 0.790); better than the best single modality "
+         "(text), 0.610 (+17.0 points, +15.0 to +19.0)."),
+        ("better", {"A": 0.5, "T": 0.61, "AT": 0.58},
+         "worse than the best single modality (text), 0.610 (−3.0 points, −5.0 to −1.0). The "
+         "highest of all rows is T: 0.610."),
+        ("not distinguishable", {"A": 0.5, "T": 0.61, "AT": 0.615},
+         "not distinguishable from the best single modality (text), 0.610 (+0.5 points, −1.5 to "
+         "+2.5)."),
+        ("better", {"A": 0.5},
+         "Audio: macro F1 0.500 (0.490 to 0.510); there is no single modality to compare it with."),
+        ("better", {"A": 0.5, "AT": 0.6, "J": 0.7}, "The highest of all rows is J"),
     ],
 )  # fmt: skip
-def test_the_headline_is_honest_in_both_directions(means: dict[str, float], said: str) -> None:
-    assert said in headline(with_means(**means))
+def test_the_headline_is_honest_in_both_directions(
+    verdict: str, means: dict[str, float], said: str
+) -> None:
+    assert said in headline(with_means(verdict, **means))
 
 
-def test_the_table_marks_every_highest_value_of_a_column() -> None:
+def test_of_too_few_items_the_headline_says_just_that() -> None:
+    fusion = with_means(A=0.5, AT=0.9)
+    fusion["too_small"] = "2 test artists; 7 of 9 genres cannot be measured"
+    assert headline(fusion) == (
+        "Too few test items to say much: 2 test artists; 7 of 9 genres cannot be measured."
+    )
+
+
+def test_the_table_marks_what_is_distinguishably_best() -> None:
     rows = fusion_table(with_means(A=0.5, T=0.7001, AT=0.6999))
-    assert [row.best[2] for row in rows] == [False, True, True]
+    assert [row.best[2] for row in rows] == [False, True, False]
     assert [str(row.cells[2]) for row in rows] == ["0.500", "0.700", "0.700"]
     assert rows[0].interval == "0.490–0.510"
+    rows = fusion_table(with_means("not distinguishable", A=0.5, T=0.7001, AT=0.6999))
+    assert not any(any(row.best) for row in rows)
     seeded = made_fusion("m", GENRES, exclusive=False, n_seeds=2, sizes=(1, 3))
     found = fusion_table(seeded, "all")[3]
     spread = seeded["rows"][3]["all"]["summary"]["macro_roc_auc"]
     assert str(found.cells[0]) == f"{spread['mean']:.3f} ± {spread['std']:.3f}"
     assert (found.name, found.n_items, found.n_without_input) == ("A+T+I", 240, 4)
+    assert found.best[0]  # better than any single modality
+
+
+def test_differences_are_read_either_way() -> None:
+    fusion = with_means(A=0.5, AT=0.6)
+    one, other = difference(fusion, "AT", "A", "all"), difference(fusion, "A", "AT", "all")
+    assert one is not None
+    assert other is not None
+    assert [one["value"], one["low"]] == pytest.approx([0.1, 0.08])
+    assert [other["value"], other["high"]] == pytest.approx([-0.1, -0.08])
+    assert (one["verdict"], other["verdict"]) == ("better", "worse")
+    assert difference(fusion, "A", "T", "all") is None
 
 
 def test_the_terminal_prints_the_same_table_and_no_markup() -> None:
