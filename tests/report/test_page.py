@@ -244,8 +244,7 @@ def test_what_can_be_told_apart_is_said_and_drawn() -> None:
     fusion = with_statistics(made_fusion("genre", GENRES, exclusive=True))
     text = " ".join(Page(render(made_run([fusion], GENRES))).text.split())
     order = [
-        "random scores: 0.125. always the commonest: 0.062.",
-        "dashed: random scores, always the commonest",
+        "; dashed: random scores (0.125); dotted: always the commonest (0.062).",
         "of 57 artists",
         "A+T+I is better than A+T. A+T+I is not distinguishable from A+I. A+T+I is worse than T+I.",
         "All 4 pairs of rows",
