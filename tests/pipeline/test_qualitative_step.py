@@ -244,6 +244,8 @@ def test_the_command_writes_the_report_with_its_qualitative_part(
     page = (described / "report.html").read_text(encoding="utf-8")
     assert "data:image/jpeg;base64," in page
     assert len(page) < 3_000_000
+    assert "<audio" not in page
+    assert "mmgenre report RUN --media" in page
     assert all(f'id="{section}"' in page for section in ("apart", "examples", "guesses"))
 
 

@@ -87,7 +87,7 @@ def test_every_row_has_its_report_and_its_matrix() -> None:
 
 
 def test_the_picture_has_every_row_and_what_was_published() -> None:
-    table = made_table(NAMES, exclusive=True, n_rows=3, n_seeds=3)
+    table = made_table(NAMES, exclusive=False, n_rows=3, n_seeds=3)
     table["rows"][1]["summary"] = {}
     picture = re.findall(r'<ul class="dots wide-names">.*?</ul>', render_experiment(table), re.S)[0]
     assert re.findall(r'href="(#row-\d)"', picture) == ["#row-1", "#row-3"]
@@ -96,8 +96,8 @@ def test_the_picture_has_every_row_and_what_was_published() -> None:
 
 
 def test_what_cannot_be_told_from_the_highest_is_said() -> None:
-    table = made_table(NAMES, exclusive=True, n_rows=3)
-    means = {row["name"]: row["summary"]["macro_f1"]["mean"] for row in table["rows"]}
+    table = made_table(NAMES, exclusive=False, n_rows=3)
+    means = {row["name"]: row["summary"]["macro_roc_auc"]["mean"] for row in table["rows"]}
     best, other, third = sorted(means, key=lambda name: -means[name])
     tested = [
         {"a": other, "b": best, "verdict": "not distinguishable"},
