@@ -212,12 +212,18 @@ def report(
         Path | None,
         Option(help="CSV of a human annotator's F1: columns genre, and rows as A, I, A+I."),
     ] = None,
+    media: Annotated[
+        bool,
+        Option(
+            "--media", help="With excerpts of your tracks and texts: who gets the page has them."
+        ),
+    ] = False,
 ) -> None:
     """Writes one self-contained HTML page about a run, or about an experiment."""
     from mmgenre.pipeline.qualitative import make_report
 
     with shared.progress_bars() as progress:
-        page = make_report(run, human=human, progress=progress)
+        page = make_report(run, human=human, media=media, progress=progress)
     typer.echo(page)
 
 

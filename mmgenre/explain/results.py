@@ -1,6 +1,7 @@
 """The shape of qualitative.json: what a report shows of what the models learned, as plain data.
 
-Pictures are JPEG in base64. `truth` and `genres` list genres together with all genres above them.
+Pictures are JPEG, excerpts MP3, in base64. `truth` and `genres` list genres together with all
+genres above them.
 """
 
 from __future__ import annotations
@@ -109,6 +110,8 @@ class NeighbourResult(TypedDict):
 class Point(TypedDict):
     """An item on a map."""
 
+    id: str
+    title: str  # its artist and album, where they are known
     x: float
     y: float
     genre: str  # broadest genre of its first label
@@ -168,6 +171,86 @@ class Agreement(Comparison):
     n_items: int
 
 
+class Near(TypedDict):
+    """A training item that is similar to another item."""
+
+    id: str
+    title: str
+    similarity: float  # mean cosine over the inputs that both have
+    genres: list[str]
+
+
+class Example(TypedDict):
+    """A test item to look at and to listen to, and what the model says of it."""
+
+    id: str
+    title: str  # artist and album, where they are known
+    is_mistake: bool  # chosen as one of the surest mistakes; else before anything was predicted
+    truth: list[str]
+    guesses: list[Guess]  # likeliest first
+    base: float  # the score of the likeliest genre where nothing is known
+    shares: dict[str, float]  # by modality: exact Shapley values, which add up to the score
+    alone: dict[str, Guess]  # the likeliest genre by each modality alone
+    nearest: list[Near]
+    cover: str | None
+    excerpt: str | None  # MP3 in base64
+    text: str | None  # the first characters of its text
+    faults: list[str]  # why its media are not shown
+
+
+class ExamplesResult(TypedDict):
+    """Test items chosen by their ids and true genres, then the surest mistakes."""
+
+    fusion: str
+    score: str  # "probability" | "cosine"
+    n_items: int  # test items that were judged
+    n_test: int  # test items that can be judged
+    excerpt_s: float
+    with_media: bool  # whether excerpts of music and texts were asked for
+    items: list[Example]
+
+
+class ReliabilityResult(TypedDict):
+    """What probabilities of test items say, beside what is so: `measuring.calibration`."""
+
+    fusion: str
+    exclusive: bool
+    n_items: int
+    error: float  # expected calibration error
+    said: list[float]
+    true: list[float]
+    n: list[int]
+
+
+class LackingResult(TypedDict):
+    """How one model does on test items that lack modalities; None: it cannot be measured."""
+
+    fusion: str
+    metric: str
+    n_items: int
+    draws: int
+    subsets: dict[str, float | None]  # "A+T" -> of items that have no other modalities
+    shares: list[float]  # of the modalities, that are hidden at random
+    curve: list[float | None]  # one figure for each share
+
+
+class FoundLeak(TypedDict):
+    """A name or text that is in several splits."""
+
+    kind: str
+    value: str
+    splits: list[str]
+    ids: list[str]  # the first
+
+
+class AuditResult(TypedDict):
+    """What items of different splits share, as far as the run knows."""
+
+    checked: list[str]
+    n_leaks: int
+    leaks: list[FoundLeak]  # the first
+
+
 class Qualitative(TypedDict):
     """qualitative.json of a run; `missing` holds, for each part that is None, the reason."""
 
@@ -180,4 +263,8 @@ class Qualitative(TypedDict):
     covers: PointMap | None
     guesses: list[GuessTable] | None
     human: list[Agreement] | None
+    examples: ExamplesResult | None
+    reliability: ReliabilityResult | None
+    lacking: LackingResult | None
+    audit: AuditResult | None
     missing: dict[str, str]

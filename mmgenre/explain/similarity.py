@@ -11,6 +11,7 @@ from sklearn.manifold import TSNE
 from mmgenre.errors import MmgenreError
 from mmgenre.explain.results import PointMap
 from mmgenre.items.labels import ancestors
+from mmgenre.items.manifest import Item
 
 QUERIES_AT_ONCE = 256  # times 30,000 covers: 30 MB of cosines
 PERPLEXITY = 30.0
@@ -45,6 +46,16 @@ def nearest(
     return rows, cosines
 
 
+def title_of(item: Item) -> str:
+    """Artist, album and the manifest's `title` of an item, as far as they are known; else its id.
+
+    >>> title_of(Item("a1", artist="Mingus", album="Ah Um")), title_of(Item("a1"))
+    ('Mingus – Ah Um', 'a1')
+    """
+    names = (item.artist, item.album, item.extra.get("title", ""))
+    return " – ".join(dict.fromkeys(filter(None, names))) or item.id
+
+
 def broadest(labels: Sequence[str]) -> str:
     """The broadest genre of the first label."""
     return ancestors(labels[0])[0]
@@ -72,7 +83,7 @@ def point_map(
     name: str,
     detail: str,
     vectors: NDArray[np.floating],
-    labels: Sequence[Sequence[str]],
+    items: Sequence[Item],
     *,
     seed: int,
 ) -> PointMap:
@@ -83,7 +94,7 @@ def point_map(
     within [-1, 1]; the same seed gives the same points. Raises MmgenreError for fewer than five
     vectors, or fewer than three different ones.
     """
-    n_items, sample = len(labels), np.arange(len(labels))
+    n_items, sample = len(items), np.arange(len(items))
     if n_items > MOST_POINTS:
         sample = np.sort(np.random.default_rng(seed).permutation(n_items)[:MOST_POINTS])
     x = np.asarray(vectors[sample], np.float64)
@@ -107,7 +118,13 @@ def point_map(
         "wanted_perplexity": PERPLEXITY,
         "seed": seed,
         "points": [
-            {"x": round(x, 4), "y": round(y, 4), "genre": broadest(labels[k])}
+            {
+                "id": items[k].id,
+                "title": title_of(items[k]),
+                "x": round(x, 4),
+                "y": round(y, 4),
+                "genre": broadest(items[k].labels),
+            }
             for k, (x, y) in zip(sample.tolist(), points.tolist(), strict=True)
         ],
     }

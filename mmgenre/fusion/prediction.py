@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,8 @@ from mmgenre.disk.files import as_on_disk
 from mmgenre.errors import InputError, Refusal
 from mmgenre.items.manifest import Item
 from mmgenre.items.modalities import Modality
+
+SHOWN = 6  # genres of a prediction in a notebook
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,21 @@ class Prediction:
     likely: tuple[str, ...] = ()  # a label set of the coverage that was asked for, likeliest first
     unsure: str | None = None  # why no genre is named, if so
     notes: tuple[str, ...] = ()  # on its media: "text: 3 of 48 words known"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the likeliest genres, those that it names in bold."""
+        lines = []
+        for genre in self.genres[:SHOWN]:
+            name, width = escape(genre.name), 100 * min(max(genre.score, 0.0), 1.0)
+            name = f"<strong>{name}</strong>" if genre.name in self.named else name
+            bar = f"width:{width:.1f}%;height:.8em;min-width:1px;background:#5b8fc7"
+            lines.append(
+                f"<tr><td style='text-align:left'>{name}</td><td style='width:12em'>"
+                f"<div aria-hidden='true' style='{bar}'></div></td><td>{genre.score:.2f}</td></tr>"
+            )
+        unsure = f"<p>Unsure: {escape(self.unsure)}</p>" if self.unsure else ""
+        used = escape(", ".join(self.used))
+        return f"<p>{escape(self.id)}, from {used}</p>{unsure}<table>{''.join(lines)}</table>"
 
 
 def one_item(

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.disk.bundle import read_bundle, write_bundle
+from mmgenre.disk.bundle import odd_as_error, read_bundle, write_bundle
 from mmgenre.disk.provenance import Provenance
 from mmgenre.fusion.calibration import Calibration, Link, fit_calibration
 from mmgenre.fusion.familiar import Familiar, arrays_of, familiar_of, fit_familiar
@@ -145,12 +145,14 @@ class Trust:
 
     @classmethod
     def load(cls, folder: Path) -> Trust:
-        """Reads its folder; BundleError if it is damaged."""
+        """Reads its folder; BundleError if it is damaged, or of another version."""
         bundle = read_bundle(folder, KIND, arrays=True)
         config = bundle.config
-        rules = {tuple(held["having"]): _rule(held) for held in config["rules"]}
-        labels = LabelSpace(tuple(config["labels"]), config["exclusive"])
-        return cls(labels, rules, familiar_of(config["ids"], config["genres"], bundle.weights))
+        with odd_as_error(folder):
+            rules = {tuple(held["having"]): _rule(held) for held in config["rules"]}
+            labels = LabelSpace(tuple(config["labels"]), config["exclusive"])
+            known = familiar_of(config["ids"], config["genres"], bundle.weights)
+        return cls(labels, rules, known)
 
 
 def _rule(held: Mapping[str, Any]) -> Rule:

@@ -19,16 +19,31 @@ from mmgenre.disk.bundle import SUMS, bundle_fingerprint, link_bundle
 from mmgenre.disk.files import finished_folders
 from mmgenre.disk.records import read_record
 from mmgenre.errors import BundleError
-from mmgenre.items.modalities import MODALITIES
+from mmgenre.items.modalities import JOINT, MODALITIES
 
 MODEL = "model"  # the model folder in the folder of a fusion
 ENCODERS, JOINT_SPACE = "encoders", "joint"
+ENCODER, CROSSFIT = "encoder.", "crossfit."  # before a view, among the parents of a fusion
 SPACE = "joint.space"  # the joint space among the parents of a fusion
 
 
 def encoder_parent(view: str) -> str:
     """The name of an encoder among the parents of a fusion."""
-    return f"encoder.{view}"
+    return f"{ENCODER}{view}"
+
+
+def crossfit_parent(view: str) -> str:
+    """The name of an encoder's cross-fitted outputs among the parents of a fusion."""
+    return f"{CROSSFIT}{view}"
+
+
+def is_vectors(parent: str) -> bool:
+    """Whether a parent of a fusion is the vectors of an input, which has its name.
+
+    >>> is_vectors("audio.statistics"), is_vectors(crossfit_parent("audio"))
+    (True, False)
+    """
+    return not parent.startswith((ENCODER, CROSSFIT, JOINT))
 
 
 def carry(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,13 @@ class Extraction:
     counts: Mapping[Modality, int]
     refused: tuple[Refusal, ...]
     notes: tuple[str, ...] = ()  # what a person should know
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        counts = ", ".join(f"{name} of {n:,} items" for name, n in self.counts.items())
+        refused = f"; {len(self.refused):,} inputs refused" if self.refused else ""
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        return f"<p>{escape(str(self.run))}: {escape(counts)}{refused}</p><ul>{notes}</ul>"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmgenre.disk.provenance import Provenance
 from mmgenre.frozen.zero_shot import PROMPTS
-from mmgenre.fusion.whole import SPACE, encoder_parent
+from mmgenre.fusion.whole import SPACE, crossfit_parent, encoder_parent
 from mmgenre.items.modalities import JOINT
 from mmgenre.learning.processes import from_main
 from mmgenre.pipeline.align import joint_of, joint_store
@@ -61,7 +61,7 @@ def plan_fusion(
     view = rows[-1].inputs[0]
     encoder = (view.partition(".")[0], learned[view].path) if by_encoder else None
     crossfits = {n: a for n, a in (crossfits or {}).items() if n in used}
-    parents |= {f"crossfit.{n}": a for n, a in crossfits.items()}
+    parents |= {crossfit_parent(n): a for n, a in crossfits.items()}
     views = {
         n: ViewOf(a.path, not a.trains, crossfits[n].path if n in crossfits else None)
         for n, a in learned.items()

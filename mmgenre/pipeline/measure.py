@@ -17,6 +17,7 @@ from mmgenre.disk.bundle import CONFIG, bundle_file
 from mmgenre.disk.files import finished_folders
 from mmgenre.disk.records import read_or_set_aside, write_record
 from mmgenre.disk.store import fingerprint_of
+from mmgenre.fusion.whole import is_vectors
 from mmgenre.items.labels import LabelSpace, closure
 from mmgenre.items.manifest import SPLITS
 from mmgenre.items.modalities import MODALITIES
@@ -78,8 +79,9 @@ def current_fusions(run: Run) -> list[Path]:
     for folder in finished_folders(run.fusions):
         about = fusion_about(folder)
         if about is not None and all(
-            name.startswith(("encoder.", "joint.")) or now(name) == fingerprint
+            now(name) == fingerprint
             for name, fingerprint in about["provenance"]["parents"].items()
+            if is_vectors(name)
         ):
             found.append(folder)
     return found

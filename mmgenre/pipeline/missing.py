@@ -111,8 +111,10 @@ class Whole:
         return found
 
 
-def whole_of(run: Run, fusion: str | None = None, on: On = "val") -> Whole:
-    """The whole model of one of a run's fusions, on the items of a split.
+def whole_of(
+    run: Run, fusion: str | None = None, on: On = "val", ids: Sequence[str] | None = None
+) -> Whole:
+    """The whole model of one of a run's fusions, on the items of a split, or on some of them.
 
     Raises:
         BundleError: the run has no such fusion, or several and none is its own.
@@ -125,7 +127,7 @@ def whole_of(run: Run, fusion: str | None = None, on: On = "val") -> Whole:
             f"{folder}: reads joint vectors ({', '.join(joint)}), of which missing modalities are "
             "not measured; name another fusion of the run"
         )
-    ids = run.manifest.ids(on)
+    ids = run.manifest.ids(on) if ids is None else ids
     table = feature_table({n: (run.embeddings(n), n) for n in model.widths}, ids)
     return Whole(name, model, table, run.truth(ids, space=model.labels))
 

@@ -90,6 +90,12 @@ class Run:
     twins: dict[str, Any] = field(default_factory=dict)  # as `pipeline.twins` has just found them
     retrain: bool = False  # whether encoders that have not learned on all items are stale
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from mmgenre.report.notebook import run_html  # matplotlib: not where nothing is shown
+
+        return run_html(self.folder)
+
     def inputs(self, name: str) -> Path:
         """Store of what was read from media, in the group of the modality's name."""
         return self.folder / f"inputs/{name}.h5"

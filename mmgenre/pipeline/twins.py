@@ -66,6 +66,17 @@ def look_for_twins(run: Run, progress: Progress = silent) -> None:
         write_json(run.folder / FILE, found)
 
 
+def pairs_across(run: Run) -> dict[str, list[tuple[str, str]]]:
+    """Noun -> pairs of items in two splits that seem to have the same one, where it was looked."""
+    kept, found = _kept(run), {}
+    for modality, search in _searches(run).items():
+        own = kept.get(modality, {})
+        if own.get("made_from") == search.made_from:
+            pairs = [(a, b) for a, b in own["pairs"] if _is_across(run.manifest, (a, b))]
+            found[NOUNS[MODALITIES[modality].medium]] = pairs
+    return found
+
+
 def twin_notes(run: Run) -> Iterator[str]:
     """Sentences about twins that are in two splits, as far as they were looked for."""
     kept, searches = _kept(run), _searches(run)

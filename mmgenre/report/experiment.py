@@ -10,13 +10,15 @@ from typing import Any, cast
 from mmgenre.disk.locks import replacing_alone
 from mmgenre.measuring.results import TABLE_RESULT, TableResult, TableRow, headline_metric
 from mmgenre.report import published
-from mmgenre.report.parts import by_label, confusion, read_result, refusals, template
+from mmgenre.report.bars import Dot, dots
+from mmgenre.report.parts import by_label, confusion, read_result, refusals, script, template
 from mmgenre.report.published import Classification
 from mmgenre.report.tables import NOTHING
 
 PAGE, TABLE = "table.html", "table.md"
 MOST_MARKED = 5  # rows in a figure of all labels; more could not be told apart
 MOST_BESIDE = 10  # labels of a confusion matrix that fits beside its report
+SAME = "not distinguishable"
 MOST_OPEN = 3  # rows that are unfolded from the start
 
 
@@ -56,10 +58,16 @@ def render_experiment(result: TableResult) -> str:
         theirs = published.published(best, judged)
         beside = f" (published: {theirs})" if theirs != NOTHING else ""
         headline = f"Highest {title}: {best['name']}, {published.ours(best, judged)}{beside}."
+    code, policy = script("page.js")
     return template("experiment").render(
+        script=code,
+        policy=policy,
         result=result,
         published=published,
         headline=headline,
+        picture=_picture(result, judged),
+        intervals=any("intervals" in row for row in rows),
+        equals=_equals(result, best),
         columns=[
             (published.TITLES.get(m, m), any(m in row["published"] for row in rows), m == judged)
             for m in result["metrics"]
@@ -73,8 +81,39 @@ def render_experiment(result: TableResult) -> str:
         legend=published.legend(overlapping=any(r and r.thresholds for r in reports)),
         unfolded=len(rows) <= MOST_OPEN,
         left_out=_left_out(result),
-        refused=refusals(result["refused"]),
+        refused=refusals(result["refused"]) if result["refused"] else None,
     )
+
+
+def _picture(result: TableResult, judged: str) -> dict[str, Any] | None:
+    """The judged metric of every row, with what was published."""
+    lines = []
+    for k, row in enumerate(result["rows"], 1):
+        if (spread := row["summary"].get(judged)) is None:
+            continue
+        interval = cast(dict[str, Any], row).get("intervals", {}).get(judged)
+        if interval is None and spread["std"] > 0:
+            interval = spread["mean"] - spread["std"], spread["mean"] + spread["std"]
+        theirs = row["published"].get(judged)
+        beside = published.published(row, judged)
+        note = f"published {beside}" if theirs is not None else ""
+        printed, href = str(published.ours(row, judged)), f"#row-{k}"
+        lines.append(
+            Dot(row["name"], spread["mean"], printed, interval, None, theirs, note=note, href=href)
+        )
+    return dots(lines) if lines else None
+
+
+def _equals(result: TableResult, best: TableRow | None) -> dict[str, Any] | None:
+    """The rows that cannot be told from the highest, if differences were tested."""
+    found = cast(dict[str, Any], result).get("differences")
+    if not found or best is None:
+        return None
+    others = []
+    for pair in found:
+        if pair["verdict"] == SAME and best["name"] in (pair["a"], pair["b"]):
+            others.append(pair["b"] if pair["a"] == best["name"] else pair["a"])
+    return {"best": best["name"], "others": others, "all": found}
 
 
 def _row(
@@ -136,7 +175,6 @@ def _compared(
         columns,
         published.figure,
         metric,
-        "compared",
         bars=name if name in columns and len(columns) <= MOST_MARKED else None,
         marks={other: other for other in columns if other != name},
     )

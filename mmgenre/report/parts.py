@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
+from importlib.resources import files
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from mmgenre.disk.records import EditedError, read_record
 from mmgenre.errors import MmgenreError
 from mmgenre.items.labels import ancestors
+from mmgenre.measuring.results import Curve
 from mmgenre.report import plots
+from mmgenre.report.bars import label_bars
 
 MOST_LABELS = 40  # in a figure; all are in the table below it
 MOST_REFUSED = 1000  # lines in a page; all are in the JSON beside it
@@ -59,6 +65,17 @@ def template(name: str) -> Template:
     return environment.get_template(f"{name}.html.jinja")
 
 
+def script(name: str) -> tuple[Markup, str]:
+    """A script of the templates, and the policy that lets a page run it and load nothing.
+
+    Whatever of the data should ever look like a script is not run.
+    """
+    code = "\n" + files("mmgenre.report").joinpath("templates", name).read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    policy = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
+    return Markup(code), f"{policy}; script-src 'sha256-{digest}'"
+
+
 def narrowest(names: Sequence[str]) -> list[str]:
     """The genres that have no narrower one beside them.
 
@@ -84,32 +101,46 @@ def by_label(
     columns: Mapping[str, Sequence[float | None]],
     printed: Callable[[float | None], str],
     metric: str,
-    key: str,
     *,
     bars: str | None,
     marks: Mapping[str, str],
 ) -> dict[str, Any]:
-    """One metric of every label: a figure of the first labels, and a table of all.
+    """One metric of every label: a picture of the first labels, and a table of all.
 
     `supports`: label -> test items, as printed. `columns`: name -> values, one for each label.
-    `bars`: the column that the figure shows as bars; None: no figure. `marks`: the columns that it
-    shows as marks, with their names there.
+    `bars`: the column that the picture shows as bars; None, or one without values: no picture.
+    `marks`: the columns that it shows as marks, with the input whose colour each has.
     """
     first = slice(MOST_LABELS)
-    figure = bars and plots.per_label(
-        dict(list(supports.items())[first]),
-        (bars, columns[bars][first]),
-        {name: columns[column][first] for column, name in marks.items()},
-        metric,
-        key,
-    )
     cells = [[printed(value) for value in column] for column in columns.values()]
+    picture = None
+    if bars is not None and any(value is not None for value in columns[bars][first]):
+        picture = label_bars(
+            dict(list(supports.items())[first]),
+            columns[bars][first],
+            {name: (columns[name][first], own) for name, own in marks.items()},
+            chance=0.5 if metric == "ROC-AUC" else None,
+        )
     return {
         "metric": metric,
-        "figure": figure,
+        "picture": picture,
         "shown": min(len(supports), MOST_LABELS),
         "names": list(columns),
         "rows": list(zip(supports, supports.values(), zip(*cells, strict=True), strict=True)),
+    }
+
+
+def panel(curve: Curve, key: str, title: str, detail: str = "") -> dict[str, Any]:
+    """A learning curve with its caption; no figure where no epoch was recorded."""
+    steps = {epoch["epoch"]: epoch["step"] for epoch in curve["epochs"] if "step" in epoch}
+    n, best = len(curve["epochs"]), curve["best_epoch"]
+    kept = f"best epoch {best} of {n}" if n else "no epoch recorded"
+    if best in steps:
+        kept = f"best step {steps[best]:,} of {max(steps.values()):,}"
+    return {
+        "title": title,
+        "detail": f"{detail}{kept}",
+        "figure": plots.learning_curve(curve, key, title) if n else None,
     }
 
 

@@ -6,32 +6,25 @@ import io
 import re
 import warnings
 import xml.etree.ElementTree as ET
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mmgenre.explain.results import PointMap
-from mmgenre.items.modalities import AUDIO, IMAGE, MODALITIES, TEXT
-from mmgenre.measuring.results import Curve, FusionResult, headline_metric
-from mmgenre.report import tables
+from mmgenre.explain.results import LackingResult, ReliabilityResult
+from mmgenre.items.modalities import AUDIO, TEXT
+from mmgenre.measuring.results import Curve
 
 INK = "#22272E"
 FONT = "system-ui, sans-serif"
-# Colours and markers of what is no modality.
-SERIES = [*((m.colour, m.marker) for m in (AUDIO, TEXT, IMAGE)), ("#CC79A7", "D")]
 TRAINING, VALIDATION = AUDIO.colour, TEXT.colour  # losses
-WHOLE, OTHER = "#5B6B7F", "#B4BDC9"
-Styles = Mapping[str, tuple[str, str]]  # genre -> colour, marker
-# Twelve genres: six colours that all colour visions tell apart, each as a disc and as a triangle.
-INKS = (*(colour for colour, _ in SERIES), "#E69F00", "#56B4E9")
-STYLES = [(ink, marker) for marker in ("o", "^") for ink in INKS]
+WHOLE = "#5B6B7F"
 COUNTED_CLASSES, NAMED_CLASSES = 40, 80  # above: a matrix without counts; without names
 LONGEST_NAME = 34
 
@@ -43,11 +36,22 @@ _STYLE: dict[str, object] = {
     "font.size": 9.0,
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     "axes.edgecolor": "#8A94A0",
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"),
     **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
     "axes.axisbelow": True,
     "grid.color": "#E3E7EC",
     "figure.constrained_layout.use": True,
 }
+# What light and dark pages draw in other colours: the page's own, by the names in its CSS.
+THEME = {
+    INK.lower(): "var(--ink)",
+    "#ffffff": "var(--page)",
+    "#8a94a0": "var(--faint)",
+    "#e3e7ec": "var(--line)",
+    WHOLE.lower(): "var(--bar)",
+}
+_SHARE = (0.36, 0.62, 0.86)  # over whatever the page is; dark pages darken it, see page.css
+SHARES = LinearSegmentedColormap.from_list("shares", [(*_SHARE, 0.0), (*_SHARE, 1.0)])
 _NUMBER, _FONT = re.compile(r"\d+\.\d+"), re.compile(r"font-family: 'DejaVu Sans';? ?")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -89,7 +93,7 @@ def inline(figure: Figure, key: str, label: str, *, crop: bool = False) -> Marku
             elif name == "href" and value.startswith("#"):
                 value = f"#{key}-{value[1:]}"
             elif name == "style":
-                value = _FONT.sub("", value)
+                value = _themed(_FONT.sub("", value))
             elif name in ("x", "y", "d"):  # 0.01 pixel is enough, and saves bytes
                 value = _NUMBER.sub(lambda n: f"{float(n[0]):.2f}".rstrip("0").rstrip("."), value)
             if name != "transform" or not value.startswith("rotate(-0 "):
@@ -107,6 +111,12 @@ def inline(figure: Figure, key: str, label: str, *, crop: bool = False) -> Marku
     return Markup(ET.tostring(root, encoding="unicode"))
 
 
+def _themed(style: str) -> str:
+    for colour, variable in THEME.items():
+        style = style.replace(colour, variable)
+    return style
+
+
 def shorten(text: str, longest: int = LONGEST_NAME) -> str:
     """A name that fits beside an axis; it loses its middle: taxonomy paths differ at the end.
 
@@ -116,63 +126,6 @@ def shorten(text: str, longest: int = LONGEST_NAME) -> str:
     text = " ".join(printable(text).split())
     head = longest // 3
     return text if len(text) <= longest else f"{text[:head]}…{text[head + 1 - longest :]}"
-
-
-def headline_bars(fusion: FusionResult, items: tables.ItemSet, key: str) -> Markup:
-    """The headline metric of every row; errors over seeds, or the interval of a single seed."""
-    metric = headline_metric(exclusive=fusion["exclusive"])
-    rows, title = fusion["rows"], tables.columns(fusion)[metric]
-    _, whole = tables.compared(fusion)
-    with drawing(6.0, 0.55 + 0.3 * len(rows)) as (figure, axes):
-        _name_rows(axes, [row["name"] for row in rows])
-        axes.set(xlim=(0, 1), xlabel=title)
-        if metric == "macro_roc_auc":
-            axes.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
-        for y, row in enumerate(rows):
-            shown = tables.metric_value(row, items, metric)
-            axes.text(1.02, y, str(shown), transform=axes.get_yaxis_transform(), va="center")
-            if shown.value is None:
-                continue
-            single = row["inputs"][0] if len(row["inputs"]) == 1 else ""
-            colour = WHOLE if row is whole else _style(single, (OTHER, ""))[0]
-            axes.barh(y, shown.value, height=0.68, color=colour)
-            low, high = shown.interval or (shown.value, shown.value)
-            if shown.std is not None:
-                low, high = shown.value - shown.std, shown.value + shown.std
-            if low < high:
-                error = [[max(shown.value - low, 0.0)], [max(high - shown.value, 0.0)]]
-                axes.errorbar(shown.value, y, xerr=error, color=INK, linewidth=1.2, capsize=3)
-    return inline(figure, key, f"{title} of each row of {fusion['name']}")
-
-
-def per_label(
-    supports: Mapping[str, str],
-    whole: tuple[str, Sequence[float | None]],
-    singles: Mapping[str, Sequence[float | None]],
-    metric: str,
-    key: str,
-) -> Markup:
-    """Bars of one row, (name, values), and marks of the others, name -> values; a line per label.
-
-    `supports`: label -> test items, as printed. A modality keeps its colour, others take one in
-    turn.
-    """
-    with drawing(7.6, 0.95 + 0.235 * len(supports)) as (figure, axes):
-        ys = np.arange(len(supports))
-        _name_rows(axes, [f"{shorten(name)}  ({items})" for name, items in supports.items()])
-        axes.set(xlim=(0, 1), xlabel=metric)
-        lengths = np.array(whole[1], float)  # None becomes NaN
-        axes.barh(ys, lengths, height=0.7, color="#CBD2DB", label=shorten(whole[0]))
-        for y in np.flatnonzero(np.isnan(lengths)).tolist():
-            axes.text(0.01, y, "not measured", va="center", fontsize=8, color="#5B6570")
-        for k, (name, values) in enumerate(singles.items()):
-            colour, marker = _style(name, SERIES[k % len(SERIES)])
-            apart = ys + 0.18 * (k - (len(singles) - 1) / 2)  # so that equal values can be seen
-            floats = np.array(values, float)
-            (marks,) = axes.plot(floats, apart, color=colour, label=shorten(name), clip_on=False)
-            marks.set(marker=marker, ls="", markersize=5, mec="white", mew=0.5)
-        figure.legend(loc="outside upper center", ncols=4, frameon=False)
-    return inline(figure, key, f"{metric} of each label")
 
 
 def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], key: str) -> Markup:
@@ -190,7 +143,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], key: str) -
     high = max(side * len(share) / n, 1.0)
     size = 8.5 if n <= 20 else 7 if n <= COUNTED_CLASSES else 5.5
     with drawing(side + (1.9 if named else 0.9), high + (1.5 if named else 0.6)) as (figure, axes):
-        image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="none")
+        image = axes.imshow(share, cmap=SHARES, vmin=0, vmax=1, interpolation="none")
         bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 2.5 / high), pad=0.02)
         bar.set_label("share of the true label", fontsize=8)
         bar.ax.tick_params(labelsize=8)
@@ -210,8 +163,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], key: str) -
                 axis.set_ticks(ticks, [str(tick + 1) for tick in ticks])
         if n <= COUNTED_CLASSES:
             for i, j in np.argwhere(counts):
-                ink = "white" if share[i, j] > 0.55 else INK
-                text = axes.text(j, i, str(counts[i, j]), fontsize=size - 0.5, color=ink)
+                text = axes.text(j, i, str(counts[i, j]), fontsize=size - 0.5)
                 text.set(ha="center", va="center", in_layout=False)  # inside its cell anyway
     told = "confusion matrix: true labels in rows, predicted in columns"
     return inline(figure, key, told, crop=True)
@@ -252,47 +204,25 @@ def long_tail(counts: Sequence[int], key: str) -> Markup:
     return inline(figure, key, "number of items of each label, most frequent first")
 
 
-def _style(name: str, other: tuple[str, str]) -> tuple[str, str]:
-    """Colour and marker of an input's modality, of a joint vector, too; else the other ones."""
-    known = MODALITIES.get(name.rpartition(".")[2])
-    return (known.colour, known.marker) if known else other
+def reliability(found: ReliabilityResult, key: str) -> Markup:
+    """What is so, by what was said; discs grow with the number of judgements."""
+    with drawing(3.9, 3.4) as (figure, axes):
+        axes.plot([0, 1], [0, 1], color="#8A94A0", linestyle=":", linewidth=1)
+        shares = np.asarray(found["n"]) / sum(found["n"])
+        axes.plot(found["said"], found["true"], color=TRAINING, linewidth=1.2)
+        axes.scatter(found["said"], found["true"], 20 + 200 * shares, TRAINING, clip_on=False)
+        axes.grid()
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        axes.set(xlabel="probability that was said", ylabel="share that is so")
+    return inline(figure, key, "reliability: the share that is so, by the probability said")
 
 
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """Horizontal lines, first name on top."""
-    axes.set_yticks(range(len(names)), [shorten(name, LONGEST_NAME + 10) for name in names])
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0, pad=6)
-    axes.grid(axis="x")
-
-
-def genre_styles(maps: Sequence[PointMap]) -> Styles:
-    """Colour and marker of the twelve most frequent genres of the maps; in all maps the same."""
-    counts = Counter(point["genre"] for points in maps for point in points["points"])
-    order = sorted(counts, key=lambda genre: (-counts[genre], genre))
-    return dict(zip(order, STYLES, strict=False))
-
-
-def map_figure(points: PointMap, styles: Styles, key: str) -> Markup:
-    """The map with its legend; genres beyond the twelfth are grey, which the legend says."""
-    xy = np.array([(point["x"], point["y"]) for point in points["points"]])
-    genres = np.array([point["genre"] for point in points["points"]])
-    others = ~np.isin(genres, list(styles))
-    groups = [(f"{len(set(genres[others]))} other genres", others, (OTHER, "o"))]
-    groups += [(shorten(genre, 24), genres == genre, style) for genre, style in styles.items()]
-    wide, high = np.ptp(xy, axis=0)
-    with drawing(7.4, min(max(5.2 * high / max(wide, 1e-9), 2.4), 5.6)) as (figure, axes):
-        for name, here, (ink, marker) in groups:
-            if not here.any():
-                continue
-            (x, y), label = xy[here].T, f"{name} ({here.sum():,})"
-            dots = axes.scatter(x, y, 30 if len(xy) <= 400 else 12, ink, marker=marker, label=label)
-            dots.set(alpha=0.8, linewidths=0.4, edgecolors="white")
-        axes.margins(0.04)
-        axes.set(xticks=[], yticks=[], aspect="equal")
-        axes.spines[:].set_visible(True)
-        handles, labels = axes.get_legend_handles_labels()
-        if others.any():  # drawn first, named last
-            handles, labels = [*handles[1:], handles[0]], [*labels[1:], labels[0]]
-        figure.legend(handles, labels, loc="outside right center", frameon=False, markerscale=1.2)
-    return inline(figure, key, f"{points['name']}: t-SNE map, coloured by genre", crop=True)
+def lacking(found: LackingResult, title: str, key: str) -> Markup:
+    """The headline metric by the share of the modalities that is hidden."""
+    known = [(s, v) for s, v in zip(found["shares"], found["curve"], strict=True) if v is not None]
+    with drawing(3.9, 2.9) as (figure, axes):
+        axes.plot(*zip(*known, strict=True), color=TRAINING, marker="o", markersize=4)
+        axes.grid(axis="y")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.set(xlabel="modalities hidden at random", ylabel=title)
+    return inline(figure, key, f"{title} by the share of the modalities that is hidden")

@@ -162,10 +162,15 @@ def difference(fusion: FusionResult, a: str, b: str, items: ItemSet) -> RowDiffe
     return None
 
 
-def compared(fusion: FusionResult) -> tuple[list[Row], Row | None]:
-    """The rows with one modality each, and the row with most inputs, of those that are `judged`."""
+def plain_rows(fusion: FusionResult) -> list[Row]:
+    """One row for each set of modalities: those that are `judged`."""
     names = judged(fusion["rows"])
-    rows = [row for row in fusion["rows"] if row["name"] in names]
+    return [row for row in fusion["rows"] if row["name"] in names]
+
+
+def compared(fusion: FusionResult) -> tuple[list[Row], Row | None]:
+    """The plain rows with one modality each, and the plain row with most inputs."""
+    rows = plain_rows(fusion)
     whole = max(rows, key=lambda row: len(row["inputs"]), default=None)
 
     def modalities(row: Row) -> set[str]:

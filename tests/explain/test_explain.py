@@ -20,6 +20,7 @@ from mmgenre.explain.agreement import compare, read_human
 from mmgenre.explain.overlay import jpeg_base64, overlay, save_heat
 from mmgenre.explain.similarity import nearest, point_map, shared_genre
 from mmgenre.explain.words import chance_gain, information_gain, speaks_for, top_words
+from mmgenre.items.manifest import Item
 
 # METHOD.md, table 3: (human, model) by genre, where legible.
 TABLE_3 = {
@@ -259,8 +260,9 @@ def test_a_map_keeps_neighbours_and_repeats() -> None:
     rng = np.random.default_rng(0)
     centres = np.repeat(10 * np.eye(3, 12), 12, axis=0)
     vectors = centres + rng.normal(size=(36, 12))
-    labels = [["Jazz/Swing", "Pop"]] * 36
-    found = point_map("Name", "detail", vectors, labels, seed=3)
+    items = [Item(f"i{k}", artist="A", labels=("Jazz/Swing", "Pop")) for k in range(36)]
+    found = point_map("Name", "detail", vectors, items, seed=3)
+    assert [(p["id"], p["title"]) for p in found["points"]] == [(i.id, "A") for i in items]
     assert {point["genre"] for point in found["points"]} == {"Jazz"}
     assert (found["n_items"], found["n_distinct"], found["width"]) == (36, 36, 12)
     assert found["perplexity"] == pytest.approx(35 / 3)
@@ -270,7 +272,7 @@ def test_a_map_keeps_neighbours_and_repeats() -> None:
     distances = np.linalg.norm(points[:, None] - points[None], axis=2)
     np.fill_diagonal(distances, np.inf)
     assert (distances.argmin(axis=1) // 12 == np.arange(36) // 12).all()
-    assert point_map("Name", "detail", vectors, labels, seed=3) == found
+    assert point_map("Name", "detail", vectors, items, seed=3) == found
 
 
 def test_a_map_of_too_little_is_refused() -> None:
@@ -278,4 +280,6 @@ def test_a_map_of_too_little_is_refused() -> None:
     for vectors, different in ((few, 4), (same, 1), (two, 2)):
         said = rf"Name: {len(vectors)} vectors, {different} of them .*needs 5, and 3 different"
         with pytest.raises(MmgenreError, match=said):
-            point_map("Name", "detail", vectors, [["Pop"]] * len(vectors), seed=0)
+            point_map(
+                "Name", "detail", vectors, [Item("x", labels=("Pop",))] * len(vectors), seed=0
+            )

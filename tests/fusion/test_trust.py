@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmgenre.disk.bundle import read_bundle, write_bundle
 from mmgenre.disk.provenance import Provenance
 from mmgenre.errors import BundleError
 from mmgenre.fusion.familiar import Familiar, fit_familiar
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.fusion.trust import (
     COVERAGES,
+    KIND,
     Trust,
     closed_upward,
     conformal,
@@ -183,6 +185,16 @@ def test_it_is_the_same_after_its_folder(tmp_path: Path) -> None:
     (tmp_path / "trust" / "model.safetensors").write_bytes(b"")
     with pytest.raises(BundleError):
         Trust.load(tmp_path / "trust")
+
+
+def test_one_of_another_version_is_refused_by_its_name(tmp_path: Path) -> None:
+    fitted(60, exclusive=False).save(tmp_path / "trust", Provenance("fusion", 1, {}))
+    read = read_bundle(tmp_path / "trust", KIND)
+    older = {name: rows for name, rows in read.weights.items() if not name.endswith("usual")}
+    assert len(older) < len(read.weights)
+    write_bundle(tmp_path / "older", KIND, read.config, older, Provenance("fusion", 1, {}))
+    with pytest.raises(BundleError, match="older: not a model that this version can use"):
+        Trust.load(tmp_path / "older")
 
 
 def test_promised_thresholds_are_half_of_the_best_f1() -> None:

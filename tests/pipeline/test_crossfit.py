@@ -86,6 +86,12 @@ def test_each_encoder_learned_from_the_other_folds(made: tuple[Run, FusionResult
     assert folds.count == N_FOLDS
 
 
+def test_the_fusion_is_among_the_run_s_figures(made: tuple[Run, FusionResult]) -> None:
+    run, _ = made
+    found = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
+    assert [fusion["name"] for fusion in found["fusions"]] == [NAME]
+
+
 def test_only_what_is_trained_is_cross_fitted(made: tuple[Run, FusionResult]) -> None:
     run, _ = made
     assert sorted(p.name for p in (run.folder / "encoders").iterdir() if p.is_dir()) == [

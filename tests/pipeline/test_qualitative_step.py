@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,9 +20,8 @@ from mmgenre.explain.results import Qualitative
 from mmgenre.items.labels import ancestors, closure
 from mmgenre.items.manifest import Manifest
 from mmgenre.pipeline.commands import fuse
+from mmgenre.pipeline.guesses import best_guesses, guess_tables
 from mmgenre.pipeline.qualitative import (
-    best_guesses,
-    guess_tables,
     make_report,
     map_of_factors,
     words_of,
@@ -48,7 +48,7 @@ def content(run: Path) -> Qualitative:
 
 def test_every_part_is_there(described: Path) -> None:
     found, run = content(described), open_run(described)
-    assert list(found["missing"]) == ["human"]
+    assert set(found["missing"]) == {"human", "reliability", "lacking"}  # 8 test items
     assert found["words"] is not None
     assert found["words"]["n_texts"] <= len(run.manifest.ids("train", having=["text"]))
     heat, factors, covers = found["heat"], found["factors"], found["covers"]
@@ -199,13 +199,12 @@ def test_what_is_gone_is_left_out_and_said(small: Small, tmp_path: Path) -> None
         shutil.rmtree(folder / gone)
     page = make_report(folder)
     found = content(folder)
-    assert set(found["missing"]) == {"words", "heat", "neighbours", "guesses", "human"}
+    few = {"reliability", "lacking"}  # test items
+    assert set(found["missing"]) == {"words", "heat", "neighbours", "guesses", "human", *few}
     assert "No two fusions differ in their head alone" in found["missing"]["guesses"]
     text = page.read_text(encoding="utf-8")
-    assert "No words: " in text
-    assert "No heat maps: " in text
-    assert "No neighbours: " in text
-    assert "No guesses: " in text
+    assert 'id="apart"' not in text
+    assert f"<bdi>{escape(found['missing']['words'])}</bdi>" in text
 
 
 def test_only_metrics_give_a_page_all_the_same(small: Small, tmp_path: Path) -> None:
@@ -245,7 +244,9 @@ def test_the_command_writes_the_report_with_its_qualitative_part(
     page = (described / "report.html").read_text(encoding="utf-8")
     assert "data:image/jpeg;base64," in page
     assert len(page) < 3_000_000
-    assert all(f'id="{section}"' in page for section in ("apart", "guesses", "human"))
+    assert "<audio" not in page
+    assert "mmgenre report RUN --media" in page
+    assert all(f'id="{section}"' in page for section in ("apart", "examples", "guesses"))
 
 
 def test_guesses_are_the_best_scored() -> None:

@@ -7,16 +7,19 @@ import copy
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-from test_page import HOSTILE, Page, made_run
+from test_page import HOSTILE, Page, made_run, sections
 from test_tables import GENRES, made_fusion
 
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.explain.results import PointMap, Qualitative
 from mmgenre.report import render, write_report
-from mmgenre.report.plots import STYLES, genre_styles
+from mmgenre.report.maps import STYLES, genre_styles
+from mmgenre.report.page import PARTS
 
+SOUND = base64.b64encode(b"a sound").decode()
 PICTURE = base64.b64encode(b"a picture").decode()
 
 
@@ -30,7 +33,31 @@ def made_map(name: str, genres: list[str]) -> PointMap:
         "perplexity": 5.0,
         "wanted_perplexity": 30.0,
         "seed": 7,
-        "points": [{"x": k / 10, "y": -k / 20, "genre": g} for k, g in enumerate(genres)],
+        "points": [
+            {"id": f"i{k}", "title": f"Band – {g}", "x": k / 10, "y": -k / 20, "genre": g}
+            for k, g in enumerate(genres)
+        ],
+    }
+
+
+def made_example(item_id: str, names: list[str], *, is_mistake: bool) -> dict[str, Any]:
+    guess = {"genre": names[0], "score": 0.75, "right": not is_mistake}
+    return {
+        "id": item_id,
+        "title": f"Band – {names[3]}",
+        "is_mistake": is_mistake,
+        "truth": [names[1] if is_mistake else names[0]],
+        "guesses": [guess, {"genre": names[2], "score": 0.5, "right": False}],
+        "base": 0.25,
+        "shares": {"audio": 0.625, "text": -0.125},
+        "alone": {"audio": guess, "text": {"genre": names[4], "score": 0.5, "right": False}},
+        "nearest": [
+            {"id": "n", "title": f"Other – {names[3]}", "similarity": 0.5, "genres": [names[0]]}
+        ],
+        "cover": PICTURE,
+        "excerpt": None if is_mistake else SOUND,
+        "text": f"Loud, and {names[5]}.",
+        "faults": ["excerpt: x.mp3: truncated"] if is_mistake else [],
     }
 
 
@@ -116,6 +143,33 @@ def made_description(names: list[str]) -> Qualitative:
              "genres": names[:2], "human": [0.5, 0.6], "model": [0.7, 0.8],
              "left_out": [], "pearson": None, "undefined": "n = 2: too few"},
         ],
+        "examples": {
+            "fusion": "multi-logistic-a+t+i",
+            "score": "probability",
+            "n_items": 90,
+            "n_test": 120,
+            "excerpt_s": 8.0,
+            "with_media": True,
+            "items": [
+                made_example("i0", names, is_mistake=False),
+                made_example("i1", names, is_mistake=True),
+            ],
+        },
+        "reliability": {
+            "fusion": "f", "exclusive": False, "n_items": 90, "error": 0.0423,
+            "said": [0.1, 0.8], "true": [0.12, 0.7], "n": [45, 45],
+        },
+        "lacking": {
+            "fusion": "f", "metric": "macro_roc_auc", "n_items": 90, "draws": 3,
+            "subsets": {"A": 0.71, "T": None, "A+T": 0.83},
+            "shares": [0.0, 0.5], "curve": [0.83, 0.7],
+        },
+        "audit": {
+            "checked": ["artists", "albums"],
+            "n_leaks": 21,
+            "leaks": [{"kind": "artist", "value": names[3], "splits": ["train", "test"],
+                       "ids": ["a", "b"]}],
+        },
         "missing": {},
     }  # fmt: skip
     result: Qualitative = json.loads(json.dumps(found))
@@ -130,6 +184,15 @@ def page() -> str:
 def test_every_part_is_shown_with_its_sizes(page: str) -> None:
     text = " ".join(Page(page).text.split())
     order = [
+        "Look and listen Test items, and what multi-logistic-a+t+i says of them",
+        "Excerpts are 8 seconds",
+        "Band – Rap ✓ right Has Rock Rock ✓ right 0.75 Electronic ✗ wrong 0.50",
+        "Why Rock: 0.25 with nothing known, and audio +0.62 alone: Rock text −0.12 alone: Country",
+        "“Loud, and Metal.”",
+        "Other – Rap Rock, 0.50",
+        "The surest mistakes Of 90 test items, a random sample of all 120",
+        "✗ wrong Has Pop",
+        "1 media of these items cannot be shown i1: excerpt: x.mp3: truncated",
         "What tells genres apart Words Information gain",
         "1,200 training texts and 10,000 words",
         "Synthetic catalogue: it shows what its maker put in.",
@@ -147,10 +210,20 @@ def test_every_part_is_shown_with_its_sizes(page: str) -> None:
         "✓ has the query's genre 0.988, train, same artist",
         "✗ another genre −0.500, val",
         "the first 1 by id, each followed by its neighbours",
-        "Albums by their genres: vectors of some items. 30 items, of which a random sample of 15 "
-        "is shown, 15 different",
+        "Points with a ring play an excerpt when clicked, or by Enter.",
+        "Albums by their genres",
+        "Band – Rock · Rock",
+        "3 other genres 3",
+        "Vectors of some items. 30 items, of which a random sample of 15 is shown, 15 different",
         "perplexity 5 (30 needs more points), seed 7",
-        "; 3 rarer genres are grey",
+        "off by 0.042 (expected calibration error of f, 90 test items, every pair of an item and a "
+        "genre)",
+        "0.800 0.700 45",
+        "on 90 test items as if they had no other modalities",
+        "A 0.710 A+T 0.830",
+        "Looked for: artists, albums. Found in two splits or more: 21",
+        "artist Rap train, test a, b",
+        "The first 1; all: mmgenre manifest check",
         "LOGISTIC: 1 of 1 first guesses right, a right one among three for 1, 2 different genres",
         "COSINE: 0 of 1 first guesses right",
         "Row A+T+I, seed 0: the first 1 by id of 80 test items that have every modality",
@@ -166,16 +239,21 @@ def test_every_part_is_shown_with_its_sizes(page: str) -> None:
         place = text.find(part, place)
         assert place >= 0, f"{part!r} is not where it belongs"
     assert "perhaps" not in text  # no better than chance
-    assert "No map" not in text
 
 
 def test_the_page_stays_well_formed_and_every_picture_is_told(page: str) -> None:
     parsed = Page(page)
-    assert parsed.tags["img"] == 7
+    assert parsed.tags["img"] == 9
     alts = [value for tag, name, value in parsed.attributes if (tag, name) == ("img", "alt")]
-    assert len(alts) == 7
+    assert len(alts) == 9
     assert all(alts)
-    assert parsed.values("src") == [f"data:image/jpeg;base64,{PICTURE}"] * 7
+    images = [v for t, n, v in parsed.attributes if (t, n) == ("img", "src")]
+    assert images == [f"data:image/jpeg;base64,{PICTURE}"] * 9
+    sounds = [v for t, n, v in parsed.attributes if (t, n) == ("audio", "src")]
+    assert sounds == [f"data:audio/mpeg;base64,{SOUND}"]
+    plays = parsed.values("data-plays")
+    assert plays == ["example-1"] * 2  # on both maps
+    assert "example-1" in parsed.values("id")
     ids = parsed.values("id")
     assert len(ids) == len(set(ids))
     assert {"apart", "guesses", "human"} <= set(ids)
@@ -200,7 +278,7 @@ def test_each_method_says_what_it_is_worth(method: str, said: str) -> None:
             item["attention"] = PICTURE
     page = render(made_run([], GENRES), described)
     assert said in " ".join(Page(page).text.split())
-    assert Page(page).tags["img"] == (9 if method == "gradient rollout" else 7)
+    assert Page(page).tags["img"] == (11 if method == "gradient rollout" else 9)
     assert ("all layers of attention together" in page) is (method == "gradient rollout")
 
 
@@ -216,7 +294,7 @@ def test_what_comes_from_the_data_is_escaped() -> None:
     page.encode("utf-8")
     parsed = Page(page)
     assert parsed.tags["script"] == 1
-    assert parsed.tags["img"] == 7
+    assert parsed.tags["img"] == 9
     assert "<script>alert" not in page
     assert "{{ 7*7 }}" in parsed.text
 
@@ -229,20 +307,32 @@ def test_colours_are_the_same_in_all_maps_and_end_at_twelve() -> None:
     assert genre_styles([]) == {}
 
 
-def test_parts_that_are_missing_say_why() -> None:
+def test_parts_that_are_missing_are_left_out_and_the_end_says_why() -> None:
     described = copy.deepcopy(made_description(GENRES))
-    described["words"] = described["heat"] = described["neighbours"] = None
-    described["factors"] = described["covers"] = described["guesses"] = described["human"] = None
+    for part in PARTS:
+        described[part] = None  # type: ignore[literal-required]
     described["missing"] = {
         part: f"Why no {part}."
         for part in ("words", "heat", "neighbours", "factors", "guesses", "human")
     }
-    text = " ".join(Page(render(made_run([], GENRES), described)).text.split())
-    for part in ("No words: Why no words.", "No heat maps: Why no heat.",
-                 "No neighbours: Why no neighbours.", "No map: Why no factors.",
-                 "No map: This run has none.", "No guesses: Why no guesses.",
-                 "Why no human. A CSV"):  # fmt: skip
+    page = render(made_run([], GENRES), described)
+    assert sections(page) == ["curves", "dataset", "refused", "origin"]
+    text = " ".join(Page(page).text.split())
+    for part in ("Words: Why no words.", "Places on covers: Why no heat.",
+                 "A human beside the models: Why no human."):  # fmt: skip
         assert part in text
+
+
+def test_of_ones_own_music_a_page_says_how_to_have_it_played() -> None:
+    described = made_description(GENRES)
+    assert described["examples"]
+    described["examples"]["with_media"] = False
+    for item in described["examples"]["items"]:
+        item["excerpt"] = item["text"] = None
+    page = render(made_run([], GENRES), described)
+    assert "with them: mmgenre report RUN --media" in " ".join(Page(page).text.split())
+    assert "<audio" not in page
+    assert "Points with a ring" not in page
 
 
 @pytest.mark.slow
@@ -258,7 +348,7 @@ def test_a_description_of_other_metrics_is_not_shown(tmp_path: Path) -> None:
         return " ".join(Page(write_report(tmp_path).read_text(encoding="utf-8")).text.split())
 
     described.write_text(json.dumps(found))
-    assert "No words: qualitative.json belongs to other metrics than this page" in text()
+    assert "qualitative.json belongs to other metrics than this page" in text()
     described.write_text("[]")
     assert "qualitative.json is damaged" in text()
     described.write_text("{}")
