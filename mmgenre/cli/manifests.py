@@ -158,6 +158,7 @@ def split(
     out: OutOption,
     ratios: Annotated[str, Option(help="Train, validation, test.")] = "0.8,0.1,0.1",
     seed: Annotated[int, Option(min=0)] = 0,
+    as_json: JsonOption = False,
 ) -> None:
     """Draws splits that share no artist and no album."""
     from mmgenre.items.manifest import SPLITS, Manifest
@@ -171,9 +172,11 @@ def split(
     items = Manifest.read(manifest)
     done = split_anew(items, (train, val, test), seed)
     done.write(out)
-    for note in (*manifest_notes(done), *unlearned_notes(done)):
-        typer.echo(f"note: {note}")
-    typer.echo(f"{out}: " + ", ".join(f"{len(done.ids(split))} {split}" for split in SPLITS))
+    notes = [*manifest_notes(done), *unlearned_notes(done)]
+    counts = {split: done.count(split) for split in SPLITS}
+    lines = [f"note: {note}" for note in notes]
+    lines.append(f"{out}: " + ", ".join(f"{n} {split}" for split, n in counts.items()))
+    show({"manifest": str(out), "splits": counts, "notes": notes}, lines, as_json=as_json)
 
 
 def info(manifest: Path, as_json: JsonOption = False) -> None:
