@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mmgenre.disk.files import as_on_disk
 from mmgenre.errors import InputError, Refusal
 from mmgenre.items.manifest import Item
 from mmgenre.items.modalities import Modality
+
+SHOWN = 3  # genres in a repr
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,22 @@ class Prediction:
     likely: tuple[str, ...] = ()  # a label set of the coverage that was asked for, likeliest first
     unsure: str | None = None  # why no genre is named, if so
     notes: tuple[str, ...] = ()  # on its media: "text: 3 of 48 words known"
+
+    def __repr__(self) -> str:
+        """`Prediction('a', Jazz 0.912, Rock 0.040, ...; named Jazz; from audio)`."""
+        best = [f"{genre.name} {genre.score:.3f}" for genre in self.genres[:SHOWN]]
+        more = ["..."] if len(self.genres) > SHOWN else []
+        named = f"named {', '.join(self.named)}" if self.named else f"unsure: {self.unsure}"
+        told = [", ".join([*best, *more]), named, f"from {', '.join(self.used)}"]
+        return f"{type(self).__name__}({self.id!r}, {'; '.join(told)})"
+
+    def as_row(self) -> dict[str, Any]:
+        """A row of a table: id, named (joined by semicolons), unsure, used, genre_k, score_k."""
+        row: dict[str, Any] = {"id": self.id, "named": ";".join(self.named)}
+        row |= {"unsure": self.unsure, "used": ";".join(self.used)}
+        for k, genre in enumerate(self.genres, 1):
+            row |= {f"genre_{k}": genre.name, f"score_{k}": genre.score}
+        return row
 
 
 def one_item(
