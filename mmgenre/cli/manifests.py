@@ -179,6 +179,29 @@ def split(
     show({"manifest": str(out), "splits": counts, "notes": notes}, lines, as_json=as_json)
 
 
+def suspects(
+    run: Annotated[Path, Argument(help="Folder of a run on the manifest.")] = shared.DEFAULT_RUN,
+    top: Annotated[int, Option(min=1, help="Items shown.")] = 50,
+    out: Annotated[Path | None, Option("--out", help="CSV of all of them.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Training items whose labels are likely wrong, by scores of models that have not seen them."""
+    from mmgenre.pipeline.run import open_run
+    from mmgenre.pipeline.suspects import suspects as look
+    from mmgenre.pipeline.suspects import write_suspects
+
+    with progress_bars() as progress:
+        found = look(open_run(run), progress=progress)
+    if out is not None:
+        write_suspects(found, out)
+    lines = [suspect.told() for suspect in found.found[:top]]
+    lines += [f"note: {name} had no say: {why}" for name, why in found.left_out.items()]
+    by = ", ".join(f"{name} (ROC-AUC {auc:.2f})" for name, auc in found.by.items())
+    lines.append(f"{len(found.found):,} of {found.n_items:,} training items, by {by}")
+    lines += [f"all of them: {out}"] if out is not None else []
+    show(found.as_dict(top), lines, as_json=as_json)
+
+
 def info(manifest: Path, as_json: JsonOption = False) -> None:
     """Counts items, modalities, splits and labels."""
     from mmgenre.items.manifest import Manifest
