@@ -191,6 +191,7 @@ class Example(TypedDict):
     base: float  # the score of the likeliest genre where nothing is known
     shares: dict[str, float]  # by modality: exact Shapley values, which add up to the score
     alone: dict[str, Guess]  # the likeliest genre by each modality alone
+    words: list[tuple[str, float]]  # of its text, and what each adds: those that add or take most
     nearest: list[Near]
     cover: str | None
     excerpt: str | None  # MP3 in base64
@@ -207,6 +208,7 @@ class ExamplesResult(TypedDict):
     n_test: int  # test items that can be judged
     excerpt_s: float
     with_media: bool  # whether excerpts of music and texts were asked for
+    without_words: str | None  # why nothing is said of words
     items: list[Example]
 
 

@@ -10,6 +10,8 @@ from mmgenre.report import plots, tables
 from mmgenre.report.bars import Dot, Scale, about_zero, dots, span, style
 from mmgenre.report.maps import genre_styles, point_picture
 
+LEAST_SHARE = 0.005  # of a word that is shown; less is printed as 0
+
 
 def examples(found: Qualitative) -> dict[str, Any] | None:
     """Test items to look at and to listen to; of each, bars of its genres and reasons."""
@@ -43,6 +45,7 @@ def _reasons(item: Example) -> dict[str, Any]:
     return {
         "bars": [(guess, scale.at(guess["score"])) for guess in item["guesses"]],
         "reasons": shares,
+        "telling": [word for word in item["words"] if abs(word[1]) >= LEAST_SHARE],
         "zero": around.at(0),
         "is_right": bool(item["guesses"]) and item["guesses"][0]["right"],
     }

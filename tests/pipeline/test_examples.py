@@ -95,6 +95,12 @@ def test_guesses_and_reasons_are_those_of_the_tagger(run: Run, own: Judged, smal
         item["guesses"][0]["score"], abs=1e-6
     )
     assert item["nearest"][0]["id"] == told.reasons.nearest[0].id
+    words = {word.name: word.share for word in told.reasons.words}
+    assert item["words"]
+    assert dict(item["words"]) == pytest.approx({w: words[w] for w, _ in item["words"]}, abs=1e-3)
+    assert [abs(share) for _, share in item["words"]] == sorted(
+        (abs(share) for _, share in item["words"]), reverse=True
+    )
 
 
 def test_media_of_ones_own_are_in_the_page_only_when_asked_for(run: Run, own: Judged) -> None:
@@ -205,6 +211,12 @@ def test_the_page_of_the_command_has_media_when_asked_for(
     assert found["examples"]
     assert found["examples"]["fusion"] == NAME
     assert not any(item["faults"] for item in found["examples"]["items"])
+
+
+def test_without_encoders_all_but_words_are_shown(run: Run, own: Judged, tmp_path: Path) -> None:
+    found = examples_of(replace(run, folder=tmp_path), own, with_media=False)
+    assert "encoders/text" in str(found["without_words"])
+    assert all(item["guesses"] and not item["words"] for item in found["items"])
 
 
 @pytest.mark.slow

@@ -51,6 +51,7 @@ def made_example(item_id: str, names: list[str], *, is_mistake: bool) -> dict[st
         "base": 0.25,
         "shares": {"audio": 0.625, "text": -0.125},
         "alone": {"audio": guess, "text": {"genre": names[4], "score": 0.5, "right": False}},
+        "words": [["loud", 0.125], [names[6], -0.0625], ["nil", 0.001]],
         "nearest": [
             {"id": "n", "title": f"Other – {names[3]}", "similarity": 0.5, "genres": [names[0]]}
         ],
@@ -150,6 +151,7 @@ def made_description(names: list[str]) -> Qualitative:
             "n_test": 120,
             "excerpt_s": 8.0,
             "with_media": True,
+            "without_words": None,
             "items": [
                 made_example("i0", names, is_mistake=False),
                 made_example("i1", names, is_mistake=True),
@@ -188,7 +190,7 @@ def test_every_part_is_shown_with_its_sizes(page: str) -> None:
         "Excerpts are 8 seconds",
         "Band – Rap ✓ right Has Rock Rock ✓ right 0.75 Electronic ✗ wrong 0.50",
         "Why Rock: 0.25 with nothing known, and audio +0.62 alone: Rock text −0.12 alone: Country",
-        "“Loud, and Metal.”",
+        "Words: loud +0.12, Jazz −0.06 “Loud, and Metal.”",
         "Other – Rap Rock, 0.50",
         "The surest mistakes Of 90 test items, a random sample of all 120",
         "✗ wrong Has Pop",
