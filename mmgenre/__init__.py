@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mmgenre.fusion.tagger import GenreTagger
     from mmgenre.items.manifest import Item, Manifest
     from mmgenre.learning.kind import EncoderType
+    from mmgenre.measuring.frames import to_frame
     from mmgenre.pipeline.commands import extract_features, fuse, quickstart
     from mmgenre.pipeline.search import Search
     from mmgenre.pipeline.shards import read_shard
@@ -36,6 +37,7 @@ __all__ = [
     "fuse",
     "quickstart",
     "read_shard",
+    "to_frame",
 ]
 
 _HOMES = {
@@ -51,6 +53,7 @@ _HOMES = {
     "fuse": "mmgenre.pipeline.commands",
     "quickstart": "mmgenre.pipeline.commands",
     "read_shard": "mmgenre.pipeline.shards",
+    "to_frame": "mmgenre.measuring.frames",
 }
 
 

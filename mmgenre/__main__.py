@@ -14,6 +14,8 @@ def main() -> NoReturn:
         from mmgenre.cli import main as run
 
         run()
+    except KeyboardInterrupt:  # before the command line can say anything
+        sys.exit(130)
     except Exception as error:
         why = explanation(error)
         if why is None:

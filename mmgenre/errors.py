@@ -34,6 +34,21 @@ def fault_list(where: str, faults: Sequence[str]) -> str:
     return f"{where}: {len(faults)} fault(s)\n{shown}{more}"
 
 
+class Interrupted(BaseException):
+    """A signal asks this process to end; its notes (`add_note`) say what is kept.
+
+    No KeyboardInterrupt, which libraries catch and turn into other exit codes.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        self.signal = signal_number
+        super().__init__(f"signal {signal_number}")
+
+
+# What ends work that is in order: a stage that meets one adds a note on what is kept.
+INTERRUPTS = (Interrupted, KeyboardInterrupt)
+
+
 class MmgenreError(Exception):
     """Base of all errors below; the command line prints its message and exits with 1."""
 
@@ -88,6 +103,10 @@ class DamageWarning(UserWarning):
 
 class WaitingWarning(UserWarning):
     """Another process works in the same folder: says which one is waited for."""
+
+
+class StoppingWarning(UserWarning):
+    """Work ends as asked, but first comes to a point from which it can go on: says when."""
 
 
 class VectorsWarning(UserWarning):

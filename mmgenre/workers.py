@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -90,6 +91,20 @@ def _begin(parent: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
 
 
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """SIGINT waits inside, and never reaches the processes that begin meanwhile.
+
+    Ctrl-C goes to every process of a terminal. This one ends its workers, which would each print a
+    traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def by_pool(
     work: Callable[[Job], Result], jobs: Iterable[Job], workers: int
 ) -> Iterator[tuple[Job, Result]]:
@@ -100,7 +115,8 @@ def by_pool(
     try:
         while True:
             for job in islice(rest, 2 * workers - len(waiting)):
-                waiting[executor.submit(work, job)] = job
+                with _no_interrupts():
+                    waiting[executor.submit(work, job)] = job
             if not waiting:
                 return
             done, _ = loky.wait(waiting, return_when=loky.FIRST_COMPLETED)
@@ -120,7 +136,9 @@ def alone(work: Callable[[Job], Result], job: Job) -> Result:
         1, env=ONE_THREAD, initializer=_begin, initargs=(os.getpid(),)
     ) as executor:
         try:
-            result: Result = executor.submit(work, job).result()
+            with _no_interrupts():
+                future = executor.submit(work, job)
+            result: Result = future.result()
         except loky.process_executor.TerminatedWorkerError as error:
             _, _, codes = str(error).partition("exit codes of the workers are {")
             raise WorkerLostError(codes.partition("}")[0] or "no exit code") from None

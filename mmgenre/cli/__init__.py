@@ -10,19 +10,23 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer import Option
 
-from mmgenre.cli import manifests, stores
+from mmgenre.cli import ending, manifests, stores
 from mmgenre.cli.encoders import encoders
 from mmgenre.cli.experiments import benchmark, plan, run
 from mmgenre.cli.models import export, missing, robustness, slices
 from mmgenre.cli.predicting import predict, untag
+from mmgenre.cli.results import cite, tables
 from mmgenre.cli.running import doctor, extract_features, fuse, quickstart, report
 from mmgenre.cli.searching import search
 from mmgenre.cli.serving import serve
 from mmgenre.cli.shared import DONE, EXIT_CODES, FAILED
+from mmgenre.cli.shared import command as with_quiet
 from mmgenre.errors import (
     DamageWarning,
+    Interrupted,
     MmgenreError,
     OlderRunWarning,
+    StoppingWarning,
     VectorsWarning,
     WaitingWarning,
 )
@@ -30,13 +34,15 @@ from mmgenre.learning.processes import ElsewhereError, OutOfStepError, is_main
 
 # What all processes of a launched command do; of others, the main one alone.
 TOGETHER = (["quickstart"], ["extract-features"], ["fuse"], ["run"])
+OWN_WARNINGS = (
+    DamageWarning, OlderRunWarning, StoppingWarning, VectorsWarning, WaitingWarning,
+)  # fmt: skip
 FAILURES = (MmgenreError, OutOfStepError, OSError)  # OSError: no right to write, a full disk
 
 app = typer.Typer(
     name="mmgenre",
     help=f"Genres from audio, words and cover art. {EXIT_CODES}",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -60,32 +66,39 @@ def _options(shown: VersionOption = False) -> None:
 
 
 for command in (
-    quickstart, extract_features, fuse, run, plan, benchmark, report, missing, robustness, slices,
-    export, predict, search, untag, serve, encoders, doctor,
+    quickstart, extract_features, fuse, run, plan, benchmark, report, tables, cite, missing,
+    robustness, slices, export, predict, search, untag, serve, encoders, doctor,
 ):  # fmt: skip
-    app.command()(command)
+    app.command()(with_quiet(command))
 
 manifest_app = typer.Typer(
     help="Datasets: build from a published one, check for leakage, split, describe, dedupe.",
     no_args_is_help=True,
 )
 app.add_typer(manifest_app, name="manifest")
-for act in (manifests.build, manifests.check, manifests.split, manifests.info, manifests.dedupe):
-    manifest_app.command()(act)
+for act in (
+    manifests.build,
+    manifests.check,
+    manifests.split,
+    manifests.info,
+    manifests.dedupe,
+    manifests.suspects,
+):
+    manifest_app.command()(with_quiet(act))
 
 store_app = typer.Typer(
     help="Feature stores: describe, verify every value, merge.", no_args_is_help=True
 )
 app.add_typer(store_app, name="store")
 for deed in (stores.info, stores.verify, stores.merge):
-    store_app.command()(deed)
+    store_app.command()(with_quiet(deed))
 
 _show_as_python_does = warnings.showwarning
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **to: Any) -> None:
     """One plain line for the user; warnings of libraries stay as Python shows them."""
-    if issubclass(category, DamageWarning | OlderRunWarning | VectorsWarning | WaitingWarning):
+    if issubclass(category, OWN_WARNINGS):
         typer.secho(str(message), fg=typer.colors.YELLOW, err=True)
     else:
         _show_as_python_does(message, category, *where, **to)
@@ -97,7 +110,10 @@ def main() -> NoReturn:
     try:
         if not is_main() and sys.argv[1:2] not in TOGETHER:
             sys.exit(DONE)
-        app()
+        with ending.interrupts():
+            app(prog_name="mmgenre")
+    except Interrupted as stop:
+        sys.exit(ending.end(stop))
     except ElsewhereError:  # the main process has said why
         sys.exit(FAILED)
     except FAILURES as error:

@@ -158,6 +158,7 @@ def split(
     out: OutOption,
     ratios: Annotated[str, Option(help="Train, validation, test.")] = "0.8,0.1,0.1",
     seed: Annotated[int, Option(min=0)] = 0,
+    as_json: JsonOption = False,
 ) -> None:
     """Draws splits that share no artist and no album."""
     from mmgenre.items.manifest import SPLITS, Manifest
@@ -171,9 +172,34 @@ def split(
     items = Manifest.read(manifest)
     done = split_anew(items, (train, val, test), seed)
     done.write(out)
-    for note in (*manifest_notes(done), *unlearned_notes(done)):
-        typer.echo(f"note: {note}")
-    typer.echo(f"{out}: " + ", ".join(f"{len(done.ids(split))} {split}" for split in SPLITS))
+    notes = [*manifest_notes(done), *unlearned_notes(done)]
+    counts = {split: done.count(split) for split in SPLITS}
+    lines = [f"note: {note}" for note in notes]
+    lines.append(f"{out}: " + ", ".join(f"{n} {split}" for split, n in counts.items()))
+    show({"manifest": str(out), "splits": counts, "notes": notes}, lines, as_json=as_json)
+
+
+def suspects(
+    run: Annotated[Path, Argument(help="Folder of a run on the manifest.")] = shared.DEFAULT_RUN,
+    top: Annotated[int, Option(min=1, help="Items shown.")] = 50,
+    out: Annotated[Path | None, Option("--out", help="CSV of all of them.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Training items whose labels are likely wrong, by scores of models that have not seen them."""
+    from mmgenre.pipeline.run import open_run
+    from mmgenre.pipeline.suspects import suspects as look
+    from mmgenre.pipeline.suspects import write_suspects
+
+    with progress_bars() as progress:
+        found = look(open_run(run), progress=progress)
+    if out is not None:
+        write_suspects(found, out)
+    lines = [suspect.told() for suspect in found.found[:top]]
+    lines += [f"note: {name} had no say: {why}" for name, why in found.left_out.items()]
+    by = ", ".join(f"{name} (ROC-AUC {auc:.2f})" for name, auc in found.by.items())
+    lines.append(f"{len(found.found):,} of {found.n_items:,} training items, by {by}")
+    lines += [f"all of them: {out}"] if out is not None else []
+    show(found.as_dict(top), lines, as_json=as_json)
 
 
 def info(manifest: Path, as_json: JsonOption = False) -> None:

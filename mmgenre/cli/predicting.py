@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ import typer
 from typer import Argument, Option
 
 from mmgenre.cli import shared
-from mmgenre.errors import Refusal
+from mmgenre.errors import INTERRUPTS, Refusal
 
 if TYPE_CHECKING:
     from mmgenre.fusion.prediction import Prediction
@@ -212,6 +213,7 @@ def _tagger(
 
 def untag(
     undo: Annotated[Path, Argument(help="What predict --write-tags listed, mmgenre-undo.jsonl.")],
+    as_json: shared.JsonOption = False,
 ) -> None:
     """Gives audio files the genres back that stood in their tags before predict --write-tags."""
     from mmgenre.datasets.tag_writing import changes_in, taken_back
@@ -226,7 +228,9 @@ def untag(
             refused.append(
                 Refusal(str(change.path), "audio", "not_written", f"{change.path}: {error}")
             )
-    typer.echo(f"{n} file(s) have their genres back; {same} had them")
+    lines = [f"{n} file(s) have their genres back; {same} had them"]
+    content = {"given_back": n, "had_them": same, "refused": [asdict(r) for r in refused]}
+    shared.show(content, lines, as_json=as_json)
     shared.finish(refused)
 
 
@@ -290,6 +294,9 @@ def _write_tags(
                     write_genres(change, undo)
                 n += 1
                 typer.echo(told, err=True)
+            except INTERRUPTS as stop:
+                stop.add_note(f"{n} file(s) are tagged; to take them back: mmgenre untag {undo}")
+                raise
             except (TagsError, OSError) as error:
                 refused.append(Refusal(str(path), "audio", "not_written", f"{path}: {error}"))
     verb = "would be written" if dry_run else "written"

@@ -218,28 +218,36 @@ def report(
             "--media", help="With excerpts of your tracks and texts: who gets the page has them."
         ),
     ] = False,
+    as_json: shared.JsonOption = False,
 ) -> None:
     """Writes one self-contained HTML page about a run, or about an experiment."""
     from mmgenre.pipeline.qualitative import make_report
 
     with shared.progress_bars() as progress:
         page = make_report(run, human=human, media=media, progress=progress)
-    typer.echo(page)
+    shared.show({"run": str(run), "report": str(page)}, [page], as_json=as_json)
 
 
 def quickstart(
-    run: shared.RunOption = shared.DEFAULT_RUN, seeds: shared.RowSeedsOption = None
+    run: shared.RunOption = shared.DEFAULT_RUN,
+    seeds: shared.RowSeedsOption = None,
+    as_json: shared.JsonOption = False,
 ) -> None:
     """Everything once, on the built-in catalogue, with a report at the end."""
+    from mmgenre.disk.records import read_record
+    from mmgenre.measuring.results import RESULT
     from mmgenre.pipeline import commands
     from mmgenre.report.terminal import rich_table
 
     with shared.progress_bars() as progress:
         results, page = commands.quickstart(run, seeds=seeds, progress=progress)
     shared.main_goes_on()
-    for result in results:
+    notes = read_record(run / RESULT)["notes"]
+    for result in [] if as_json else results:
         shared.print_rich(rich_table(result))
-    typer.echo(f"report: {page}")
+    lines = [*(f"note: {note}" for note in notes), f"report: {page}"]
+    content = {"run": str(run), "fusions": results, "report": str(page), "notes": notes}
+    shared.show(content, lines, as_json=as_json)
 
 
 def doctor(as_json: shared.JsonOption = False) -> None:

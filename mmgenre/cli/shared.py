@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from contextvars import ContextVar
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
 
+from mmgenre.cli.showing import shown_progress
 from mmgenre.errors import Refusal
 
 if TYPE_CHECKING:
@@ -49,6 +52,9 @@ AllowOption = Annotated[
     list[str] | None,
     Option(help="A file to open, or an encoder module:NAME to import, that the model names."),
 ]
+QuietOption = Annotated[
+    bool, Option("--quiet", "-q", help="No progress on stderr; refused items and errors stay.")
+]
 JsonOption = Annotated[bool, Option("--json", help="The result alone, as JSON, on stdout.")]
 WorkersOption = Annotated[
     int | None, Option(min=1, help="Processes that read media; default: one a core.")
@@ -73,6 +79,27 @@ MinItemsOption = Annotated[
 RowSeedsOption = Annotated[
     int | None, Option(min=1, help="Heads trained for each row; solved heads need one.")
 ]
+
+
+_quiet = ContextVar("quiet", default=False)
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """A command that knows --quiet, too."""
+    signature = inspect.signature(function, eval_str=True)
+    quiet = inspect.Parameter(
+        "quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=QuietOption
+    )
+
+    @wraps(function)
+    def call(*words: Any, quiet: bool = False, **options: Any) -> None:
+        _quiet.set(quiet)
+        function(*words, **options)
+
+    parameters = [*signature.parameters.values(), quiet]
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in parameters}
+    return call
 
 
 @contextmanager
@@ -205,38 +232,9 @@ def results_alone() -> Iterator[None]:
 
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """Bars on stderr, one a task, with count, time, rate and what is left; the main process's.
+    """Progress of the main process on stderr: bars, or lines of a log, unless it is to be quiet.
 
     Commands work within, and print their results afterwards: see `results_alone`.
     """
-    with results_alone(), _bars() as progress:
+    with results_alone(), shown_progress(quiet=_quiet.get()) as progress:
         yield progress
-
-
-@contextmanager
-def _bars() -> Iterator[Progress]:
-    from mmgenre.learning.processes import is_main
-    from mmgenre.progress import silent
-
-    if not is_main():
-        yield silent
-        return
-    from rich import progress
-    from rich.console import Console
-
-    counted = progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeElapsedColumn()
-    columns = ("{task.description:<22}", *counted, "{task.fields[pace]}")
-    with progress.Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, progress.TaskID] = {}
-
-        def advance(task: str, done: int, total: int) -> None:
-            if task not in tasks:
-                tasks[task] = bars.add_task(task, total=total, completed=done, pace="")
-            bars.update(tasks[task], completed=done, total=total)
-            state = bars.tasks[tasks[task]]
-            pace, left_s = "", state.time_remaining
-            if not state.finished and state.speed and left_s is not None:
-                pace = f"{state.speed:,.1f}/s, {timedelta(seconds=round(left_s))} left"
-            bars.update(tasks[task], pace=pace)
-
-        yield advance

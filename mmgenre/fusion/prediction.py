@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mmgenre.disk.files import as_on_disk
 from mmgenre.errors import InputError, Refusal
@@ -14,6 +14,7 @@ from mmgenre.items.manifest import Item
 from mmgenre.items.modalities import Modality
 
 SHOWN = 6  # genres of a prediction in a notebook
+IN_REPR = 3  # genres
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,22 @@ class Prediction:
         unsure = f"<p>Unsure: {escape(self.unsure)}</p>" if self.unsure else ""
         used = escape(", ".join(self.used))
         return f"<p>{escape(self.id)}, from {used}</p>{unsure}<table>{''.join(lines)}</table>"
+
+    def __repr__(self) -> str:
+        """`Prediction('a', Jazz 0.912, Rock 0.040, ...; named Jazz; from audio)`."""
+        best = [f"{genre.name} {genre.score:.3f}" for genre in self.genres[:IN_REPR]]
+        more = ["..."] if len(self.genres) > IN_REPR else []
+        named = f"named {', '.join(self.named)}" if self.named else f"unsure: {self.unsure}"
+        told = [", ".join([*best, *more]), named, f"from {', '.join(self.used)}"]
+        return f"{type(self).__name__}({self.id!r}, {'; '.join(told)})"
+
+    def as_row(self) -> dict[str, Any]:
+        """A row of a table: id, named (joined by semicolons), unsure, used, genre_k, score_k."""
+        row: dict[str, Any] = {"id": self.id, "named": ";".join(self.named)}
+        row |= {"unsure": self.unsure, "used": ";".join(self.used)}
+        for k, genre in enumerate(self.genres, 1):
+            row |= {f"genre_{k}": genre.name, f"score_{k}": genre.score}
+        return row
 
 
 def one_item(

@@ -67,6 +67,12 @@ class GenreTagger:
     by_onnx: Mapping[str, OnnxEncoder] = field(default_factory=dict)  # by view, without torch
     trust: Trust | None = None  # None: of a model of an earlier version
 
+    def __repr__(self) -> str:
+        """`GenreTagger('multi-logistic-a+t', 24 genres, reads audio, text, from 'runs/x/...')`."""
+        n = len(self.fusion.labels.names)
+        place = "" if self.folder is None else f", from {str(self.folder)!r}"
+        return f"{type(self).__name__}({self.name!r}, {n:,} genres, {self._needs()}{place})"
+
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """The modalities that it can name genres from."""

@@ -15,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmgenre.errors import TrainingError
+from mmgenre.errors import INTERRUPTS, TrainingError
 from mmgenre.learning import optimisation, processes
 from mmgenre.learning.budget import Budget, batches_of
 from mmgenre.learning.selection import Metric, best_epoch
 from mmgenre.learning.settings import TrainingConfig
+from mmgenre.learning.stopping import signals_held_back
 from mmgenre.measuring.results import Curve, Epoch
-from mmgenre.progress import Progress, silent
+from mmgenre.progress import Progress, silent, tell
 
 Batch = dict[str, Tensor]
 Loss = Callable[[nn.Module, Batch], Tensor]
@@ -100,7 +101,8 @@ def fit(
     `module` is left on `device` (default: `pick_device`) in evaluation mode. `loss` gives the mean
     of a batch. Training resumes from the safetensors file `checkpoint` if it exists; this holds
     four times the weights and is synced to disk, so `checkpoint_every_s` pass between two of them.
-    `progress` is called on rank 0 after each epoch.
+    `progress` is called on rank 0 after each epoch. A signal that ends a single process waits until
+    the epoch at work is saved, unless the one before it is, or there is none.
 
     Raises:
         TrainingError: no examples, a NaN or infinite loss, no `metric` to select by, or a `device`
@@ -128,14 +130,18 @@ def fit(
         best, saved = optimisation.read_checkpoint(checkpoint, module, optimizer)
         log = FitLog(**saved)
     chosen_by = metric if config.select == "metric" else None
-    saved_at = monotonic()
+    saved_at, n_saved = monotonic(), len(log.epochs)
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         processes.shared(module) as shared,
+        _telling(task, lambda: n_saved, budget.rounds),
+        signals_held_back(wanted=n_processes == 1 and checkpoint is not None) as stop,
     ):
         for epoch in range(len(log.epochs) + 1, budget.rounds + 1):
             if not budget.is_patient(epoch - 1, log.best_epoch):
                 break
+            is_saved = n_saved == epoch - 1
+            stop.waits_for = None if is_saved else f"{task}: epoch {epoch} of {budget.rounds}"
             if rank == 0:
                 progress(task, epoch - 1, budget.rounds)
             torch.manual_seed(_torch_seed(seed, epoch, rank))
@@ -160,15 +166,37 @@ def fit(
             log.best_epoch = best_epoch(log.epochs, config.select)
             if log.best_epoch == epoch:
                 best = optimisation.copy_weights(module)
-            is_due = monotonic() - saved_at >= checkpoint_every_s
+            tell(progress, task, _losses(log))
+            is_due = monotonic() - saved_at >= checkpoint_every_s or stop.asked is not None
             if rank == 0 and checkpoint is not None and is_due:
-                saved_at = monotonic()
                 optimisation.save_checkpoint(checkpoint, module, best, optimizer, asdict(log))
+                saved_at, n_saved = monotonic(), epoch
+            stop.act()
     if rank == 0:
+        if len(log.epochs) < budget.rounds:
+            tell(progress, task, f"stopped early, after epoch {len(log.epochs)}; {_losses(log)}")
         progress(task, budget.rounds, budget.rounds)
     module.load_state_dict(best)
     module.eval()
     return log
+
+
+def _losses(log: FitLog) -> str:
+    """The losses of the last epoch, and which epoch is the best so far."""
+    last = log.epochs[-1]
+    losses = f"loss {last['train_loss']:.4g}, validation {last['val_loss']:.4g}"
+    return f"{losses}, best epoch {log.best_epoch}"
+
+
+@contextmanager
+def _telling(task: str, n_saved: Callable[[], int], n: int) -> Iterator[None]:
+    """Whoever ends the training learns how many of its n epochs are in the checkpoint."""
+    try:
+        yield
+    except INTERRUPTS as stop:
+        kept = f"epoch {n_saved()} of {n} is saved" if n_saved() else "begins again"
+        stop.add_note(f"{task}: {kept}")
+        raise
 
 
 def _train_round(

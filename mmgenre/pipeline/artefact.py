@@ -14,7 +14,7 @@ from mmgenre.disk.files import set_damaged_aside
 from mmgenre.disk.locks import locked, tidy
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import check_store, fingerprint_of
-from mmgenre.errors import BundleError, MmgenreError, StoreError
+from mmgenre.errors import INTERRUPTS, BundleError, MmgenreError, StoreError
 from mmgenre.learning.processes import check_all_failed, from_main, is_main
 from mmgenre.progress import Progress, silent
 
@@ -137,6 +137,10 @@ def carry_out(
         started = perf_counter()
         try:
             is_new = _make(artefact, locks, progress, tell)
+        except INTERRUPTS as stop:
+            if artefact.stage not in ("read", "learn"):  # which know themselves what they keep
+                stop.add_note(f"{artefact.stage} {artefact.name}: begins again")
+            raise
         except FAILURES as error:
             if not keep_going:
                 raise

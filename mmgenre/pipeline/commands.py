@@ -19,6 +19,7 @@ from mmgenre.learning.processes import from_main, is_main
 from mmgenre.measuring.results import FusionResult
 from mmgenre.pipeline.alone import LOCKS, alone_in_run, prepared
 from mmgenre.pipeline.artefact import Artefact, carry_out
+from mmgenre.pipeline.as_settings import SettingsLike, as_settings
 from mmgenre.pipeline.budget import seconds_of, within_budget
 from mmgenre.pipeline.fuse import plan_fusion
 from mmgenre.pipeline.learn import models_of
@@ -85,7 +86,7 @@ def extract_features(
     run: Path | str = DEFAULT_RUN,
     modalities: Sequence[Modality] = tuple(MODALITIES),
     recipe: str | None = None,
-    settings: Sequence[str] = (),
+    settings: SettingsLike = (),
     encoders: Mapping[Modality, Path] | None = None,
     workers: int | None = None,
     dask: str | None = None,
@@ -110,7 +111,7 @@ def extract_features(
         modalities: a modality that no item has is left out.
         recipe: name or TOML file; None: the run's own, else `quick` for the built-in catalogue and
             `default` for a manifest.
-        settings: `section.key=value` changes to the recipe.
+        settings: changes to the recipe, as `section.key=value` or as a dict.
         encoders: folders of encoders to use instead of training; the run gets copies.
         workers: processes that read media; 1: this one alone; None: one per core.
         dask: address of a Dask scheduler whose workers read media instead, or "local".
@@ -136,7 +137,8 @@ def extract_features(
     check_limit(item_limit_s)
     if budget is not None:
         seconds_of(budget)  # a mistake shows before media are read
-    given: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe, "settings": settings}
+    given: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe}
+    given["settings"] = as_settings(settings)
     given["choice"] = FolderChoice(by, genre_map, min_items, sample)
     state = replace(prepared(folder, manifest, **given, progress=progress), retrain=retrain)
     present = present_modalities(state, modalities)
@@ -196,7 +198,7 @@ def fuse(
     task: str | None = None,
     seeds: int | None = None,
     with_frozen: bool = False,
-    settings: Sequence[str] = (),
+    settings: SettingsLike = (),
     progress: Progress = silent,
 ) -> FusionResult:
     """Joint space, late fusion and evaluation of every subset of the modalities.
@@ -223,10 +225,10 @@ def fuse(
             every seed, and there is one.
         with_frozen: whether the frozen models that the encoders need are copied into the run, so
             that it predicts where they are not.
-        settings: changes to the recipe's sections labels, target, joint and fusion.
+        settings: changes to the recipe's sections labels, target, joint and fusion, likewise.
         progress: progress callback.
     """
-    folder = Path(run)
+    folder, settings = Path(run), as_settings(settings)
     if seeds is not None and seeds < 1:
         raise RecipeError(f"seeds {seeds}: at least 1")
     # Only the default run, or one that is given a manifest, may begin here: a misspelt folder must

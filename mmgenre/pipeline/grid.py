@@ -18,6 +18,7 @@ from mmgenre.learning.processes import from_main
 from mmgenre.measuring.results import TableResult
 from mmgenre.pipeline.alone import LOCKS
 from mmgenre.pipeline.artefact import carry_out
+from mmgenre.pipeline.as_settings import SettingsLike, as_settings
 from mmgenre.pipeline.cells import Plan, PlannedCell, note_time, tabulate
 from mmgenre.pipeline.experiment import Cell, Experiment, load_experiment, small_overlay
 from mmgenre.pipeline.fuse import plan_fusion
@@ -44,7 +45,7 @@ def prepare_experiment(
     overlay: str | None = None,
     runs: Path | str = DEFAULT_RUNS,
     seeds: int | None = None,
-    settings: Sequence[str] = (),
+    settings: SettingsLike = (),
     progress: Progress = silent,
 ) -> Plan:
     """Reads an experiment and plans its artefacts; only a built-in catalogue is made.
@@ -59,7 +60,7 @@ def prepare_experiment(
     """
     if overlay is None and dataset == SYNTHETIC:
         overlay = small_overlay(name)
-    experiment = load_experiment(name, overlay=overlay, settings=settings)
+    experiment = load_experiment(name, overlay=overlay, settings=as_settings(settings))
     if dataset is None:
         card = experiment.table.dataset
         how = f"mmgenre manifest build {card} FOLDER --out {card}.csv, then " if card else ""

@@ -11,6 +11,7 @@ from typing import Any
 from mmgenre.datasets.layouts import By
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.pipeline.alone import alone_in_run, prepared
+from mmgenre.pipeline.as_settings import SettingsLike, as_settings
 from mmgenre.pipeline.music import FolderChoice
 from mmgenre.pipeline.read import check_limit, media_of
 from mmgenre.pipeline.run import DEFAULT_RUN, check_address, check_files
@@ -50,7 +51,7 @@ def read_shard(
     run: Path | str = DEFAULT_RUN,
     modalities: Sequence[Modality] = tuple(MODALITIES),
     recipe: str | None = None,
-    settings: Sequence[str] = (),
+    settings: SettingsLike = (),
     workers: int | None = None,
     item_limit_s: float | None = None,
     accept_missing: bool = False,
@@ -71,7 +72,11 @@ def read_shard(
         MmgenreError: something that concerns the whole run, or the shard is being read elsewhere.
     """
     check_limit(item_limit_s)
-    how: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe, "settings": settings}
+    how: dict[str, Any] = {
+        "media_roots": media_roots,
+        "recipe": recipe,
+        "settings": as_settings(settings),
+    }
     how["choice"] = FolderChoice(by, genre_map, min_items, sample)
     state = prepared(Path(run), manifest, one_by_one=True, **how, progress=progress)
     parts: dict[str, tuple[int, int]] = {}

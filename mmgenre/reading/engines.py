@@ -20,7 +20,7 @@ import loky
 from threadpoolctl import threadpool_limits
 
 from mmgenre.disk.locks import ClaimedError, claimed
-from mmgenre.errors import MmgenreError
+from mmgenre.errors import INTERRUPTS, MmgenreError
 from mmgenre.kinds import KINDS
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.parts import Part, read_part
@@ -82,6 +82,9 @@ def read_parts(
             for part in _engine(waiting, workers, dask):
                 done(part)
             break
+        except INTERRUPTS as stop:
+            stop.add_note(f"{task}: {n_done:,} of {total:,} rows are kept")
+            raise
         except WorkerLostError as error:
             was_reading = any(part.being_read.is_file() for part in waiting)
             n_failed_starts = 0 if was_reading or len(todo) < before else n_failed_starts + 1

@@ -116,7 +116,7 @@ def rich_benchmark(result: BenchmarkResult) -> Table:
     if result["on"] == "val":
         caption += ", so its figures here are those that it was chosen by"
     if paired:
-        caption += ". Interval: paired bootstrap over artists, 95 %"
+        caption += ". Interval: 95 %, over artists"
     table = _table(
         f"{result['recipe']} on {SPLITS_IN_WORDS[result['on']]} items", f"{caption}.",
         padding=(0, 1, 0, 0), pad_edge=False, min_width=72,

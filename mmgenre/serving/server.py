@@ -103,14 +103,15 @@ def _listening(host: str, port: int) -> socket.socket:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM ends as Ctrl+C does, so that files are removed: uvicorn raises both again."""
+    """SIGTERM ends as Ctrl-C does, so that files are removed: uvicorn raises both again."""
 
     def end(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with suppress(KeyboardInterrupt):
             yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, how in before.items():
+            signal.signal(number, how)

@@ -1,0 +1,74 @@
+"""How a command ends that a signal asks to: what it kept, and the command that goes on."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from mmgenre.errors import Interrupted
+
+SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+# Whose finished steps are found by the same command.
+RESUMABLE = ("quickstart", "extract-features", "fuse", "run", "benchmark", "report")
+KEPT = "finished steps are kept"
+NOTHING = "nothing was written"
+
+
+@contextmanager
+def interrupts() -> Iterator[None]:
+    """SIGINT and SIGTERM raise Interrupted inside, once: a second one ends the process at once.
+
+    One that whoever started us has it ignored, such as nohup, stays ignored.
+    """
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def end(number: int, frame: object) -> None:
+        del frame
+        for own in SIGNALS:
+            signal.signal(own, signal.SIG_DFL)
+        raise Interrupted(number)
+
+    for number, how in before.items():
+        if how != signal.SIG_IGN:
+            signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, how in before.items():
+            signal.signal(number, how)
+
+
+def exit_code(stop: Interrupted) -> int:
+    """130 for Ctrl-C, 143 for SIGTERM, as shells have it."""
+    return 128 + stop.signal
+
+
+def lines(stop: Interrupted, words: list[str]) -> list[str]:
+    """What was kept, and how to go on; `words` are those of the command line after `mmgenre`.
+
+    >>> stop = Interrupted(signal.SIGINT)
+    >>> stop.add_note("training text: epoch 9 of 100 is saved")
+    >>> for line in lines(stop, ["fuse", "--run", "my runs"]):
+    ...     print(line)
+    stopped by Ctrl-C; training text: epoch 9 of 100 is saved; finished steps are kept
+    to go on: mmgenre fuse --run 'my runs'
+    """
+    resumes = bool(words) and words[0] in RESUMABLE
+    notes = [*getattr(stop, "__notes__", []), *([KEPT] if resumes else [])] or [NOTHING]
+    command = shlex.join(["mmgenre", *words])
+    return [
+        f"stopped by {SIGNALS[signal.Signals(stop.signal)]}; {'; '.join(notes)}",
+        f"to {'go on' if resumes else 'begin again'}: {command}",
+    ]
+
+
+def end(stop: Interrupted) -> int:
+    """Prints the lines on stderr; returns the exit code."""
+    for line in lines(stop, sys.argv[1:]):
+        typer.echo(line, err=True)
+    return exit_code(stop)
