@@ -32,7 +32,9 @@ def write_experiment(folder: Path) -> tuple[Path, Path]:
     absent = ". Run first: mmgenre run EXPERIMENT --dataset FILE"
     again = "Run the experiment again (mmgenre run): finished steps are reused, so it takes seconds"
     keys, rows = TableResult.__required_keys__, TableRow.__required_keys__
-    result = cast(TableResult, read_result(folder / TABLE_RESULT, keys, absent, again, rows=rows))
+    result = cast(
+        TableResult, read_result(folder / TABLE_RESULT, keys, absent, again, within={"rows": rows})
+    )
     files = {
         TABLE: published.markdown(result),
         "table.csv": published.as_csv(result),

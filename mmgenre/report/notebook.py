@@ -7,10 +7,10 @@ from pathlib import Path
 
 from mmgenre.errors import MmgenreError
 from mmgenre.measuring import results
-from mmgenre.measuring.results import FusionResult, RunResult, headline_metric
+from mmgenre.measuring.results import FusionResult, headline_metric
 from mmgenre.report import tables
 from mmgenre.report.bars import Scale
-from mmgenre.report.parts import read_result
+from mmgenre.report.parts import read_run
 from mmgenre.report.plots import printable
 
 
@@ -37,12 +37,10 @@ def fusion_html(result: FusionResult) -> str:
 
 def run_html(folder: Path) -> str:
     """A run: its fusions as they were measured last, or what to do before there is something."""
-    keys = RunResult.__required_keys__
     try:
-        found = read_result(folder / results.RESULT, keys, "", "")
-    except MmgenreError:
-        where = _text(str(folder))
-        return f"<p>Run <code>{where}</code>: nothing is measured yet. Next: <code>fuse</code></p>"
+        found = read_run(folder / results.RESULT, ", so nothing is measured yet", "Next: fuse")
+    except MmgenreError as error:
+        return f"<p>Run <code>{_text(str(folder))}</code>: {_text(str(error))}</p>"
     fusions = "".join(map(fusion_html, found["fusions"]))
     n_items, name = found["dataset"]["n_items"], _text(found["dataset"]["name"])
     return f"<p>Run <code>{_text(str(folder))}</code>: {n_items:,} items of {name}</p>{fusions}"

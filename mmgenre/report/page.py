@@ -23,7 +23,7 @@ from mmgenre.measuring import results
 from mmgenre.measuring.results import RunResult
 from mmgenre.report import learned, plots
 from mmgenre.report.fusion import fusion, own_fusion
-from mmgenre.report.parts import MOST_LABELS, panel, read_result, refusals, script, template
+from mmgenre.report.parts import MOST_LABELS, panel, read_run, refusals, script, template
 
 REPORT = "report.html"
 # The parts of qualitative.json, as the page calls them.
@@ -51,10 +51,10 @@ def write_report(run: Path) -> Path:
     """
     source, again = run / results.RESULT, f"mmgenre fuse --run {run}"
     absent = f", so there is nothing to report yet. Run first: {again}"
-    result = read_result(source, RunResult.__required_keys__, absent, f"Run again: {again}")
+    result = read_run(source, absent, f"Run again: {again}")
     found = read_qualitative(run / QUALITATIVE, sha256_file(source))
     with replacing_alone(run / REPORT) as temporary:
-        temporary.write_text(render(cast(RunResult, result), found), encoding="utf-8")
+        temporary.write_text(render(result, found), encoding="utf-8")
     return run / REPORT
 
 

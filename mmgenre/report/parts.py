@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from importlib.resources import files
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -17,7 +17,7 @@ from markupsafe import Markup
 from mmgenre.disk.records import EditedError, read_record
 from mmgenre.errors import MmgenreError
 from mmgenre.items.labels import ancestors
-from mmgenre.measuring.results import Curve
+from mmgenre.measuring.results import Curve, FusionResult, RunResult
 from mmgenre.report import plots
 from mmgenre.report.bars import label_bars
 
@@ -27,10 +27,11 @@ MOST_CONFUSED = 10  # pairs of labels in a list
 
 
 def read_result(
-    path: Path, keys: Set[str], absent: str, again: str, *, rows: Set[str] = frozenset()
+    path: Path, keys: Set[str], absent: str, again: str, *, within: Mapping[str, Set[str]]
 ) -> dict[str, Any]:
-    """A JSON file that a report is made from: an object with `keys`, each of its rows with `rows`.
+    """A JSON file that a report is made from: an object with `keys`.
 
+    `within`: name of one of its lists -> keys that each of its entries has.
     Raises MmgenreError if it is missing, is not JSON, or lacks keys; the text ends with what to do:
     `absent` if it is missing, else `again`.
     """
@@ -43,11 +44,19 @@ def read_result(
     except ValueError as error:
         raise MmgenreError(f"{path}: not valid JSON ({error}). {again}") from error
     missing = {*(keys - set(content))}
-    missing |= {f"rows.{key}" for row in content.get("rows", ()) for key in rows - set(row)}
+    for name, own in within.items():
+        missing |= {f"{name}.{key}" for row in content.get(name, ()) for key in own - set(row)}
     if missing:
         lacking = ", ".join(sorted(missing))
         raise MmgenreError(f"{path}: lacks {lacking}; was it written by another version? {again}")
     return content
+
+
+def read_run(path: Path, absent: str, again: str) -> RunResult:
+    """metrics.json of a run; raises as `read_result` does."""
+    within = {"fusions": FusionResult.__required_keys__}
+    found = read_result(path, RunResult.__required_keys__, absent, again, within=within)
+    return cast(RunResult, found)
 
 
 def template(name: str) -> Template:

@@ -188,6 +188,8 @@ def test_everything_is_made_again_from_table_json(tmp_path: Path) -> None:
     assert (tmp_path / "table.html").read_text(encoding="utf-8") == render_experiment(table)
     names = ["reports.csv", "reports.md", "table.csv", "table.html", "table.json", "table.md"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
+    with pytest.raises(MmgenreError, match="an experiment, whose page shows no media"):
+        make_report(tmp_path, media=True)
     with pytest.raises(MmgenreError, match="an annotator is compared with a run"):
         make_report(tmp_path, human=tmp_path / "human.csv")
 

@@ -28,7 +28,7 @@ def test_a_fusion_has_a_row_for_each_set_of_modalities() -> None:
 
 
 def test_a_run_shows_what_is_measured_or_what_to_do(tmp_path: Path) -> None:
-    assert "nothing is measured yet. Next: fuse" in Page(run_html(tmp_path)).text
+    assert "metrics.json: not there, so nothing is measured yet" in Page(run_html(tmp_path)).text
     fusion = made_fusion("genre", GENRES, exclusive=True, n_seeds=1, sizes=(1,), joint=False)
     (tmp_path / "metrics.json").write_text(json.dumps(made_run([fusion], GENRES)))
     text = Page(run_html(tmp_path)).text

@@ -429,6 +429,11 @@ def test_write_report_is_whole_or_not_at_all(
         MmgenreError, match="lacks dataset, encoders, fusions, made_by, notes, recipe, run"
     ):
         write_report(tmp_path)
+    older = copy.deepcopy(made_fusion("m", GENRES[:3], exclusive=True, n_seeds=1, sizes=(1,)))
+    del older["differences"]  # type: ignore[misc]
+    source.write_text(json.dumps(made_run([older], GENRES)))
+    with pytest.raises(MmgenreError, match=r"lacks fusions\.differences; was it written by anoth"):
+        write_report(tmp_path)
     run = made_run([], GENRES)
     source.write_text(json.dumps(run))
     target = write_report(tmp_path)
