@@ -12,8 +12,9 @@ Both sides are measured on the same items, with all artists and without some
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -22,7 +23,9 @@ from mmgenre.items.names import artist_of
 from mmgenre.measuring import jackknife as jk
 from mmgenre.measuring.jackknife import Blocks, Without
 from mmgenre.measuring.metrics import Bools, Floats, argmax_one_hot, check
+from mmgenre.measuring.results import LOWER_IS_BETTER, RowDifference
 
+ALPHA = 0.05
 Verdict = Literal["won", "lost", "indistinguishable"]
 # (truth (n, L), scores (n, L), blocks) -> the metric of each label, (B + 1, L), or of all, (B + 1,)
 LabelMetric = Callable[[Bools, Floats, Blocks], Without]
@@ -103,6 +106,72 @@ def difference_of(
     found = jk.jackknife(without, blocks, seeds)
     low, high = jk.difference_interval(found)
     return Difference(found.value, low, high, jk.p_value(found), blocks.n_groups)
+
+
+def rows_apart(
+    rows: Mapping[str, tuple[Without, Sequence[float] | None]], metric: str, blocks: Blocks
+) -> list[RowDifference]:
+    """Every two rows of a table in a metric, with Holm's correction among all of them.
+
+    `rows`: the metric with all items and without each block, and at each seed.
+    """
+    found: list[RowDifference] = []
+    for (a, (ours, one)), (b, (theirs, other)) in combinations(rows.items(), 2):
+        if not np.isfinite(ours[0] - theirs[0]):
+            continue
+        seeds = None
+        if one is not None and other is not None and len(one) == len(other):
+            seeds = [x - y for x, y in zip(one, other, strict=True)]
+        d = difference_of(ours - theirs, blocks, seeds)
+        found.append(
+            {
+                "a": a, "b": b, "metric": metric, "value": d.value, "low": d.low, "high": d.high,
+                "p": d.p, "p_holm": 1.0, "verdict": "not distinguishable",
+            }
+        )  # fmt: skip
+    for row, p in zip(found, jk.holm([row["p"] for row in found]), strict=True):
+        row["p_holm"] = p
+        if p < ALPHA:
+            above = (row["value"] > 0) != (metric in LOWER_IS_BETTER)
+            row["verdict"] = "better" if above else "worse"
+    return found
+
+
+@dataclass(frozen=True)
+class Scorings:
+    """Scores of several rows for the same n items: one seed, or one split."""
+
+    y: Bools  # (n, L)
+    groups: Sequence[str]
+    scores: Mapping[str, Floats]  # row -> (n, L)
+
+
+def table_apart(
+    seeds: Sequence[Scorings], metric: str
+) -> tuple[dict[str, tuple[float, float]], list[RowDifference]]:
+    """Intervals of the rows that are there at every seed, and all their differences.
+
+    Seeds may have other items; an artist that is left out is left out of all of them.
+    """
+    names = sorted({group for own in seeds for group in own.groups})
+    every = jk.blocks_of(names)
+    block = dict(zip(names, every.of.tolist(), strict=True))
+    alike = all(own.groups == seeds[0].groups for own in seeds)
+    rows: dict[str, tuple[Without, Sequence[float] | None]] = {}
+    for row in seeds[0].scores if seeds else ():
+        if all(row in own.scores for own in seeds):
+            each = []
+            for own in seeds:
+                blocks = Blocks(np.array([block[g] for g in own.groups], np.intp), every.sizes)
+                each.append(MACRO_METRICS[metric](own.y, own.scores[row], blocks))
+            without = jk.macro(np.stack(each, axis=1))
+            rows[row] = without, [float(own[0]) for own in each] if alike else None
+    intervals = {}
+    for row, (without, of_seeds) in rows.items():
+        found = jk.interval(jk.jackknife(without, every, of_seeds), every.n_groups)
+        if found is not None and np.isfinite(without[0]):
+            intervals[row] = found
+    return intervals, rows_apart(rows, metric, every)
 
 
 def groups_of(ids: Sequence[str], artists: Sequence[str]) -> list[str]:

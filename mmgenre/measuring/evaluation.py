@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 
 import numpy as np
 
 from mmgenre.items.labels import LabelSpace, ancestors
 from mmgenre.measuring import jackknife as jk
 from mmgenre.measuring import metrics
-from mmgenre.measuring.differences import difference_of
+from mmgenre.measuring.differences import rows_apart
 from mmgenre.measuring.jackknife import Blocks, Without
 from mmgenre.measuring.metrics import FIGURES, Bools, Floats
 from mmgenre.measuring.results import (
-    LOWER_IS_BETTER,
     Bucket,
     Level,
     Metrics,
@@ -133,34 +131,15 @@ def without_each(
 
 
 def differences(rows: Mapping[str, Measured], blocks: Blocks) -> list[RowDifference]:
-    """Every two rows in every metric that both have, with Holm's correction among all of a metric.
-
-    The rows are on the same items.
-    """
+    """Every two rows in every metric that both have; the rows are on the same items."""
     found: list[RowDifference] = []
     for metric in next(iter(rows.values())).without if rows else ():
-        own: list[RowDifference] = []
-        for a, b in combinations(rows, 2):
-            both = [rows[name].without.get(metric) for name in (a, b)]
-            if both[0] is None or both[1] is None or not np.isfinite(both[0][0] - both[1][0]):
-                continue
-            seeds = [rows[name].seeds[metric] for name in (a, b)]
-            apart = None
-            if len(seeds[0]) == len(seeds[1]):
-                apart = np.subtract(seeds[0], seeds[1]).tolist()
-            d = difference_of(both[0] - both[1], blocks, apart)
-            own.append(
-                {
-                    "a": a, "b": b, "metric": metric, "value": d.value, "low": d.low,
-                    "high": d.high, "p": d.p, "p_holm": 1.0, "verdict": "",
-                }
-            )  # fmt: skip
-        for difference, p in zip(own, jk.holm([d["p"] for d in own]), strict=True):
-            difference["p_holm"] = p
-            above = (difference["low"] + difference["high"] > 0) != (metric in LOWER_IS_BETTER)
-            told = "better" if above else "worse"
-            difference["verdict"] = told if p < 0.05 else "not distinguishable"
-        found += own
+        own = {
+            name: (row.without[metric], row.seeds[metric])
+            for name, row in rows.items()
+            if metric in row.without
+        }
+        found += rows_apart(own, metric, blocks)
     return found
 
 

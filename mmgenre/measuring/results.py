@@ -213,6 +213,7 @@ class TableRow(TypedDict):
     published: dict[str, float]
     per_seed: list[dict[str, float | None]]  # of the table's seeds that did not fail, in order
     summary: dict[str, Spread]
+    intervals: dict[str, tuple[float, float]]  # 95 %, over artists, of the headline metric
     reports: list[SeedReport]  # of those of these seeds that had test items
     failed: list[str]  # error messages of the other seeds
 
@@ -246,6 +247,7 @@ class TableResult(TypedDict):
     n_labels: list[int]
     left_out: list[list[str]]  # labels that are missing from some average, by seed
     rows: list[TableRow]
+    differences: list[RowDifference]  # of the headline metric, between all rows
     steps: list[StepCount]
     refused: list[dict[str, str]]
 

@@ -22,7 +22,8 @@ from mmgenre.disk.locks import replacing_alone
 from mmgenre.disk.records import read_or_set_aside, sealed
 from mmgenre.items.modalities import modality_of
 from mmgenre.measuring import evaluation, metrics, results
-from mmgenre.measuring.results import Metrics, TableResult
+from mmgenre.measuring.differences import Scorings, groups_of, table_apart
+from mmgenre.measuring.results import Metrics, TableResult, headline_metric
 from mmgenre.pipeline.artefact import Artefact, Stage, in_order
 from mmgenre.pipeline.experiment import Cell, Experiment, TableConfig
 from mmgenre.pipeline.run import SYNTHETIC, Run, refused_in
@@ -131,6 +132,7 @@ def tabulate(plan: Plan, failed: Mapping[str, str], seconds: Mapping[str, float]
         if (why := failed.get(cell.scores.fingerprint)) is not None:
             faults[cell.cell.name].append(f"seed {cell.seed}: {why}")
     n_items, n_labels, left_out = [], [], []
+    scorings: list[Scorings] = []
     for seed in table.seeds:
         planned = [cell for cell in plan.cells if cell.seed == seed]
         done = [cell for cell in planned if cell.scores.fingerprint not in failed]
@@ -146,6 +148,12 @@ def tabulate(plan: Plan, failed: Mapping[str, str], seconds: Mapping[str, float]
             missing |= set(found.get(f"left_out_of_{kind}", ()))
         left_out.append(sorted(missing))
         n_labels.append(len(run.labels()))
+        if ids:
+            groups = groups_of(ids, [run.manifest[i].artist for i in ids])
+            scores = {c.cell.name: _scores(r, ids) for c, r in zip(done, rows, strict=True)}
+            scorings.append(Scorings(run.truth(ids), groups, scores))
+    metric = headline_metric(exclusive=plan.cells[0].run.recipe.exclusive)
+    intervals, differences = table_apart(scorings, metric)
     read = {
         (artefact.path, modality_of(artefact.name))
         for artefact in plan.artefacts
@@ -168,8 +176,16 @@ def tabulate(plan: Plan, failed: Mapping[str, str], seconds: Mapping[str, float]
         "n_labels": n_labels,
         "left_out": left_out,
         "rows": [
-            _row(c, measured[c.name], faults[c.name], table.metrics) for c in experiment.cells
+            _row(
+                c,
+                measured[c.name],
+                faults[c.name],
+                table.metrics,
+                {metric: intervals[c.name]} if c.name in intervals else {},
+            )
+            for c in experiment.cells
         ],
+        "differences": differences,
         "steps": _count_steps(plan, seconds),
         "refused": [vars(refusal) for refusal in refused_in(read)],
     }
@@ -190,13 +206,22 @@ def _measure(planned: PlannedCell, row: Scores, ids: Sequence[str], table: Table
     [threshold] = described["thresholds"]
     if table.threshold is not None and not exclusive:
         threshold = table.threshold
-    scores = row.of(described["name"], row.about["seeds"][0], ids).astype(np.float64)
+    scores = _scores(row, ids)
     y, labels = run.truth(ids), run.labels().names
     return metrics.evaluate(y, scores, labels, exclusive=exclusive, threshold=threshold)
 
 
+def _scores(row: Scores, ids: Sequence[str]) -> metrics.Floats:
+    [described] = row.about["rows"]
+    return row.of(described["name"], row.about["seeds"][0], ids).astype(np.float64)
+
+
 def _row(
-    cell: Cell, measured: Sequence[tuple[int, Metrics]], faults: list[str], names: Sequence[str]
+    cell: Cell,
+    measured: Sequence[tuple[int, Metrics]],
+    faults: list[str],
+    names: Sequence[str],
+    intervals: dict[str, tuple[float, float]],
 ) -> results.TableRow:
     per_seed: list[dict[str, float | None]] = [
         {name: v if isinstance(v := found.get(name), float) else None for name in names}
@@ -210,6 +235,7 @@ def _row(
         "published": dict(cell.published),
         "per_seed": per_seed,
         "summary": evaluation.summarise(per_seed) if per_seed else {},
+        "intervals": intervals,
         "reports": [evaluation.seed_report(found, seed=k) for k, found in measured if found],
         "failed": faults,
     }

@@ -13,7 +13,7 @@ from mmgenre.report import published
 from mmgenre.report.bars import Dot, dots
 from mmgenre.report.parts import by_label, confusion, read_result, refusals, script, template
 from mmgenre.report.published import Classification
-from mmgenre.report.tables import NOTHING
+from mmgenre.report.tables import NOTHING, best_rows
 
 PAGE, TABLE = "table.html", "table.md"
 MOST_MARKED = 5  # rows in a figure of all labels; more could not be told apart
@@ -68,7 +68,7 @@ def render_experiment(result: TableResult) -> str:
         published=published,
         headline=headline,
         picture=_picture(result, judged),
-        intervals=any("intervals" in row for row in rows),
+        intervals=any(row["intervals"] for row in rows),
         equals=_equals(result, best),
         columns=[
             (published.TITLES.get(m, m), any(m in row["published"] for row in rows), m == judged)
@@ -93,7 +93,7 @@ def _picture(result: TableResult, judged: str) -> dict[str, Any] | None:
     for k, row in enumerate(result["rows"], 1):
         if (spread := row["summary"].get(judged)) is None:
             continue
-        interval = cast(dict[str, Any], row).get("intervals", {}).get(judged)
+        interval = row["intervals"].get(judged)
         if interval is None and spread["std"] > 0:
             interval = spread["mean"] - spread["std"], spread["mean"] + spread["std"]
         theirs = row["published"].get(judged)
@@ -108,7 +108,7 @@ def _picture(result: TableResult, judged: str) -> dict[str, Any] | None:
 
 def _equals(result: TableResult, best: TableRow | None) -> dict[str, Any] | None:
     """The rows that cannot be told from the highest, if differences were tested."""
-    found = cast(dict[str, Any], result).get("differences")
+    found = result["differences"]
     if not found or best is None:
         return None
     others = []
@@ -124,9 +124,8 @@ def _row(
     """All that the page shows of one row."""
     cells = []
     for metric in result["metrics"]:
-        means = [r["summary"][metric]["mean"] for r in result["rows"] if metric in r["summary"]]
         own = published.ours(row, metric)
-        best = own.spread is not None and own.mean == published.figure(max(means))
+        best = row["name"] in best_rows(result["differences"]).get(metric, ())
         cells.append((best, own, published.published(row, metric)))
     labels = [line.name for line in report.labels] if report else []
     matrix = report and report.matrix

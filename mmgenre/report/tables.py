@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -113,7 +114,7 @@ def fusion_table(fusion: FusionResult, items: ItemSet | None = None) -> list[Tab
     judged_by = headline_metric(exclusive=fusion["exclusive"])
     rows = [(row, result) for row in fusion["rows"] if (result := on(row, items))]
     cells = [[metric_value(row, items, metric) for metric in columns(fusion)] for row, _ in rows]
-    told = _told_apart(fusion, items)
+    best = best_rows(fusion["differences"].get(items, []))
     table = []
     for (row, result), own in zip(rows, cells, strict=True):
         pair = metric_value(row, items, judged_by).interval
@@ -122,11 +123,7 @@ def fusion_table(fusion: FusionResult, items: ItemSet | None = None) -> list[Tab
                 name=row["name"],
                 inputs=tuple(row["inputs"]),
                 cells=tuple(own),
-                best=tuple(
-                    row["name"] in told.get(metric, ({}, {}))[0]
-                    and row["name"] not in told[metric][1]
-                    for metric in columns(fusion)
-                ),
+                best=tuple(row["name"] in best.get(metric, ()) for metric in columns(fusion)),
                 interval=f"{number(pair[0])}–{number(pair[1])}" if pair else NOTHING,
                 n_items=result["n_items"],
                 n_without_input=result["n_without_input"],
@@ -135,16 +132,19 @@ def fusion_table(fusion: FusionResult, items: ItemSet | None = None) -> list[Tab
     return table
 
 
-def _told_apart(fusion: FusionResult, items: ItemSet) -> dict[str, tuple[set[str], set[str]]]:
-    """Metric -> rows that are distinguishably better than some other, and worse than some other."""
-    found: dict[str, tuple[set[str], set[str]]] = {}
-    for d in fusion["differences"].get(items, []):
-        better, worse = found.setdefault(d["metric"], (set(), set()))
+def best_rows(differences: Sequence[RowDifference]) -> dict[str, set[str]]:
+    """Metric -> rows that are distinguishably better than some other, and worse than none."""
+    better: dict[str, set[str]] = {}
+    worse: set[tuple[str, str]] = set()
+    for d in differences:
+        own = better.setdefault(d["metric"], set())
         if d["verdict"] in ("better", "worse"):
             first, second = (d["a"], d["b"]) if d["verdict"] == "better" else (d["b"], d["a"])
-            better.add(first)
-            worse.add(second)
-    return found
+            own.add(first)
+            worse.add((d["metric"], second))
+    return {
+        metric: {row for row in own if (metric, row) not in worse} for metric, own in better.items()
+    }
 
 
 def difference(fusion: FusionResult, a: str, b: str, items: ItemSet) -> RowDifference | None:

@@ -73,6 +73,7 @@ def made_table(
                 "published": {table_metrics[0]: 0.7297} if not r else {},
                 "per_seed": per_seed,
                 "summary": evaluation.summarise(per_seed),
+                "intervals": {},
                 "reports": [evaluation.seed_report(f, seed=s) for s, f in enumerate(found)],
                 "failed": [],
             }
@@ -94,6 +95,7 @@ def made_table(
         "n_labels": [len(names)] * n_seeds,
         "left_out": left_out,
         "rows": rows,
+        "differences": [],
         "steps": [
             {"stage": "train", "distinct": n_rows, "uses": 2 * n_rows, "made": 1, "seconds": 61.5}
         ],
