@@ -8,9 +8,10 @@ from mmgenre.measuring.results import Curve
 FEW_TRAINING, FEW_VALIDATION = 100, 20  # rows
 
 
-def verdicts(curve: Curve) -> list[str]:
-    """What a reader of the results should know; empty if the training went well.
+def verdicts(curve: Curve, rounds: int | None = None) -> list[str]:
+    """What a reader of the results should know; empty if the training went well, to its end.
 
+    `rounds`: how many evaluations there would have been without an early stop; None: not known.
     Chance is told where weights are selected by the metric, which the curve then has.
 
     >>> epochs = [
@@ -24,9 +25,11 @@ def verdicts(curve: Curve) -> list[str]:
     ...         "n_train": 31,
     ...         "n_val": 53,
     ...         "chance_auc": 0.56,
-    ...     }
+    ...     },
+    ...     rounds=60,
     ... )  # doctest: +NORMALIZE_WHITESPACE
-    ['learned from 31 training rows only',
+    ['stopped after 2 of 60 evaluations, as none after the first was better',
+     'learned from 31 training rows only',
      'is at chance on validation (ROC-AUC .52 of 53 rows; chance reaches .56)',
      'was best at the first of 2 evaluations: it learned nothing that helps validation']
     """
@@ -34,6 +37,11 @@ def verdicts(curve: Curve) -> list[str]:
     n_train, n_val = curve.get("n_train", FEW_TRAINING), curve.get("n_val", FEW_VALIDATION)
     chance = curve.get("chance_auc")
     said = []
+    if rounds is not None and 0 < len(epochs) < rounds:
+        which = "the first" if best == 1 else f"number {best}"
+        said.append(
+            f"stopped after {len(epochs)} of {rounds} evaluations, as none after {which} was better"
+        )
     if n_train < FEW_TRAINING:
         said.append(f"learned from {n_train:,} training rows only")
     if n_val < FEW_VALIDATION:

@@ -26,10 +26,11 @@ def metric_rows(fusion: FusionResult) -> list[dict[str, Any]]:
         results.append((row["name"], "all", row["all"]))
         if row["complete"] is not None:
             results.append((row["name"], "complete", row["complete"]))
-    baselines: Mapping[str, Result] = fusion.get("baselines", {})  # type: ignore[assignment]
-    results += [(name, "all", result) for name, result in baselines.items()]
+    results += [(name, "all", result) for name, result in fusion["baselines"].items()]
     for name, items, result in results:
-        for seed, measured in zip(fusion["seeds"], result["per_seed"], strict=False):
+        found = result["per_seed"]
+        seeds = fusion["seeds"] if len(fusion["seeds"]) == len(found) else range(len(found))
+        for seed, measured in zip(seeds, found, strict=True):
             own = {"fusion": fusion["name"], "row": name, "items": items, "seed": seed}
             rows += [
                 {**own, "metric": metric, "label": label, "value": value}

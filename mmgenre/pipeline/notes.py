@@ -13,6 +13,7 @@ from mmgenre.frozen.licences import name_of, of_models, terms
 from mmgenre.items.labels import ancestors, closure
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.notes import manifest_notes
+from mmgenre.learning.budget import Budget
 from mmgenre.learning.verdict import verdicts
 from mmgenre.measuring.results import Choice, Curve, FusionResult
 from mmgenre.pipeline.earlier import earlier_ids, learned_digest
@@ -110,7 +111,11 @@ def _of_encoders(run: Run) -> Iterator[str]:
                 yield from _of_new_genres(run, view.name, folder)
             if (folder / "curve.json").is_file():
                 held = cast(Curve, bundle_file(folder, "curve.json"))
-                for sentence in verdicts(held) if held["epochs"] else ():  # none: not trained
+                training = run.recipe.of(modality).training
+                rounds = Budget.of(training, held["n_train"]).rounds if "n_train" in held else None
+                for sentence in (
+                    verdicts(held, rounds) if held["epochs"] else ()
+                ):  # none: not trained
                     yield f"{view.name} ({view.encoder}): {sentence}"
 
 

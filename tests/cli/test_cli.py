@@ -520,11 +520,15 @@ def test_quickstart_prints_three_tables_and_the_page(
         return [small.result] * 3, run / "report.html"
 
     monkeypatch.setattr("mmgenre.pipeline.commands.quickstart", instead)
-    done = call("quickstart", "--run", "somewhere", "--seeds", 2)
-    assert asked == [(Path("somewhere"), 2)]
+    done = call("quickstart", "--run", small.run, "--seeds", 2)
+    assert asked == [(small.run, 2)]
     assert done.code == 0
     assert done.out.count("A+T+I") == 3
-    assert done.out.splitlines()[-1] == "report: somewhere/report.html"
+    assert done.out.splitlines()[-1] == f"report: {small.run / 'report.html'}"
+    assert "note: audio (cnn): learned from" in done.out
+    plain = call("quickstart", "--run", small.run, "--json").json
+    assert len(plain["fusions"]) == 3
+    assert plain["report"] == str(small.run / "report.html")
 
 
 def test_a_refusal_is_printed_as_it_is(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

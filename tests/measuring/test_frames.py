@@ -33,7 +33,7 @@ def fusion(**more: Any) -> FusionResult:
          "complete": result([1.0, 1.0])},
     ]  # fmt: skip
     own = {"name": "multi", "exclusive": False, "labels": ["Jazz", "Folk"], "seeds": [0, 1]}
-    return cast(FusionResult, {**own, "rows": rows, **more})
+    return cast(FusionResult, {**own, "rows": rows, "baselines": {}, **more})
 
 
 def test_every_figure_is_a_row_and_what_does_not_exist_is_none() -> None:
