@@ -22,6 +22,7 @@ from mmgenre.pipeline.artefact import Artefact, carry_out
 from mmgenre.pipeline.as_settings import SettingsLike, as_settings
 from mmgenre.pipeline.budget import seconds_of, within_budget
 from mmgenre.pipeline.fuse import plan_fusion
+from mmgenre.pipeline.fused import fused
 from mmgenre.pipeline.learn import models_of
 from mmgenre.pipeline.measure import evaluate, measured
 from mmgenre.pipeline.music import FolderChoice
@@ -281,7 +282,7 @@ def fuse(
         evaluate(state)
         return measured(state, fusion.path)
 
-    return from_main(measure)
+    return fused(from_main(measure))
 
 
 def quickstart(

@@ -11,6 +11,7 @@ from test_tables import GENRES, made_fusion
 from mmgenre.errors import Refusal
 from mmgenre.fusion.prediction import Genre, Prediction
 from mmgenre.pipeline.commands import Extraction
+from mmgenre.pipeline.fused import fused
 from mmgenre.report.notebook import fusion_html, run_html
 
 
@@ -25,6 +26,14 @@ def test_a_fusion_has_a_row_for_each_set_of_modalities() -> None:
     assert f"width:{100 * mean:.2f}%" in html
     assert f"{mean:.3f} ± " in page.text
     assert len(html) < 5000
+
+
+def test_what_fuse_returns_is_a_dict_that_shows_itself() -> None:
+    fusion = made_fusion("genre", GENRES[:4], exclusive=True, n_seeds=1, sizes=(1,), joint=False)
+    shown = fused(fusion)
+    assert shown == fusion
+    assert json.loads(json.dumps(shown)) == json.loads(json.dumps(fusion))
+    assert shown._repr_html_() == fusion_html(fusion)  # type: ignore[attr-defined]
 
 
 def test_a_run_shows_what_is_measured_or_what_to_do(tmp_path: Path) -> None:

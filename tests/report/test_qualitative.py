@@ -354,7 +354,7 @@ def test_a_description_of_other_metrics_is_not_shown(tmp_path: Path) -> None:
     described.write_text("[]")
     assert "qualitative.json is damaged" in text()
     described.write_text("{}")
-    assert "qualitative.json lacks covers, factors" in text()
+    assert "qualitative.json lacks audit, covers, examples, factors" in text()
     described.write_text("{")
     assert "qualitative.json is damaged" in text()
     found["metrics_sha256"] = sha256_file(metrics)
