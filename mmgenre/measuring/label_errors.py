@@ -20,7 +20,7 @@ class Suspicion:
     """An item whose label is likely wrong.
 
     `wrong`: columns of given labels that look wrong, `lacking`: of labels that seem to lack.
-    `margin`: how far the labels that look right are above the given ones; the list's order.
+    `margin`: how far the best label that is not given is above those that are; the list's order.
     """
 
     row: int
@@ -65,22 +65,33 @@ def _of_exclusive(y: Bools, p: Floats) -> list[Suspicion]:
 
 
 def _of_overlapping(y: Bools, p: Floats) -> list[Suspicion]:
-    """Label by label: t1 = mean of p where given, t0 = mean of 1 - p where not."""
+    """Label by label: t1 = mean of p where given, t0 = mean of 1 - p where not.
+
+    In the order of lift = logit p - logit(share of items): the highest of a label that is not given
+    less the mean of those that are. On three real sets with planted errors that finds more than the
+    margins of probabilities do (docs/measured.md).
+    """
     n1, n0 = y.sum(axis=0), (~y).sum(axis=0)
     t1 = np.where(n1 > 0, (p * y).sum(axis=0) / np.maximum(n1, 1), np.inf)
     t0 = np.where(n0 > 0, ((1 - p) * ~y).sum(axis=0) / np.maximum(n0, 1), np.inf)
     wrong = y & (1 - p >= t0) & (p < t1)
     lacking = ~y & (p >= t1) & (1 - p < t0)
-    # How sure: a label that is lacking by its probability, one that is wrong by its complement,
-    # each above the threshold of what is usual for the label.
-    excess = np.where(lacking, p - t1, np.where(wrong, 1 - p - t0, 0.0))
-    both = wrong.any(axis=1).astype(float) + lacking.any(axis=1)  # an exchange shows in both
+    share = np.clip(y.mean(axis=0), 0.5 / len(y), 1 - 0.5 / len(y))
+    lift = _logit(np.clip(p, 1e-9, 1 - 1e-9)) - _logit(share)
+    given = np.where(y, lift, 0.0).sum(axis=1) / np.maximum(y.sum(axis=1), 1)
+    # One with every label lacks none.
+    margin = np.where(y, -np.inf, lift).max(axis=1, initial=-np.inf) - given
+    suspected = (wrong | lacking).any(axis=1) & (margin > 0) & y.any(axis=1)
     return [
         Suspicion(
             int(i),
             tuple(np.flatnonzero(wrong[i]).tolist()),
             tuple(np.flatnonzero(lacking[i]).tolist()),
-            float(both[i] + excess[i].max()),
+            float(margin[i]),
         )
-        for i in np.flatnonzero((wrong | lacking).any(axis=1))
+        for i in np.flatnonzero(suspected)
     ]
+
+
+def _logit(p: Floats) -> Floats:
+    return np.asarray(np.log(p) - np.log1p(-p))

@@ -81,9 +81,9 @@ EXTRACT = [
     (r"embedding image", INT, "embed image: begins again"),
 ]
 FUSE = [
+    (r"joint space", INT, "joint space: begins again"),
     (r"training text\.without-0[^\n]* [2-9]/20", INT, "training text.without-0: epoch "),
     (r"cross-fitting text", TERM, "embed text (cross-fitted): begins again"),
-    (r"joint space", INT, "joint space: begins again"),
     (r"fusion heads", TERM, "fuse "),
 ]
 REPORT = [(r"explaining", INT, "finished steps")]
