@@ -14,9 +14,10 @@ from mmgenre.errors import Interrupted
 
 SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 # Whose finished steps are found by the same command.
-RESUMABLE = ("quickstart", "extract-features", "fuse", "run", "benchmark", "report")
+RESUMABLE = ("quickstart", "extract-features", "fuse", "run", "benchmark", "report", "untag")
 KEPT = "finished steps are kept"
-NOTHING = "nothing was written"
+# Of the others. Some have written files before, each of which is whole: they are replaced at once.
+NOTHING = "no file is left half written"
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -155,7 +156,8 @@ def predict(
     if write_tags:
         if listed is None:
             raise typer.BadParameter("--write-tags needs audio files, and vectors alone have none")
-        refused += _write_tags(listed, predictions, confidence, undo, dry_run=dry_run)
+        with _undo_told(undo if not dry_run else None):
+            refused += _write_tags(listed, predictions, confidence, undo, dry_run=dry_run)
     shared.finish(refused)
 
 
@@ -264,6 +266,18 @@ def _write(
     typer.echo(f"{out}: {len(predictions):,} item(s)", err=True)
 
 
+@contextmanager
+def _undo_told(undo: Path | None) -> Iterator[None]:
+    """Whoever ends the writing of tags learns what takes back those that are written."""
+    try:
+        yield
+    except INTERRUPTS as stop:
+        if undo is not None and undo.is_file():
+            command = shlex.join(["mmgenre", "untag", str(undo)])
+            stop.add_note(f"files that were written are listed; to take them back: {command}")
+        raise
+
+
 def _write_tags(
     items: Manifest,
     predictions: Sequence[Prediction],
@@ -294,9 +308,6 @@ def _write_tags(
                     write_genres(change, undo)
                 n += 1
                 typer.echo(told, err=True)
-            except INTERRUPTS as stop:
-                stop.add_note(f"{n} file(s) are tagged; to take them back: mmgenre untag {undo}")
-                raise
             except (TagsError, OSError) as error:
                 refused.append(Refusal(str(path), "audio", "not_written", f"{path}: {error}"))
     verb = "would be written" if dry_run else "written"

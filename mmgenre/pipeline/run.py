@@ -90,6 +90,11 @@ class Run:
     twins: dict[str, Any] = field(default_factory=dict)  # as `pipeline.twins` has just found them
     retrain: bool = False  # whether encoders that have not learned on all items are stale
 
+    def __repr__(self) -> str:
+        """`Run('runs/mine', 160 items of music.csv)`."""
+        about = f"{len(self.manifest):,} items of {self.dataset}"
+        return f"{type(self).__name__}({str(self.folder)!r}, {about})"
+
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         from mmgenre.report.notebook import run_html  # matplotlib: not where nothing is shown

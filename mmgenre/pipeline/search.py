@@ -90,6 +90,11 @@ class Search(AbstractContextManager["Search"]):
                 )
             self._opened = opened.pop_all()
 
+    def __repr__(self) -> str:
+        """`Search('multi-logistic-a+t', 160 items by audio, text)`."""
+        n, by = len(self.manifest), ", ".join(self.space.modalities)
+        return f"{type(self).__name__}({self.tagger.name!r}, {n:,} items by {by})"
+
     @classmethod
     def open(
         cls,

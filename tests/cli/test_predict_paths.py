@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
 import stat
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from small import Small
 from mmgenre.datasets import tag_writing
 from mmgenre.datasets.tag_writing import Change, write_genres
 from mmgenre.datasets.tags import TagsError, read_tags
+from mmgenre.errors import Interrupted
 from mmgenre.pipeline.export import export_model
 
 EXTENSIONS = ("mp3", "flac", "ogg", "wav", "m4a", "wma", "aiff")
@@ -134,6 +136,41 @@ def test_tags_are_written_and_taken_back(
     assert {path: read_tags(path).genres for path in files} == {
         path: genres for path, (_, genres) in before.items()
     }
+
+
+def test_writing_tags_that_is_stopped_says_what_takes_them_back(
+    call: Call, model: Path, music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undo, n_before = tmp_path / "my undo.jsonl", 0
+    before = {path: read_tags(path).genres for path in music.rglob("*.flac")}
+
+    def stopped(change: Change, undo: Path | None) -> None:
+        nonlocal n_before
+        if n_before == 2:
+            raise Interrupted(signal.SIGTERM)
+        n_before += 1
+        write_genres(change, undo)
+
+    monkeypatch.setattr(tag_writing, "write_genres", stopped)
+    how = ("--write-tags", "--confidence", 0, "--undo", undo)
+    done = call("predict", model, music, *how)
+    assert done.code == 143
+    told, again = done.err.splitlines()[-2:]
+    command = f"mmgenre untag '{undo}'"
+    assert told.endswith(f"files that were written are listed; to take them back: {command}")
+    assert again.startswith("to begin again: mmgenre predict ")
+    assert sum(read_tags(path).genres != genres for path, genres in before.items()) == 2
+
+    n_before = 1
+    done = call("untag", undo)
+    assert done.code == 143
+    assert done.err.splitlines()[-2:] == [
+        "stopped by SIGTERM; finished steps are kept",
+        f"to go on: {command}",
+    ]
+    monkeypatch.undo()
+    assert call("untag", undo).code == 0
+    assert {path: read_tags(path).genres for path in before} == before
 
 
 def test_only_above_the_confidence(call: Call, model: Path, music: Path, tmp_path: Path) -> None:
