@@ -66,7 +66,8 @@ class LogLines:
 
     def _write(self, line: str, now: float) -> None:
         self.told = now
-        print(line, file=self.out, flush=True)
+        self.out.write(f"{line}\n")
+        self.out.flush()
 
 
 @dataclass
