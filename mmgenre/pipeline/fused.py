@@ -6,7 +6,6 @@ from typing import Any, cast
 
 from mmgenre.measuring.frames import to_frame
 from mmgenre.measuring.results import FusionResult
-from mmgenre.report.tables import headline
 
 
 class Fused(dict[str, Any]):
@@ -14,6 +13,8 @@ class Fused(dict[str, Any]):
 
     def __repr__(self) -> str:
         """`Fused('multi-logistic-a+t', 7 rows, 24 genres; Audio + text: macro ROC-AUC ...)`."""
+        from mmgenre.report.tables import headline  # jinja and matplotlib, as below
+
         result = cast(FusionResult, self)
         counts = f"{len(result['rows'])} rows, {len(result['labels']):,} genres"
         return f"{type(self).__name__}({result['name']!r}, {counts}; {headline(result)})"
