@@ -59,9 +59,6 @@ def to_frame(result: object) -> Any:
     Args:
         result: what `fuse` returns, a list of these (as of `quickstart`), predictions, suspects, or
             any rows of dicts.
-
-    >>> to_frame([{"id": "a", "genre": "Jazz"}])[0]  # doctest: +SKIP
-    {'id': 'a', 'genre': 'Jazz'}
     """
     rows = _rows(result)
     for library, name in LIBRARIES.items():
