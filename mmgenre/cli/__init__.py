@@ -15,7 +15,7 @@ from mmgenre.cli.encoders import encoders
 from mmgenre.cli.experiments import benchmark, plan, run
 from mmgenre.cli.models import export, missing, robustness, slices
 from mmgenre.cli.predicting import predict, untag
-from mmgenre.cli.results import cite, tables
+from mmgenre.cli.results import cite, compare, tables
 from mmgenre.cli.running import doctor, extract_features, fuse, quickstart, report
 from mmgenre.cli.searching import search
 from mmgenre.cli.serving import serve
@@ -66,8 +66,8 @@ def _options(shown: VersionOption = False) -> None:
 
 
 for command in (
-    quickstart, extract_features, fuse, run, plan, benchmark, report, tables, cite, missing,
-    robustness, slices, export, predict, search, untag, serve, encoders, doctor,
+    quickstart, extract_features, fuse, run, plan, benchmark, report, compare, tables, cite,
+    missing, robustness, slices, export, predict, search, untag, serve, encoders, doctor,
 ):  # fmt: skip
     app.command()(with_quiet(command))
 

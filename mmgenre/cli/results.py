@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Argument, Option
 
@@ -46,3 +46,40 @@ def cite(
     lines += [f"% {note}" for note in found.notes]
     content = {"run": str(run), "entries": entries, "notes": list(found.notes)}
     show(content, lines, as_json=as_json)
+
+
+def compare(
+    runs: Annotated[list[Path], Argument(help="Folders of two runs or more.")],
+    fusion: Annotated[str | None, Option(help="Name of a folder under RUN/fusion.")] = None,
+    row: Annotated[
+        str | None, Option(help="A row, as A+T; default: the one of most inputs.")
+    ] = None,
+    on: Annotated[Literal["val", "test"], Option(help="The items that figures are of.")] = "val",
+    out: Annotated[Path | None, Option("--out", help="A page to write, as compared.html.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compares runs on the items that all have scored: figures, differences, genres, items."""
+    from mmgenre.disk.locks import replacing_alone
+    from mmgenre.pipeline.compare import compare as measure
+    from mmgenre.report.compare import render_comparison, verdict
+
+    found = measure(runs, fusion=fusion, row=row, on=on)
+    metric = found["metric"]
+    lines = [
+        f"{verdict(found)}",
+        f"{found['n_items']:,} items of {on}, {found['n_groups']:,} artists; {metric}",
+    ]
+    for side in found["sides"]:
+        low, high = side["interval"] or (float("nan"), float("nan"))
+        value = side["figures"].get(metric, float("nan"))
+        lines.append(f"  {side['name']:24} {side['row']:12} {value:.3f} ({low:.3f} to {high:.3f})")
+    lines += [
+        f"  {d['a']} less {d['b']}: {d['value']:+.3f} ({d['low']:+.3f} to {d['high']:+.3f}), "
+        f"{d['verdict']}"
+        for d in found["differences"]
+    ]
+    if out is not None:
+        with replacing_alone(out) as temporary:
+            temporary.write_text(render_comparison(found), encoding="utf-8")
+        lines.append(f"page: {out}")
+    show(found, lines, as_json=as_json)
