@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import typer
 
 from mmgenre.errors import Interrupted
+from mmgenre.learning.processes import is_main
 
 SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 # Whose finished steps are found by the same command.
@@ -68,7 +69,7 @@ def lines(stop: Interrupted, words: list[str]) -> list[str]:
 
 
 def end(stop: Interrupted) -> int:
-    """Prints the lines on stderr; returns the exit code."""
-    for line in lines(stop, sys.argv[1:]):
+    """Prints the lines on stderr, of several processes in the main one; returns the exit code."""
+    for line in lines(stop, sys.argv[1:]) if is_main() else ():
         typer.echo(line, err=True)
     return exit_code(stop)

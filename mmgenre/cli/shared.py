@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from mmgenre.progress import Progress
 
 DONE, FAILED, USAGE, SOME_REFUSED = 0, 1, 2, 3
-EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 usage, 3 done but some items were refused (listed)."
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 failed, 2 usage, 3 done but some items were refused (listed), "
+    "130 and 143 stopped by Ctrl-C and SIGTERM."
+)
 DEFAULT_RUN = Path("runs/default")
 WIDE = 160  # characters of a table that no terminal shows
 LISTED = 10  # refused items that are shown one by one

@@ -59,6 +59,9 @@ def to_frame(result: object) -> Any:
     Args:
         result: what `fuse` returns, a list of these (as of `quickstart`), predictions, suspects, or
             any rows of dicts.
+
+    Raises:
+        TypeError: anything else.
     """
     rows = _rows(result)
     for library, name in LIBRARIES.items():

@@ -21,6 +21,7 @@ import numpy as np
 from mmgenre import Manifest, extract_features, fuse
 from mmgenre.datasets.synthetic import make_catalogue
 from mmgenre.items.modalities import parse_modalities
+from mmgenre.items.splits import split_anew
 from mmgenre.pipeline.run import open_run
 from mmgenre.pipeline.suspects import suspects
 
@@ -55,7 +56,10 @@ def _broadest(labels: tuple[str, ...]) -> set[str]:
 def measure(source: Path, modalities: str, *, trained: bool, seed: int) -> str:
     """A line of figures."""
     roots = [source.parent, source.parent.parent]
-    items, chosen = planted(Manifest.read(source, media_roots=roots), seed)
+    items = Manifest.read(source, media_roots=roots)
+    if not items.count("train"):
+        items = split_anew(items, (0.8, 0.1, 0.1), 0)
+    items, chosen = planted(items, seed)
     with tempfile.TemporaryDirectory(prefix="mmgenre-benchmark-") as folder:
         file = items.write(Path(folder) / "manifest.csv")
         run, wanted = Path(folder) / "run", parse_modalities(modalities)
@@ -93,7 +97,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="mmgenre-benchmark-") as folder:
             path = Path(name)
             if name == "synthetic":
-                path = make_catalogue(Path(folder) / "synthetic", seed=1, n_albums=600)
+                path = make_catalogue(Path(folder) / "synthetic", seed=1, n_albums=500)
             for seed in range(given.seeds):
                 line = measure(path, given.modalities, trained=given.trained, seed=seed)
                 sys.stdout.write(line + "\n")
