@@ -78,7 +78,9 @@ def slices(
     if not any(values):
         known = sorted({name for item in items for name, cell in item.extra.items() if cell})
         told = ", ".join(known) or "none"
-        raise MmgenreError(f"{run.folder}: no {on} item has a {column}; its columns: {told}")
+        raise MmgenreError(
+            f"{run.folder}: no {on} item has a value of {column!r}; its columns: {told}"
+        )
     parts = parted(values)
     if len(set(parts)) < 2:
         raise MmgenreError(f"{run.folder}: every {on} item has {column} {parts[0]!r}")

@@ -80,6 +80,7 @@ def test_similarities_are_cosines() -> None:
             assert found[k, j] == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_audio_is_ranked_by_the_names_of_genres(
     tiny: Mapping[str, Path], small: Small, call: Call
 ) -> None:

@@ -90,7 +90,9 @@ def test_rare_values_are_one_slice() -> None:
 
 def test_what_cannot_be_cut_is_refused(run: Path) -> None:
     opened = open_run(run)
-    with pytest.raises(MmgenreError, match="has a country; its columns: language, one, year"):
+    with pytest.raises(
+        MmgenreError, match="a value of 'country'; its columns: language, one, year"
+    ):
         slices(opened, "country")
     with pytest.raises(MmgenreError, match="every val item has one 'same'"):
         slices(opened, "one")

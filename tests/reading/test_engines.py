@@ -115,6 +115,7 @@ def test_a_decoder_that_crashes_costs_its_file_only(tmp_path: Path, workers: int
     ]
 
 
+@pytest.mark.slow  # of Dask: `test_dask.py`; of one that is lost: `test_workers.py`
 def test_a_worker_that_is_killed_costs_nothing(tmp_path: Path) -> None:
     tones(tmp_path / "audio", 32, seconds=20)
     target = tmp_path / "audio.h5"

@@ -137,7 +137,7 @@ SLOW = pytest.mark.slow  # each starts a server that loads a model
     "number",
     [
         pytest.param(signal.SIGKILL, marks=SLOW),
-        signal.SIGTERM,
+        pytest.param(signal.SIGTERM, marks=SLOW),
         pytest.param(signal.SIGINT, marks=SLOW),
     ],
 )
