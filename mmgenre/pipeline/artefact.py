@@ -76,12 +76,16 @@ def in_bundle(folder: Path) -> Callable[[], str | None]:
 
 
 def in_order(wanted: Iterable[Artefact]) -> Iterator[Artefact]:
-    """The artefacts and all that they are made from, each once and after its parents."""
-    seen: set[str] = set()
+    """The artefacts and all that they are made from, each once and after its parents.
+
+    One encoder may be of two names in a table, alone in one row and beside others in another: two
+    artefacts of the same fingerprint.
+    """
+    seen: set[tuple[str, Path]] = set()
 
     def visit(artefact: Artefact) -> Iterator[Artefact]:
-        if artefact.fingerprint not in seen:
-            seen.add(artefact.fingerprint)
+        if (artefact.fingerprint, artefact.path) not in seen:
+            seen.add((artefact.fingerprint, artefact.path))
             for parent in artefact.parents:
                 yield from visit(parent)
             yield artefact

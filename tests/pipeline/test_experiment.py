@@ -46,6 +46,7 @@ def test_all_parts_of_the_paper_and_all_ablations_are_there() -> None:
     covers = "greenfield2024 li2020 morrison2020 morrison2020-pop shazzzam2021"
     tables = {"oramas2018/table2", "oramas2018/table6", "frozen/encoders"}
     tables |= {f"covers/{name}" for name in covers.split()}
+    tables |= {f"benchmarks/{name}" for name in ("fma", "gtzan", "jamendo", "music4all-aa")}
     assert set(NAMES) == tables | {f"ablations/{name}" for name in wanted.split()}
 
 

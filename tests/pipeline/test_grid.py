@@ -19,11 +19,12 @@ from small import Small
 from test_end_to_end import kill_when, mmgenre
 from test_experiment import NAMES
 
+from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import MmgenreError, RecipeError, WeightsError
 from mmgenre.measuring.results import PlanResult, TableResult
 from mmgenre.pipeline import learn
-from mmgenre.pipeline.artefact import Artefact
+from mmgenre.pipeline.artefact import Artefact, in_order
 from mmgenre.pipeline.cells import LOG, Plan, describe_plan, write_table
 from mmgenre.pipeline.grid import POOL, prepare_experiment, run_experiment
 from mmgenre.pipeline.recipe import View
@@ -121,6 +122,18 @@ def test_cells_share_every_common_step(small: Small, runs: Path) -> None:
     both = prepare(TABLE2, small, runs, seeds=2)
     assert len(both.artefacts) == 2 * len(plan.artefacts) - 2
     assert plan.users.keys() < both.users.keys()
+
+
+def test_one_encoder_may_have_two_names_in_a_table(tmp_path: Path) -> None:
+    """`audio.statistics` beside another, and `audio` alone: each lies where its rows look for it."""
+    made = Provenance("embed", 1, {})
+    paths = [tmp_path / "audio.statistics.h5", tmp_path / "audio.h5"]
+    one, other = (
+        Artefact("embed", path.stem, path, made, (), lambda: None, lambda progress: None)
+        for path in paths
+    )
+    assert one.fingerprint == other.fingerprint
+    assert [artefact.path for artefact in in_order([one, other, one])] == paths
 
 
 def test_table_6_trains_each_network_once(small: Small, runs: Path) -> None:
