@@ -125,7 +125,7 @@ def test_cells_share_every_common_step(small: Small, runs: Path) -> None:
 
 
 def test_one_encoder_may_have_two_names_in_a_table(tmp_path: Path) -> None:
-    """`audio.statistics` beside another, and `audio` alone: each lies where its rows look for it."""
+    """`audio.statistics` beside another, and `audio` alone: each where its rows look for it."""
     made = Provenance("embed", 1, {})
     paths = [tmp_path / "audio.statistics.h5", tmp_path / "audio.h5"]
     one, other = (
