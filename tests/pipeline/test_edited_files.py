@@ -211,6 +211,7 @@ def test_an_edited_curve_or_setting_of_an_encoder_is_named(run: Path, name: str)
         evaluate(open_run(run))
 
 
+@pytest.mark.slow
 def test_a_run_without_checksums_opens(run: Path) -> None:
     make_report(run)
     unseal(run)

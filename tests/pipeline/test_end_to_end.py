@@ -98,6 +98,7 @@ def finish(small: Small, run: Path, modalities: Sequence[str] = tuple(MODALITIES
                 assert store.sha256 == expected.sha256
 
 
+@pytest.mark.slow
 def test_killed_while_reading_it_ends_as_if_it_had_not_been(small: Small, tmp_path: Path) -> None:
     run = tmp_path / "run"
     kill_when(while_reading(run), [*extract_words(small.manifest, run), "-m", "a"])

@@ -521,6 +521,7 @@ def test_what_a_library_raises_ends_a_step_and_not_the_experiment(
     assert "Failed:" in text
 
 
+@pytest.mark.slow
 def test_a_table_made_otherwise_is_not_written_over(small: Small, runs: Path, call: Call) -> None:
     words = (TABLE2, "--dataset", small.manifest, "--overlay", TINY, "--runs", runs, "--seeds", 1)
     first = call("run", *words).out.splitlines()[-2]

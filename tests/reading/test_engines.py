@@ -251,6 +251,7 @@ def test_a_shard_that_is_none_is_refused(text: str) -> None:
         Shard.parse(text)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.filterwarnings("default")  # of Dask's own clean-up
 def test_dask_workers_give_what_local_ones_give(tmp_path: Path) -> None:
