@@ -151,6 +151,7 @@ def test_a_training_that_fails_on_all_ranks_ends_itself_alone(two: Path) -> None
         assert failed == ["training: epoch 1 gave"]
 
 
+@pytest.mark.slow
 def test_others_wait_for_rank_0_beyond_the_timeout_of_training(tmp_path: Path) -> None:
     do(tmp_path, "wait")
     assert words(tmp_path / "wait") == [["from", "main"]] * 2

@@ -120,7 +120,13 @@ def test_averages_leave_them_out_and_say_so(run: Run) -> None:
         assert "accuracy" not in note
 
 
-@pytest.mark.parametrize("settings", [[], ["fusion.refit=true"], ONE_BY_ONE])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [[], pytest.param(["fusion.refit=true"], marks=SLOW), pytest.param(ONE_BY_ONE, marks=SLOW)],
+)
 def test_what_they_are_changes_no_score(tmp_path: Path, settings: list[str]) -> None:
     """Their names and their number are of items that no fit may see."""
     found = []

@@ -149,6 +149,7 @@ def still_there(workers: list[psutil.Process]) -> list[psutil.Process]:
     return left
 
 
+@pytest.mark.slow
 def test_workers_end_soon_after_the_process_that_they_work_for(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(ODD_READERS)
     text_files(tmp_path / "texts", ["slow"] * 99)
