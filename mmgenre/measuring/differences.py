@@ -23,13 +23,12 @@ from mmgenre.items.names import artist_of
 from mmgenre.measuring import jackknife as jk
 from mmgenre.measuring.jackknife import Blocks, Without
 from mmgenre.measuring.metrics import Bools, Floats, argmax_one_hot, check
-from mmgenre.measuring.results import LOWER_IS_BETTER, RowDifference
+from mmgenre.measuring.results import LOWER_IS_BETTER, PairedResult, RowDifference
 
 ALPHA = 0.05
 Verdict = Literal["won", "lost", "indistinguishable"]
 # (truth (n, L), scores (n, L), blocks) -> the metric of each label, (B + 1, L), or of all, (B + 1,)
-LabelMetric = Callable[[Bools, Floats, Blocks], Without]
-MacroMetric = Callable[[Bools, Floats, Blocks], Without]
+BlockMetric = Callable[[Bools, Floats, Blocks], Without]
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,18 @@ class Difference:
         """Won if the whole interval is above 0, lost if it is below."""
         return "won" if self.low > 0 else "lost" if self.high < 0 else "indistinguishable"
 
+    def result(self) -> PairedResult:
+        """As plain data."""
+        return {
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "verdict": self.verdict,
+            "n_groups": self.n_groups,
+        }
 
-def paired_difference(pairs: Sequence[Pair], metric: MacroMetric) -> Difference:
+
+def paired_difference(pairs: Sequence[Pair], metric: BlockMetric) -> Difference:
     """The difference of a metric, averaged over the pairs, with its interval over artists.
 
     What is left out is left out of every pair: an artist that is among the items of two splits
@@ -83,13 +92,11 @@ def paired_difference(pairs: Sequence[Pair], metric: MacroMetric) -> Difference:
     Raises:
         ValueError: no pair, or no label has a value.
     """
-    names = sorted({g for pair in pairs for g in pair.groups})
-    every = jk.blocks_of(names)
-    block = dict(zip(names, every.of.tolist(), strict=True))
-    per_pair = []
-    for pair in pairs:
-        own = Blocks(np.array([block[g] for g in pair.groups], np.intp), every.sizes)
-        per_pair.append(metric(pair.y, pair.ours, own) - metric(pair.y, pair.theirs, own))
+    every, each = jk.common_blocks([pair.groups for pair in pairs])
+    per_pair = [
+        metric(pair.y, pair.ours, own) - metric(pair.y, pair.theirs, own)
+        for pair, own in zip(pairs, each, strict=True)
+    ]
     without = jk.macro(np.stack(per_pair, axis=1)) if pairs else np.full(1, np.nan)
     if np.isnan(without[0]):
         raise ValueError(
@@ -153,17 +160,15 @@ def table_apart(
 
     Seeds may have other items; an artist that is left out is left out of all of them.
     """
-    names = sorted({group for own in seeds for group in own.groups})
-    every = jk.blocks_of(names)
-    block = dict(zip(names, every.of.tolist(), strict=True))
+    every, blocks = jk.common_blocks([own.groups for own in seeds])
     alike = all(own.groups == seeds[0].groups for own in seeds)
     rows: dict[str, tuple[Without, Sequence[float] | None]] = {}
     for row in seeds[0].scores if seeds else ():
         if all(row in own.scores for own in seeds):
-            each = []
-            for own in seeds:
-                blocks = Blocks(np.array([block[g] for g in own.groups], np.intp), every.sizes)
-                each.append(MACRO_METRICS[metric](own.y, own.scores[row], blocks))
+            each = [
+                MACRO_METRICS[metric](own.y, own.scores[row], left)
+                for own, left in zip(seeds, blocks, strict=True)
+            ]
             without = jk.macro(np.stack(each, axis=1))
             rows[row] = without, [float(own[0]) for own in each] if alike else None
     intervals = {}
@@ -208,20 +213,20 @@ def macro_average_precision(y: Bools, scores: Floats, blocks: Blocks) -> Without
 
 
 # By the names that `metrics.evaluate` gives them.
-MACRO_METRICS: dict[str, MacroMetric] = {
+MACRO_METRICS: dict[str, BlockMetric] = {
     "macro_f1": macro_f1,
     "macro_roc_auc": macro_roc_auc,
     "macro_pr_auc": macro_average_precision,
 }
 
-OF_LABELS: dict[str, LabelMetric] = {
+OF_LABELS: dict[str, BlockMetric] = {
     "macro_f1": f1,
     "macro_roc_auc": jk.roc_auc,
     "macro_pr_auc": jk.average_precision,
 }  # of which these are the means
 
 
-def label_intervals(metric: LabelMetric, y: Bools, scores: Floats, groups: Sequence[str]) -> Floats:
+def label_intervals(metric: BlockMetric, y: Bools, scores: Floats, groups: Sequence[str]) -> Floats:
     """A metric of each label and its 95 % interval, (n_labels, 3); NaN where there is none.
 
     `metric`: `f1`, `jackknife.roc_auc` or `jackknife.average_precision`.

@@ -72,6 +72,18 @@ def blocks_of(groups: Sequence[str]) -> Blocks:
     return Blocks(block[own], np.bincount(block, minlength=n))
 
 
+def common_blocks(groups: Sequence[Sequence[str]]) -> tuple[Blocks, list[Blocks]]:
+    """Blocks of all groups of several sets of items, and of the items of each.
+
+    What is left out is left out of every set: a name means the same group in all of them.
+    """
+    names = sorted({name for own in groups for name in own})
+    every = blocks_of(names)
+    block = dict(zip(names, every.of.tolist(), strict=True))
+    each = [Blocks(np.array([block[g] for g in own], np.intp), every.sizes) for own in groups]
+    return every, each
+
+
 def macro(without: Without) -> Without:
     """Means over the labels that have a value, (B + 1,); NaN where none has."""
     has = np.isfinite(without)

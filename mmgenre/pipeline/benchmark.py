@@ -375,14 +375,7 @@ def _figure(
     theirs = peer.figures.get(metric) if peer else None
     paired: PairedResult | None = None
     if pairs:
-        found = paired_difference(pairs, MACRO_METRICS[metric])
-        paired = {
-            "value": found.value,
-            "low": found.low,
-            "high": found.high,
-            "verdict": found.verdict,
-            "n_groups": found.n_groups,
-        }
+        paired = paired_difference(pairs, MACRO_METRICS[metric]).result()
     return {
         "ours": ours,
         "per_split": per_split,

@@ -184,16 +184,9 @@ def _worse(
 
 def _paired(pair: Pair, metric: str) -> PairedResult | None:
     try:
-        found = paired_difference([pair], MACRO_METRICS[metric])
+        return paired_difference([pair], MACRO_METRICS[metric]).result()
     except ValueError:  # no genre can be measured
         return None
-    return {
-        "value": found.value,
-        "low": found.low,
-        "high": found.high,
-        "verdict": found.verdict,
-        "n_groups": found.n_groups,
-    }
 
 
 def _naming(items: Sequence[Item]) -> float:

@@ -12,7 +12,7 @@ from mmgenre.errors import MmgenreError
 from mmgenre.fusion.whole import model_of
 from mmgenre.items.labels import LabelSpace
 from mmgenre.measuring import jackknife as jk
-from mmgenre.measuring.differences import OF_LABELS, LabelMetric, groups_of
+from mmgenre.measuring.differences import OF_LABELS, BlockMetric, groups_of
 from mmgenre.measuring.jackknife import Blocks, Without
 from mmgenre.measuring.metrics import Bools, Floats
 from mmgenre.measuring.results import headline_metric
@@ -158,7 +158,7 @@ def measured(
 
 
 def _without(
-    of: LabelMetric, y: Bools, seeds: Sequence[Floats], kept: Bools, blocks: Blocks
+    of: BlockMetric, y: Bools, seeds: Sequence[Floats], kept: Bools, blocks: Blocks
 ) -> Without:
     own = Blocks(blocks.of[kept], blocks.sizes)
     return np.asarray(np.mean([of(y, s[kept], own) for s in seeds], axis=0))

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.measuring.differences import difference_of, groups_of, macro_f1
-from mmgenre.measuring.jackknife import Blocks, blocks_of
+from mmgenre.measuring.jackknife import common_blocks
 from mmgenre.pipeline.benchmark import SPLIT_NUMBERS
 from mmgenre.pipeline.run import open_run
 from mmgenre.pipeline.scores import read_scores
@@ -142,12 +142,11 @@ def costs(
 
     clean = [sides(folder, number) for number in SPLIT_NUMBERS]
     pairs = [(clean[n], sides(other, n)) for n in SPLIT_NUMBERS for other in noisy]
-    names = sorted({g for side in clean for g in side.groups})
-    every = blocks_of(names)
-    block = dict(zip(names, every.of.tolist(), strict=True))
+    every, each = common_blocks([side.groups for side in clean])
+    blocks_of = {id(side): own for side, own in zip(clean, each, strict=True)}
 
     def lost(before: Sides, after: Sides, row: str) -> list[Floats]:
-        blocks = Blocks(np.array([block[g] for g in before.groups], np.intp), every.sizes)
+        blocks = blocks_of[id(before)]
         own = [(side.ours[row], side.theirs[row]) for side in (before, after)]
         return [macro_f1(before.y, own[0][k], blocks) - macro_f1(after.y, own[1][k], blocks)
                 for k in (0, 1)]  # fmt: skip
