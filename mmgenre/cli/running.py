@@ -159,6 +159,12 @@ def fuse(
     with_frozen: Annotated[
         bool, Option("--with-frozen", help="Copy the frozen models that it needs into the run.")
     ] = False,
+    cv: Annotated[
+        int | None,
+        Option(
+            "--cv", metavar="K", help="Test every item once, by K models that have not seen it."
+        ),
+    ] = None,
     settings: shared.SetOption = None,
     as_json: shared.JsonOption = False,
 ) -> None:
@@ -174,7 +180,9 @@ def fuse(
     from mmgenre.report.terminal import rich_table
 
     how: dict[str, Any] = {"run": run, "manifest": manifest, "seeds": seeds}
-    how["with_frozen"] = with_frozen
+    how |= {"with_frozen": with_frozen, "cv": cv}
+    if cv is not None and (refit or with_frozen):
+        raise typer.BadParameter("--cv keeps no model: no --refit, no --with-frozen")
     how |= {"media_roots": media_root or []}
     own = [*(settings or []), *(["fusion.refit=true"] if refit else [])]
     how |= {"head": head, "joint": joint, "task": task, "settings": own}

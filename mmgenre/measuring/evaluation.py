@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmgenre.items.labels import LabelSpace, ancestors
 from mmgenre.measuring import jackknife as jk
@@ -35,21 +36,26 @@ LEAST_MEASURED = 0.5  # of the labels
 
 @dataclass(frozen=True)
 class Scored:
-    """The items that rows are measured on: truth (n, L), and their artists (`groups_of`)."""
+    """The items that rows are measured on: truth (n, L), and their artists (`groups_of`).
+
+    `folds`: the fold of cross-validation by whose models each was judged, (n,).
+    """
 
     y: Bools
     labels: LabelSpace
     groups: Sequence[str]
+    folds: NDArray[np.intp] | None = None
 
     @cached_property
     def blocks(self) -> Blocks:
         """What the jackknife leaves out."""
-        return jk.blocks_of(self.groups)
+        return replace(jk.blocks_of(self.groups), folds=self.folds)
 
     def select(self, kept: Bools) -> Scored:
         """Some of the items."""
         groups = [group for group, own in zip(self.groups, kept, strict=True) if own]
-        return Scored(self.y[kept], self.labels, groups)
+        folds = None if self.folds is None else self.folds[kept]
+        return Scored(self.y[kept], self.labels, groups, folds)
 
 
 @dataclass(frozen=True)
@@ -64,18 +70,21 @@ class Measured:
 def measure(
     items: Scored,
     scores: Sequence[Floats],
-    thresholds: Sequence[float | None],
+    thresholds: Sequence[float | Floats | None],
     has_input: Bools,
     n_train: Sequence[int],
 ) -> Measured:
     """Evaluates a row of a fusion table.
 
-    `scores` and `thresholds` are by seed of the fusion; a threshold is None for exclusive labels.
+    `scores` and `thresholds` are by seed of the fusion; a threshold is None for exclusive labels,
+    and may be that of each item, (n, 1).
     `has_input`: (n,), whether an item has any of the row's inputs. `n_train`: items of each label.
     """
     y, labels, blocks = items.y, items.labels, items.blocks
     per_seed = [
-        metrics.evaluate(y, s, labels.names, exclusive=labels.exclusive, threshold=t)
+        metrics.evaluate(
+            y, s, labels.names, exclusive=labels.exclusive, threshold=t, folds=items.folds
+        )
         for s, t in zip(scores, thresholds, strict=True)
     ]
     named = [_named(s, t) for s, t in zip(scores, thresholds, strict=True)]
@@ -99,7 +108,7 @@ def measure(
         "summary": summarise(per_seed),
         "intervals": intervals,
         "buckets": _buckets(per_seed, labels, n_train),
-        "levels": _levels(y, scores, named, labels),
+        "levels": _levels(items, scores, named),
     }
     return Measured(result, without, seeds)
 
@@ -181,7 +190,7 @@ def too_small(items: Scored) -> str | None:
     return f"{artists}; {n_not} of {n_labels} genres cannot be measured"
 
 
-def _named(scores: Floats, threshold: float | None) -> Bools:
+def _named(scores: Floats, threshold: float | Floats | None) -> Bools:
     return metrics.argmax_one_hot(scores) if threshold is None else scores >= threshold
 
 
@@ -210,10 +219,8 @@ def _buckets(
     return found
 
 
-def _levels(
-    y: Bools, scores: Sequence[Floats], named: Sequence[Bools], labels: LabelSpace
-) -> list[Level]:
-    names = labels.names
+def _levels(items: Scored, scores: Sequence[Floats], named: Sequence[Bools]) -> list[Level]:
+    y, labels, names = items.y, items.labels, items.labels.names
     above = {name for label in names for name in ancestors(label)[:-1]}
     if labels.exclusive or not above & set(names):
         return []
@@ -230,7 +237,8 @@ def _levels(
                 s, p = metrics.closed_upward(s, names), metrics.closed_upward(p, names)
             f1 = metrics.precision_recall_f1(y[:, own], p[:, own])[2]
             found["macro_f1"].append(metrics.macro(f1))
-            found["macro_roc_auc"].append(metrics.macro(metrics.roc_auc(y[:, own], s[:, own])))
+            auc = metrics.within_folds(metrics.roc_auc, y[:, own], s[:, own], items.folds)
+            found["macro_roc_auc"].append(metrics.macro(auc))
         return {name: spread(v) for name, v in found.items() if np.isfinite(v).all()}
 
     return [

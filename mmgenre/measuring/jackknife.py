@@ -29,14 +29,22 @@ from mmgenre.measuring.metrics import Bools, Floats, check
 
 MOST_BLOCKS = 100
 Without = Floats  # (B + 1,) or (B + 1, L); NaN: no value
+# Of one label: truth, scores and block of each item, number of blocks -> two sums, (B + 1,) each,
+# of which the figure is the share.
+Ranking = Callable[[Bools, Floats, NDArray[np.intp], int], tuple[Without, Without]]
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Which block each item is left out with."""
+    """Which block each item is left out with.
+
+    `folds`: of cross-validation, (n,); items are then ranked among those of their fold
+    (`metrics.within_folds`).
+    """
 
     of: NDArray[np.intp]  # (n,)
     sizes: NDArray[np.intp]  # (B,), number of groups in each block
+    folds: NDArray[np.intp] | None = None
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -128,7 +136,13 @@ def roc_auc(y: Bools, scores: Floats, blocks: Blocks) -> Without:
 def micro_roc_auc(y: Bools, scores: Floats, blocks: Blocks) -> Without:
     """As `metrics.micro` of `metrics.roc_auc`, (B + 1,)."""
     check(y, scores)
-    return _auc(y.ravel(), scores.ravel(), np.repeat(blocks.of, y.shape[1]), len(blocks))
+    n_labels, folds = y.shape[1], blocks.folds
+    repeated = Blocks(
+        np.repeat(blocks.of, n_labels),
+        blocks.sizes,
+        None if folds is None else np.repeat(folds, n_labels),
+    )
+    return _ranked(_auc, y.ravel(), scores.ravel(), repeated)
 
 
 def average_precision(y: Bools, scores: Floats, blocks: Blocks) -> Without:
@@ -136,20 +150,30 @@ def average_precision(y: Bools, scores: Floats, blocks: Blocks) -> Without:
     return _of_labels(_ap, y, scores, blocks)
 
 
-def _of_labels(
-    metric: Callable[[Bools, Floats, NDArray[np.intp], int], Without],
-    y: Bools,
-    scores: Floats,
-    blocks: Blocks,
-) -> Without:
+def _of_labels(ranking: Ranking, y: Bools, scores: Floats, blocks: Blocks) -> Without:
     check(y, scores)
     found = np.full((len(blocks) + 1, y.shape[1]), np.nan)
     for j in np.flatnonzero(y.any(axis=0) & ~y.all(axis=0)):
-        found[:, j] = metric(y[:, j], scores[:, j], blocks.of, len(blocks))
+        found[:, j] = _ranked(ranking, y[:, j], scores[:, j], blocks)
     return found
 
 
-def _auc(y: Bools, scores: Floats, block: NDArray[np.intp], n_blocks: int) -> Without:
+def _ranked(ranking: Ranking, y: Bools, scores: Floats, blocks: Blocks) -> Without:
+    """Sums over folds, if there are any, divided by one another: (B + 1,)."""
+    folds = np.zeros(len(y), np.intp) if blocks.folds is None else blocks.folds
+    above, below = np.zeros(len(blocks) + 1), np.zeros(len(blocks) + 1)
+    for fold in np.unique(folds):
+        here = folds == fold
+        if y[here].any() and not y[here].all():
+            won, of = ranking(y[here], scores[here], blocks.of[here], len(blocks))
+            above, below = above + won, below + of
+    return np.where(below > 0, above / np.maximum(below, 1), np.nan)
+
+
+def _auc(
+    y: Bools, scores: Floats, block: NDArray[np.intp], n_blocks: int
+) -> tuple[Without, Without]:
+    """Pairs in order, and pairs: with all items, and without each block."""
     _, rank = np.unique(scores, return_inverse=True)
     key = block * (int(rank.max()) + 1) + rank  # sorts by block, then by score
 
@@ -169,11 +193,13 @@ def _auc(y: Bools, scores: Floats, block: NDArray[np.intp], n_blocks: int) -> Wi
         np.bincount(b, weights=w, minlength=n_blocks) for b, w in ((p, wins), (n, won), (p, within))
     )
     pairs = np.append(len(p) * len(n), (len(p) - positives) * (len(n) - negatives)).astype(float)
-    left = np.append(wins.sum(), wins.sum() - of_p - of_n + of_both)
-    return np.where(pairs > 0, left / np.maximum(pairs, 1), np.nan)
+    return np.append(wins.sum(), wins.sum() - of_p - of_n + of_both), pairs
 
 
-def _ap(y: Bools, scores: Floats, block: NDArray[np.intp], n_blocks: int) -> Without:
+def _ap(
+    y: Bools, scores: Floats, block: NDArray[np.intp], n_blocks: int
+) -> tuple[Without, Without]:
+    """Sums of the precision at each positive, and positives: likewise."""
     thresholds = np.unique(scores[y])[::-1]  # of positives, from the highest down
     at = np.searchsorted(-thresholds, -scores, side="left")  # the first that reaches an item
     n, reached = len(thresholds), at < len(thresholds)
@@ -190,8 +216,8 @@ def _ap(y: Bools, scores: Floats, block: NDArray[np.intp], n_blocks: int) -> Wit
     more = np.diff(hits, axis=0, prepend=0)
     positives = hits[-1]
     negatives = np.append(0, -np.bincount(block[~y], minlength=n_blocks)) + (~y).sum()
-    value = (more * share(hits, claimed)).sum(axis=0) / np.maximum(positives, 1)
-    return np.where((positives > 0) & (negatives > 0), value, np.nan)
+    there = (positives > 0) & (negatives > 0)
+    return np.where(there, (more * share(hits, claimed)).sum(axis=0), 0), positives * there
 
 
 class Jackknife(NamedTuple):

@@ -33,6 +33,33 @@ def check(y: Bools, scores: NDArray[np.floating]) -> None:
         raise ValueError(f"{int((~np.isfinite(scores)).sum())} scores are NaN or infinite")
 
 
+def within_folds(
+    ranking: Callable[[Bools, Floats], Floats],
+    y: Bools,
+    scores: Floats,
+    folds: NDArray[np.intp] | None,
+) -> Floats:
+    """`roc_auc` or `average_precision` where items are ranked among those of their fold alone.
+
+    Scores of the models of two folds need not mean the same, so ROC-AUC is the share of pairs of a
+    positive and a negative item of one fold that are in order, and average precision the mean over
+    the positives of all folds (Forman and Scholz 2010, sec. 3). `folds`: of each item, (n,); None:
+    there is one.
+    """
+    if folds is None:
+        return ranking(y, scores)
+    check(y, scores)
+    total, weights = np.zeros(y.shape[1]), np.zeros(y.shape[1])
+    for fold in np.unique(folds):
+        here = folds == fold
+        positives, own = y[here].sum(axis=0), ranking(y[here], scores[here])
+        pairs = positives * (here.sum() - positives)
+        weight = np.where(pairs > 0, pairs if ranking is roc_auc else positives, 0)
+        total += weight * np.where(weight > 0, own, 0)
+        weights += weight
+    return np.where(weights > 0, total / np.maximum(weights, 1), np.nan)
+
+
 def roc_auc(y: Bools, scores: NDArray[np.floating]) -> Floats:
     """Area under the ROC curve per label, (n_labels,); ties count half.
 
@@ -67,9 +94,16 @@ def average_precision(y: Bools, scores: NDArray[np.floating]) -> Floats:
     return result
 
 
-def micro(per_label: Callable[[Bools, Floats], Floats], y: Bools, scores: Floats) -> float:
-    """A per-label metric over all (item, label) pairs, pooled as one label."""
-    return float(per_label(y.reshape(-1, 1), scores.reshape(-1, 1))[0])
+def micro(
+    per_label: Callable[[Bools, Floats], Floats],
+    y: Bools,
+    scores: Floats,
+    folds: NDArray[np.intp] | None = None,
+) -> float:
+    """A per-label metric over all (item, label) pairs, pooled as one label; within folds."""
+    flat = y.reshape(-1, 1), scores.reshape(-1, 1)
+    of_flat = None if folds is None else np.repeat(folds, y.shape[1])
+    return float(within_folds(per_label, *flat, of_flat)[0])
 
 
 def macro(values: Floats) -> float:
@@ -197,11 +231,13 @@ def evaluate(
     names: Sequence[str],
     *,
     exclusive: bool,
-    threshold: float | None = None,
+    threshold: float | Floats | None = None,
+    folds: NDArray[np.intp] | None = None,
 ) -> dict[str, object]:
     """All metrics of a test set as plain numbers, ready for JSON.
 
-    Overlapping labels are predicted where score >= threshold, which is fitted on validation. For
+    Overlapping labels are predicted where score >= threshold, which is fitted on validation: one,
+    or that of each item's fold, (n, 1). `folds`: of cross-validation, see `within_folds`. For
     exclusive labels, of which an item has one, the prediction is the argmax, and accuracy and
     confusion matrix are added. The labels of an item may be none of `names`: then all that is
     predicted for it is wrong; the confusion matrix leaves it out.
@@ -214,7 +250,7 @@ def evaluate(
         )
     predicted = argmax_one_hot(scores) if threshold is None else scores >= threshold
     shares = dict(zip(FIGURES, precision_recall_f1(y, predicted), strict=True))
-    auc, ap = roc_auc(y, scores), average_precision(y, scores)
+    auc, ap = (within_folds(by, y, scores, folds) for by in (roc_auc, average_precision))
     figures = shares | {"roc_auc": auc, "pr_auc": ap}
     columns = list(zip(names, range(y.shape[1]), strict=True))
     calibration = brier_score = float("nan")
@@ -231,9 +267,9 @@ def evaluate(
         "micro_recall": hits / max(int(y.sum()), 1),
         "micro_f1": 2 * hits / max(int(y.sum() + predicted.sum()), 1),
         "macro_roc_auc": macro(auc),
-        "micro_roc_auc": micro(roc_auc, y, scores),
+        "micro_roc_auc": micro(roc_auc, y, scores, folds),
         "macro_pr_auc": macro(ap),
-        "micro_pr_auc": micro(average_precision, y, scores),
+        "micro_pr_auc": micro(average_precision, y, scores, folds),
         **{f"top_{k}_accuracy": top_k_accuracy(y, scores, k) for k in (1, 3, 5)},
         **{f"adiv_{k}": adiv(scores, k) for k in (1, 3, 5)},
         "macro_prevalence": macro(np.where(np.isfinite(ap), support / len(y), np.nan)),
@@ -263,7 +299,7 @@ def evaluate(
             closed = closed_upward(predicted, names)
             total = max(int(y.sum() + closed.sum()), 1)
             result["hierarchical_f1"] = 2 * int((y & closed).sum()) / total
-        result["threshold"] = threshold
+        result["threshold"] = threshold if isinstance(threshold, float) else None
     return {k: _number(v) if isinstance(v, float) else v for k, v in result.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, get_origin, get_type_hints
 
 import numpy as np
 
@@ -137,6 +137,13 @@ class Row(TypedDict):
     choice: NotRequired[Choice]
 
 
+class Folds(TypedDict):
+    """The folds of a cross-validation, each tested by a model of its own."""
+
+    n_items: list[int]
+    left_out: list[str]  # genres that the training items of some fold lack
+
+
 class FusionResult(TypedDict):
     """A fusion: a task, a head, and one row per set of inputs."""
 
@@ -150,6 +157,7 @@ class FusionResult(TypedDict):
     differences: dict[str, list[RowDifference]]  # by set of items: "all", "complete"
     too_small: str | None  # why figures say little; stands where the headline would
     joint: Curve | None
+    folds: NotRequired[Folds]  # of cross-validation
 
 
 class EncoderResult(TypedDict):
@@ -183,6 +191,7 @@ class RunResult(TypedDict):
     dataset: DatasetResult
     encoders: dict[str, EncoderResult]
     fusions: list[FusionResult]
+    cross_validated: NotRequired[list[FusionResult]]  # not of earlier versions
     notes: list[str]  # what a person should know of the run
 
 
@@ -404,6 +413,16 @@ def as_json(content: object, indent: int = 0) -> str:
         inner = [f"{key}: {value}" for key, value in zip(keys, inner, strict=True)]
     pad = "\n" + " " * indent
     return f"{line[0]}{pad} " + f",{pad} ".join(inner) + f"{pad}{line[-1]}"
+
+
+def required_keys(schema: type) -> frozenset[str]:
+    """The keys that a result of a schema must have; `__required_keys__` takes strings for types.
+
+    >>> "curve" in required_keys(Row), "choice" in required_keys(Row)
+    (True, False)
+    """
+    hints = get_type_hints(schema, include_extras=True)
+    return frozenset(key for key, hint in hints.items() if get_origin(hint) is not NotRequired)
 
 
 def judged(rows: Sequence[Mapping[str, Any]]) -> list[str]:

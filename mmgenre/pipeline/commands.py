@@ -21,14 +21,14 @@ from mmgenre.pipeline.alone import LOCKS, alone_in_run, prepared
 from mmgenre.pipeline.artefact import Artefact, carry_out
 from mmgenre.pipeline.as_settings import SettingsLike, as_settings
 from mmgenre.pipeline.budget import seconds_of, within_budget
-from mmgenre.pipeline.fuse import plan_fusion
+from mmgenre.pipeline.cross_validation import cross_validate
 from mmgenre.pipeline.fused import fused
 from mmgenre.pipeline.learn import models_of
 from mmgenre.pipeline.measure import evaluate, measured
 from mmgenre.pipeline.music import FolderChoice
 from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.read import check_limit
-from mmgenre.pipeline.rows import fusion_name, fusion_recipe, joined_names, table_rows
+from mmgenre.pipeline.rows import fusion_recipe
 from mmgenre.pipeline.run import (
     DEFAULT_RUN,
     REFUSED,
@@ -36,18 +36,14 @@ from mmgenre.pipeline.run import (
     Run,
     open_run,
 )
+from mmgenre.pipeline.subsets import fusion_of
 from mmgenre.pipeline.twins import look_for_twins
 from mmgenre.pipeline.vectors import (
-    crossfits_of,
     give_features,
-    given_to,
     present_modalities,
     vectors_of,
-    with_vectors,
 )
 from mmgenre.progress import Progress, silent
-
-SEEDS = 3  # heads trained for each row, unless they are solved
 
 
 @dataclass(frozen=True)
@@ -205,6 +201,7 @@ def fuse(
     task: str | None = None,
     seeds: int | None = None,
     with_frozen: bool = False,
+    cv: int | None = None,
     settings: SettingsLike = (),
     progress: Progress = silent,
 ) -> FusionResult:
@@ -232,6 +229,8 @@ def fuse(
             every seed, and there is one.
         with_frozen: whether the frozen models that the encoders need are copied into the run, so
             that it predicts where they are not.
+        cv: so many folds of all items instead of the run's splits, for catalogues with few test
+            artists: each is tested once, by a model that has not seen its artists. No model stays.
         settings: changes to the recipe's sections labels, target, joint and fusion, likewise.
         progress: progress callback.
     """
@@ -247,36 +246,16 @@ def fuse(
         from_main(lambda: give_features(state, features))
         state = replace(state)  # what was given is read anew
     recipe = fusion_recipe(state.recipe, head, joint, task, settings)
-    modalities = modalities or with_vectors(state)
-    modalities = tuple(m for m in MODALITIES if m in modalities)
-    learned = [m for m in modalities if m in state.given or state.manifest.count(having=[m])]
-    names = (*learned, *(name for name in state.given if name not in MODALITIES))
-    if not names:
-        raise MmgenreError(f"{state.dataset}: no item has {' or '.join(modalities)}")
-    vectors: dict[str, Artefact] = {}
-    for name in names:
-        given = name in state.given
-        vectors |= (
-            {name: given_to(state, name)} if given else vectors_of(state, name, looking=False)
-        )
-    rows = table_rows(state, recipe, names, inputs)
-    joined = joined_names(state, recipe, names, rows)
-    base = fusion_name(recipe, names, inputs, joined, settings)
-    crossfits = {
-        name: artefact
-        for m in names
-        if m not in state.given
-        for name, artefact in crossfits_of(state, recipe, m).items()
-    }
-    how: dict[str, Any] = {"joined": joined, "crossfits": crossfits}
-    is_solved = recipe.fusion.solver == "lbfgs"
-    if is_solved and seeds not in (None, 1):
-        raise RecipeError(
-            f"seeds {seeds}: solved heads are the same from every seed; leave it out, or train "
-            "heads with --set fusion.solver=sgd --set fusion.combine=concatenation"
-        )
-    how["seeds"] = 1 if is_solved else seeds or SEEDS
-    fusion = plan_fusion(state, recipe, base, rows, vectors, **how)
+    how: dict[str, Any] = {"inputs": inputs, "seeds": seeds, "settings": settings}
+
+    def plan(of: Run) -> Artefact:
+        return fusion_of(of, recipe, modalities, **how)
+
+    if cv is not None:
+        result = cross_validate(state, cv, plan, progress)
+        from_main(partial(evaluate, state))
+        return fused(result)
+    fusion = plan(state)
     carry_out([fusion], folder / LOCKS, progress=progress)
 
     if with_frozen:

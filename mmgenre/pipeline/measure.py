@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 from collections import Counter
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
-
-import numpy as np
 
 from mmgenre.disk.bundle import CONFIG, bundle_file
 from mmgenre.disk.files import finished_folders
@@ -22,10 +18,12 @@ from mmgenre.items.labels import LabelSpace, closure
 from mmgenre.items.manifest import SPLITS
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.kinds import kind_of
-from mmgenre.measuring import evaluation, jackknife, metrics, results
+from mmgenre.measuring import results
 from mmgenre.measuring.differences import groups_of
-from mmgenre.measuring.evaluation import Measured, Scored
-from mmgenre.measuring.results import EncoderResult, FusionResult, Row, RunResult, judged
+from mmgenre.measuring.evaluation import Scored
+from mmgenre.measuring.results import EncoderResult, FusionResult, RunResult
+from mmgenre.pipeline.cross_validation import kept_results
+from mmgenre.pipeline.figures import code_of_figures, figures_of
 from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.run import SYNTHETIC, Run
 from mmgenre.pipeline.scores import On, Scores, fusion_about, read_scores
@@ -61,6 +59,7 @@ def evaluate(run: Run) -> RunResult:
             if run.encoder(view.name).is_dir()
         },
         "fusions": [measured(run, folder) for folder in current_fusions(run)],
+        "cross_validated": kept_results(run),
         "notes": run_notes(run),
     }
     if _kept(run.metrics) != json.loads(json.dumps(result)):
@@ -90,7 +89,7 @@ def current_fusions(run: Run) -> list[Path]:
 def measured(run: Run, folder: Path, on: On = "test") -> FusionResult:
     """The figures of a fusion: kept beside its scores, computed anew by code that has changed."""
     about = fusion_about(folder)
-    made_from = [about and about["provenance"]["fingerprint"], _code()]
+    made_from = [about and about["provenance"]["fingerprint"], code_of_figures()]
     path = folder / (results.RESULT if on == "test" else f"{on}-{results.RESULT}")
     kept = _kept(path)
     if kept is None or kept.get("made_from") != made_from:
@@ -105,63 +104,11 @@ def _kept(path: Path) -> dict[str, Any] | None:
 
 
 def _measure(run: Run, name: str, scores: Scores) -> FusionResult:
-    about, complete = scores.about, scores.complete
-    labels = LabelSpace(tuple(about["labels"]), about["exclusive"])
+    labels = LabelSpace(tuple(scores.about["labels"]), scores.about["exclusive"])
     n_train = run.truth(run.manifest.ids("train"), space=labels).sum(axis=0).tolist()
     groups = groups_of(scores.ids, [run.manifest[i].artist for i in scores.ids])
     everything = Scored(run.truth(scores.ids, space=labels), labels, groups)
-    kept, sets = {"all": np.ones_like(complete)}, {"all": everything}
-    # Where evaluation hides inputs, no item is known to have all.
-    if complete.any() and not about["hidden"]:
-        kept["complete"], sets["complete"] = complete, everything.select(complete)
-
-    def measured(row: int, items: str) -> Measured:
-        here = kept[items]
-        own = list(scores.values[here, row].swapaxes(0, 1).astype(np.float64, order="C"))
-        thresholds = about["rows"][row]["thresholds"]
-        has_input = scores.has_input(row)[here]
-        return evaluation.measure(sets[items], own, thresholds, has_input, n_train)
-
-    found = {
-        items: {row["name"]: measured(k, items) for k, row in enumerate(about["rows"])}
-        for items in sets
-    }
-    rows: list[Row] = []
-    for row in about["rows"]:
-        figures: Row = {
-            "name": row["name"],
-            "inputs": row["inputs"],
-            "all": found["all"][row["name"]].result,
-            "complete": found["complete"][row["name"]].result if "complete" in found else None,
-            "curve": row["curve"],
-        }
-        if "choice" in row:
-            figures["choice"] = row["choice"]
-        rows.append(figures)
-    return {
-        "name": name,
-        "head": about["head"],
-        "exclusive": about["exclusive"],
-        "labels": about["labels"],
-        "seeds": about["seeds"],
-        "rows": rows,
-        "baselines": evaluation.baselines(everything, n_train, seed=about["seeds"][0]),
-        "differences": {
-            items: evaluation.differences(
-                {name: own[name] for name in judged(about["rows"])}, sets[items].blocks
-            )
-            for items, own in found.items()
-        },
-        "too_small": evaluation.too_small(sets.get("complete", everything)),
-        "joint": about["joint"],
-    }
-
-
-@cache
-def _code() -> str:
-    """Hash of the code that computes figures."""
-    code = "".join(map(inspect.getsource, (evaluation, jackknife, metrics, results)))
-    return hashlib.sha256(code.encode()).hexdigest()[:16]
+    return figures_of(name, scores, everything, n_train)
 
 
 def _encoder_result(modality: str, folder: Path) -> EncoderResult:

@@ -143,11 +143,16 @@ def _of_licences(run: Run) -> Iterator[str]:
 
 
 def fusion_notes(result: FusionResult, target: str) -> list[str]:
-    """How the inputs of the last row are joined, and which inputs are at chance.
+    """Whether test items are too few, how the last row is joined, which inputs are at chance.
 
     `target`: what the encoders of the run were trained for.
     """
     notes = []
+    if result["too_small"] and "folds" not in result:
+        notes.append(
+            f"{result['too_small']}; to test every item once, by models that have not seen its "
+            "artist: mmgenre fuse --cv 5"
+        )
     if result["head"] != target:
         notes.append(
             f"heads are {result['head']}, on the vectors of encoders that were trained for "

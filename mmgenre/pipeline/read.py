@@ -41,6 +41,7 @@ def inputs_of(
     replaced by refusals. `check_content`: whether all files are compared by their bytes.
     `limit_s`: how long a row may be read.
     """
+    run = run.inputs_from or run
     check_files(run, view.modality)
     path = run.inputs(view.input_name)
     media = media_of(run, view, looking=looking, check_content=check_content, progress=progress)

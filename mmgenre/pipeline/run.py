@@ -84,6 +84,7 @@ class Run:
     unlearned: dict[bool, frozenset[str]] = field(default_factory=dict)  # likewise
     divided: dict[tuple[int, Split], Folds] = field(default_factory=dict)
     whole: Run | None = None  # the run of which this one has a part of the items
+    inputs_from: Run | None = None  # with the same items in other splits; None: its own
     earlier: dict[str, Run | None] = field(
         default_factory=dict
     )  # parts, by their manifest's digest

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from mmgenre.disk.locks import replacing_alone
-from mmgenre.measuring.results import TABLE_RESULT, TableResult, TableRow, headline_metric
+from mmgenre.measuring.results import (
+    TABLE_RESULT,
+    TableResult,
+    TableRow,
+    headline_metric,
+    required_keys,
+)
 from mmgenre.report import published
 from mmgenre.report.bars import Dot, dots
 from mmgenre.report.parts import by_label, confusion, read_result, refusals, script, template
@@ -31,7 +37,7 @@ def write_experiment(folder: Path) -> tuple[Path, Path]:
     """
     absent = ". Run first: mmgenre run EXPERIMENT --dataset FILE"
     again = "Run the experiment again (mmgenre run): finished steps are reused, so it takes seconds"
-    keys, rows = TableResult.__required_keys__, TableRow.__required_keys__
+    keys, rows = required_keys(TableResult), required_keys(TableRow)
     result = cast(
         TableResult, read_result(folder / TABLE_RESULT, keys, absent, again, within={"rows": rows})
     )

@@ -74,7 +74,7 @@ def read_qualitative(path: Path, metrics_sha256: str) -> Qualitative:
         return NOT_COMPUTED
     try:
         content = read_record(path)
-        lacking = Qualitative.__required_keys__ - set(content)
+        lacking = results.required_keys(Qualitative) - set(content)
     except EditedError:
         fault = "was edited or damaged since it was written"
     except ValueError:
@@ -103,6 +103,8 @@ def render(result: RunResult, found: Qualitative = NOT_COMPUTED) -> str:
     if fusions:
         own = own_fusion(result["fusions"], result["recipe"])
         fusions = [fusions[own], *fusions[:own], *fusions[own + 1 :]]
+    tested = result.get("cross_validated", [])  # of all items: they say most, and come first
+    fusions = [*(fusion(one, f"folds-{k}") for k, one in enumerate(tested, 1)), *fusions]
     page = Shown(result, found, fusions)
     sections = [
         (key, title, made) for key, (title, build) in SECTIONS.items() if (made := build(page))

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from mmgenre.disk.records import EditedError, read_record
 from mmgenre.errors import MmgenreError
 from mmgenre.items.labels import ancestors
-from mmgenre.measuring.results import Curve, FusionResult, RunResult
+from mmgenre.measuring.results import Curve, FusionResult, RunResult, required_keys
 from mmgenre.report import plots
 from mmgenre.report.bars import label_bars
 
@@ -54,8 +54,8 @@ def read_result(
 
 def read_run(path: Path, absent: str, again: str) -> RunResult:
     """metrics.json of a run; raises as `read_result` does."""
-    within = {"fusions": FusionResult.__required_keys__}
-    found = read_result(path, RunResult.__required_keys__, absent, again, within=within)
+    within = {"fusions": required_keys(FusionResult)}
+    found = read_result(path, required_keys(RunResult), absent, again, within=within)
     return cast(RunResult, found)
 
 
