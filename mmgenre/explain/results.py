@@ -192,6 +192,8 @@ class Example(TypedDict):
     shares: dict[str, float]  # by modality: exact Shapley values, which add up to the score
     alone: dict[str, Guess]  # the likeliest genre by each modality alone
     words: list[tuple[str, float]]  # of its text, and what each adds: those that add or take most
+    seconds: list[tuple[float, float, float]]  # of its first track: from, to, what they add
+    places: list[list[float]]  # of its cover: a grid, rows by columns, of what each square adds
     nearest: list[Near]
     cover: str | None
     excerpt: str | None  # MP3 in base64
@@ -208,7 +210,7 @@ class ExamplesResult(TypedDict):
     n_test: int  # test items that can be judged
     excerpt_s: float
     with_media: bool  # whether excerpts of music and texts were asked for
-    without_words: str | None  # why nothing is said of words
+    unsaid: list[str]  # of which modalities nothing is said below the whole, and why
     items: list[Example]
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mmgenre.audio.decoding import load_audio
 from mmgenre.audio.settings import AudioInput
-from mmgenre.errors import InputError, ManifestError, MmgenreError
+from mmgenre.errors import InputError, ManifestError
 from mmgenre.explain import results
 from mmgenre.explain.excerpt import RATE_HZ, mp3_base64
 from mmgenre.explain.overlay import jpeg_base64
@@ -26,7 +26,7 @@ from mmgenre.image.decoding import load_image
 from mmgenre.image.settings import ImageInput
 from mmgenre.items.manifest import Item
 from mmgenre.items.media import check_files
-from mmgenre.pipeline.example_words import with_words
+from mmgenre.pipeline.example_pieces import with_own_pieces
 from mmgenre.pipeline.judged import Judged
 from mmgenre.pipeline.run import Run
 from mmgenre.text.decoding import read_text
@@ -47,11 +47,7 @@ def examples_of(run: Run, judged: Judged, *, with_media: bool) -> results.Exampl
     order = judged.whole.modalities
     asked = Asked(explain=True)
     predictions = rank(judged.whole.model, judged.trust, table, order, asked, {})
-    without_words = None
-    try:
-        predictions = with_words(run, judged, table, predictions)
-    except MmgenreError as error:
-        without_words = str(error)
+    predictions, unsaid = with_own_pieces(run, judged, table, predictions)
     names = judged.whole.model.labels.names
     items: list[results.Example] = []
     for k, predicted in zip(chosen.tolist(), predictions, strict=True):
@@ -65,7 +61,7 @@ def examples_of(run: Run, judged: Judged, *, with_media: bool) -> results.Exampl
         "n_test": judged.n_test,
         "excerpt_s": EXCERPT_S,
         "with_media": with_media,
-        "without_words": without_words,
+        "unsaid": unsaid,
         "items": items,
     }
 
@@ -153,6 +149,8 @@ def _example(
             for modality, g in reasons.alone.items()
         },
         "words": [(word.name, word.share) for word in reasons.words[:N_WORDS]],
+        "seconds": [(s.start_s, s.end_s, s.share) for s in reasons.seconds if s.track == 0],
+        "places": [list(row) for row in reasons.cover],
         "nearest": list(_near(run, reasons.nearest)),
         **vars(media),  # type: ignore[typeddict-item]
     }

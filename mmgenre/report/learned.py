@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, Literal
 
@@ -46,9 +47,39 @@ def _reasons(item: Example) -> dict[str, Any]:
         "bars": [(guess, scale.at(guess["score"])) for guess in item["guesses"]],
         "reasons": shares,
         "telling": [word for word in item["words"] if abs(word[1]) >= LEAST_SHARE],
+        "strip": _strip(item["seconds"]),
+        "grid": _grid(item["places"]),
         "zero": around.at(0),
         "is_right": bool(item["guesses"]) and item["guesses"][0]["right"],
     }
+
+
+def _strip(seconds: Sequence[tuple[float, float, float]]) -> dict[str, Any] | None:
+    """Seconds of a track as cells of one strip, and the telling ones in words."""
+    shares = [share for _, _, share in seconds]
+    if len(seconds) < 2 or max(map(abs, shares)) < LEAST_SHARE:
+        return None
+    start, end, share = max(seconds, key=lambda span: abs(span[2]))
+    return {"cells": _shades(shares), "start_s": start, "end_s": end, "share": share}
+
+
+def _grid(places: Sequence[Sequence[float]]) -> dict[str, Any] | None:
+    """Squares of a cover as cells, rows by columns, and where the telling one is, in words."""
+    shares = [share for row in places for share in row]
+    if not shares or max(map(abs, shares)) < LEAST_SHARE:
+        return None
+    k, width = max(range(len(shares)), key=lambda k: abs(shares[k])), len(places[0])
+    at = (k // width, len(places)), (k % width, width)
+    thirds = [3 * (2 * cell + 1) // (2 * n) for cell, n in at]  # of the middle of the square
+    row, column = ("upper", "middle", "lower")[thirds[0]], ("left", "middle", "right")[thirds[1]]
+    place = "middle" if row == column else f"{row} {column}"
+    return {"cells": _shades(shares), "columns": width, "place": place, "share": shares[k]}
+
+
+def _shades(shares: Sequence[float]) -> list[tuple[str, str]]:
+    """Class and opacity of a cell for each share, the strongest at 1."""
+    most = max(map(abs, shares))
+    return [("up" if share >= 0 else "down", f"{abs(share) / most:.2f}") for share in shares]
 
 
 def reliability(found: Qualitative) -> dict[str, Any] | None:

@@ -95,6 +95,10 @@ def test_guesses_and_reasons_are_those_of_the_tagger(run: Run, own: Judged, smal
         item["guesses"][0]["score"], abs=1e-6
     )
     assert item["nearest"][0]["id"] == told.reasons.nearest[0].id
+    seconds = [s.share for s in told.reasons.seconds if s.track == 0]
+    assert seconds
+    assert [share for *_, share in item["seconds"]] == pytest.approx(seconds, abs=2e-3)
+    np.testing.assert_allclose(item["places"], told.reasons.cover, atol=2e-3)
     words = {word.name: word.share for word in told.reasons.words}
     assert item["words"]
     assert dict(item["words"]) == pytest.approx({w: words[w] for w, _ in item["words"]}, abs=1e-3)
@@ -213,10 +217,26 @@ def test_the_page_of_the_command_has_media_when_asked_for(
     assert not any(item["faults"] for item in found["examples"]["items"])
 
 
-def test_without_encoders_all_but_words_are_shown(run: Run, own: Judged, tmp_path: Path) -> None:
+def test_without_encoders_all_but_pieces_are_shown(run: Run, own: Judged, tmp_path: Path) -> None:
     found = examples_of(replace(run, folder=tmp_path), own, with_media=False)
-    assert "encoders/text" in str(found["without_words"])
-    assert all(item["guesses"] and not item["words"] for item in found["items"])
+    assert [reason.partition(":")[0] for reason in found["unsaid"]] == ["audio", "text", "image"]
+    assert str(tmp_path) in found["unsaid"][1]
+    for item in found["items"]:
+        assert item["guesses"]
+        assert [item["words"], item["seconds"], item["places"]] == [[], [], []]
+
+
+def test_of_one_modality_without_an_encoder_nothing_is_said_and_of_others_it_is(
+    small: Small, own: Judged, tmp_path: Path
+) -> None:
+    folder = small.copy(tmp_path / "run")
+    (folder / "encoders" / "text").rename(tmp_path / "text")
+    found = examples_of(open_run(folder), own, with_media=False)
+    [reason] = found["unsaid"]
+    assert reason.startswith("text: ")
+    assert not any(item["words"] for item in found["items"])
+    assert any(item["places"] for item in found["items"])
+    assert any(item["seconds"] for item in found["items"])
 
 
 @pytest.mark.slow

@@ -52,6 +52,8 @@ def made_example(item_id: str, names: list[str], *, is_mistake: bool) -> dict[st
         "shares": {"audio": 0.625, "text": -0.125},
         "alone": {"audio": guess, "text": {"genre": names[4], "score": 0.5, "right": False}},
         "words": [["loud", 0.125], [names[6], -0.0625], ["nil", 0.001]],
+        "seconds": [[0.0, 2.0, -0.01], [2.0, 4.0, 0.25]],
+        "places": [[0.0, 0.125], [-0.0625, 0.0]],
         "nearest": [
             {"id": "n", "title": f"Other – {names[3]}", "similarity": 0.5, "genres": [names[0]]}
         ],
@@ -151,7 +153,7 @@ def made_description(names: list[str]) -> Qualitative:
             "n_test": 120,
             "excerpt_s": 8.0,
             "with_media": True,
-            "without_words": None,
+            "unsaid": ["image: no encoder"],
             "items": [
                 made_example("i0", names, is_mistake=False),
                 made_example("i1", names, is_mistake=True),
@@ -190,7 +192,8 @@ def test_every_part_is_shown_with_its_sizes(page: str) -> None:
         "Excerpts are 8 seconds",
         "Band – Rap ✓ right Has Rock Rock ✓ right 0.75 Electronic ✗ wrong 0.50",
         "Why Rock: 0.25 with nothing known, and audio +0.62 alone: Rock text −0.12 alone: Country",
-        "Words: loud +0.12, Jazz −0.06 “Loud, and Metal.”",
+        "Words: loud +0.12, Jazz −0.06 Seconds 2 to 4 change most: +0.25 "
+        "Of the cover, the upper right changes most: +0.12 “Loud, and Metal.”",
         "Other – Rap Rock, 0.50",
         "The surest mistakes Of 90 test items, a random sample of all 120",
         "✗ wrong Has Pop",

@@ -1,11 +1,12 @@
-"""What the words of test items' texts add to the score of their likeliest genre.
+"""What words, seconds and places of a cover add to the score of a test item's likeliest genre.
 
-The run's own encoders judge the texts again, as the run has read them; nothing is read from media.
+The run's own encoders judge the items again, as the run has read them; no media are opened.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,36 +22,30 @@ from mmgenre.items.modalities import MODALITIES
 from mmgenre.kinds import kind_of
 from mmgenre.learning.encoder import load_encoder
 from mmgenre.pipeline.judged import Judged
+from mmgenre.pipeline.recipe import View
 from mmgenre.pipeline.run import Run
 from mmgenre.progress import silent
 
 
-def with_words(
+def with_own_pieces(
     run: Run, judged: Judged, table: FeatureTable, predictions: Sequence[Prediction]
-) -> list[Prediction]:
-    """The predictions of the items of a table, their reasons with words.
+) -> tuple[list[Prediction], list[str]]:
+    """The predictions of the items of a table, their reasons with pieces; what cannot be said.
 
-    Raises MmgenreError if an encoder or the texts that it has read are not there, or a frozen model
-    would have to read them again.
+    Nothing is said of a modality of which an encoder, or what it has read, is not there, or a
+    frozen model would have to read again.
     """
-    views = [
-        view
-        for modality in judged.whole.modalities
-        if MODALITIES[modality].medium == "text"
-        for view in run.views(modality)
-        if view.name in table.x
-    ]
-    if by_model := [v.name for v in views if kind_of(v.modality).embed(v.reads) is not None]:
-        raise MmgenreError(
-            f"{', '.join(by_model)}: a frozen model would have to read the texts again; of one "
-            "item: mmgenre predict --explain"
-        )
-    encoders = {
-        view.name: load_encoder(
-            run.encoder(view.name), view.modality, kind_of(view.modality), run.names
-        )[0]
-        for view in views
-    }
+    encoders: dict[str, Any] = {}
+    views, unsaid = [], []
+    for modality in judged.whole.modalities:
+        if modality not in MODALITIES:
+            continue
+        own = [view for view in run.views(modality) if view.name in table.x]
+        try:
+            encoders |= {view.name: _encoder_of(run, view) for view in own}
+            views += own
+        except MmgenreError as error:
+            unsaid.append(f"{modality}: {error}")
     worth = worth_of(judged.whole.model, judged.trust)
 
     def vectors_of(view: str, store: FeatureStore) -> dict[str, Vector]:
@@ -64,11 +59,22 @@ def with_words(
             present[name] = np.asarray(x[name].any(axis=1))
         return worth(FeatureTable(ids, x, present))
 
-    own: dict[str, dict[str, Vector]] = {
+    vectors: dict[str, dict[str, Vector]] = {
         name: {i: rows[k] for k, i in enumerate(table.ids) if table.present[name][k]}
         for name, rows in table.x.items()
     }
     reads, names = {view.name: view.reads for view in views}, judged.whole.model.labels.names
     inputs = {view.name: run.inputs(view.input_name) for view in views}
     judge = Judge(reads, vectors_of, scores, names)
-    return with_pieces(predictions, run.manifest, judge, inputs, own)
+    return with_pieces(predictions, run.manifest, judge, inputs, vectors), unsaid
+
+
+def _encoder_of(run: Run, view: View) -> Any:
+    kind, path = kind_of(view.modality), run.inputs(view.input_name)
+    if kind.embed(view.reads) is not None:
+        raise MmgenreError(
+            f"the frozen model of {view.name} would have to read it again; of one item: "
+            "mmgenre predict --explain"
+        )
+    with FeatureStore(path, view.modality):  # an error now if it is not there
+        return load_encoder(run.encoder(view.name), view.modality, kind, run.names)[0]
