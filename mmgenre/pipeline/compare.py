@@ -13,15 +13,10 @@ from mmgenre.errors import MmgenreError
 from mmgenre.fusion.whole import model_of
 from mmgenre.items.labels import LabelSpace
 from mmgenre.measuring import metrics
+from mmgenre.measuring.compared import Compared, ComparedGenre, ComparedItem, ComparedSide
 from mmgenre.measuring.differences import Scorings, groups_of, table_apart
 from mmgenre.measuring.metrics import Floats
-from mmgenre.measuring.results import (
-    Compared,
-    ComparedGenre,
-    ComparedItem,
-    ComparedSide,
-    headline_metric,
-)
+from mmgenre.measuring.results import headline_metric
 from mmgenre.pipeline.run import Run, open_run
 from mmgenre.pipeline.scores import On, Scores, read_scores
 

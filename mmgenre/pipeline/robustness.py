@@ -16,7 +16,8 @@ import numpy as np
 
 from mmgenre.errors import InputError, MmgenreError
 from mmgenre.fusion.tagger import GenreTagger
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.learning.rows import item_of
 from mmgenre.measuring import metrics
 from mmgenre.measuring.differences import (
