@@ -29,7 +29,7 @@ ROOMS: tuple[frozenset[str], ...] = tuple(
         "measuring",
         "items",
         "disk",
-        "workers config progress errors installation",
+        "workers config progress errors signals installation",
     )
 )
 RANK = {name: len(ROOMS) - k for k, room in enumerate(ROOMS) for name in room}
