@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from mmgenre.explain.heat import explain_covers
     from mmgenre.fusion.classifier import GenreClassifier
     from mmgenre.fusion.tagger import GenreTagger
-    from mmgenre.items.manifest import Item, Manifest
+    from mmgenre.items.item import Item
+    from mmgenre.items.manifest import Manifest
     from mmgenre.learning.kind import EncoderType
     from mmgenre.measuring.frames import to_frame
     from mmgenre.pipeline.commands import extract_features, fuse, quickstart
@@ -44,7 +45,7 @@ _HOMES = {
     "EncoderType": "mmgenre.learning.kind",
     "GenreClassifier": "mmgenre.fusion.classifier",
     "GenreTagger": "mmgenre.fusion.tagger",
-    "Item": "mmgenre.items.manifest",
+    "Item": "mmgenre.items.item",
     "Manifest": "mmgenre.items.manifest",
     "MmgenreError": "mmgenre.errors",
     "Search": "mmgenre.pipeline.search",

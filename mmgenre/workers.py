@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import loky
 
 from mmgenre.errors import InputError
+from mmgenre.signals import OF_TERMINAL
 
 WATCH_S = 0.1  # between two checks whether the parent process exists
 IDLE_S = 60  # until processes without work end
@@ -93,12 +94,12 @@ def _begin(parent: int) -> None:
 
 @contextmanager
 def _no_interrupts() -> Iterator[None]:
-    """SIGINT waits inside, and never reaches the processes that begin meanwhile.
+    """SIGINT and SIGHUP wait inside, and never reach the processes that begin meanwhile.
 
-    Ctrl-C goes to every process of a terminal. This one ends its workers, which would each print a
-    traceback.
+    A terminal sends them to every process that it has. This one ends its workers, which
+    would each print a traceback.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINAL)
     try:
         yield
     finally:

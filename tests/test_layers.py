@@ -29,7 +29,7 @@ ROOMS: tuple[frozenset[str], ...] = tuple(
         "measuring",
         "items",
         "disk",
-        "workers config progress errors installation",
+        "workers config progress errors signals installation",
     )
 )
 RANK = {name: len(ROOMS) - k for k, room in enumerate(ROOMS) for name in room}
@@ -155,7 +155,8 @@ def test_relative_imports_of_a_package_start_from_itself() -> None:
 def test_foundations_stay_light() -> None:
     """Plain data and pure functions need neither torch nor HDF5."""
     heavy = {"torch", "h5py", "librosa", "sklearn", "sentence_transformers", "pydantic"}
-    foundations = ("items.labels", "items.manifest", "items.splits", "disk.provenance")
+    manifests = (f"items.{name}" for name in ("item", "columns", "read_csv", "manifest"))
+    foundations = (*manifests, "items.labels", "items.splits", "disk.provenance")
     for name in (
         "errors",
         *foundations,

@@ -12,6 +12,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from mmgenre.audio.decoder_lines import without_decoder_lines
 from mmgenre.audio.files import MIN_HELD_SHARE, Audio, open_audio, skip_samples
 from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.disk.files import check_file
@@ -97,13 +98,15 @@ def _blocks(path: Path, audio: Audio, n_samples: int) -> Generator[Floats]:
     for file in audio.parts:
         with file:
             try:
-                skip -= skip_samples(file, skip)
+                with without_decoder_lines():
+                    skip -= skip_samples(file, skip)
                 while left and not skip:
                     n = min(SAMPLES_AT_ONCE, left)
                     shape = n, audio.channels
                     is_only = n == n_samples and len(audio.parts) == 1
                     out = scratch("decoded", *shape) if is_only else np.empty(shape, np.float32)
-                    block = file.read(n, dtype="float32", always_2d=True, out=out)
+                    with without_decoder_lines():  # not around `yield`: others work meanwhile
+                        block = file.read(n, dtype="float32", always_2d=True, out=out)
                     left -= len(block)
                     if len(block):
                         yield block

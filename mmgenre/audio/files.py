@@ -14,6 +14,7 @@ from pathlib import Path
 import soundfile
 
 from mmgenre.audio.codecs import Decoded, format_of, open_decoded
+from mmgenre.audio.decoder_lines import without_decoder_lines
 from mmgenre.audio.mpeg import with_true_count
 from mmgenre.errors import InputError
 
@@ -44,6 +45,11 @@ class Audio:
 
 def open_audio(path: Path) -> Audio:
     """Opens a file. InputError: truncated, or unreadable (a header that cannot be true)."""
+    with without_decoder_lines():
+        return _open(path)
+
+
+def _open(path: Path) -> Audio:
     if path.suffix.lower() == ".raw":  # for libsndfile samples without a header
         what = "samples without a header, by its name; if it has one, rename it"
         raise InputError("unreadable", str(path), what)

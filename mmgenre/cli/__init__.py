@@ -14,13 +14,14 @@ from mmgenre.cli import ending, manifests, stores
 from mmgenre.cli.encoders import encoders
 from mmgenre.cli.experiments import benchmark, plan, run
 from mmgenre.cli.models import export, missing, robustness, slices
-from mmgenre.cli.predicting import predict, untag
+from mmgenre.cli.predicting import predict
 from mmgenre.cli.results import cite, compare, tables
 from mmgenre.cli.running import doctor, extract_features, fuse, quickstart, report
 from mmgenre.cli.searching import search
 from mmgenre.cli.serving import serve
 from mmgenre.cli.shared import DONE, EXIT_CODES, FAILED
 from mmgenre.cli.shared import command as with_quiet
+from mmgenre.cli.tagging import untag
 from mmgenre.errors import (
     DamageWarning,
     Interrupted,

@@ -12,8 +12,8 @@ import typer
 
 from mmgenre.errors import Interrupted
 from mmgenre.learning.processes import is_main
+from mmgenre.signals import REPEATED, SIGNALS, leave_closed_terminal
 
-SIGNALS = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 # Whose finished steps are found by the same command.
 RESUMABLE = ("quickstart", "extract-features", "fuse", "run", "benchmark", "report", "untag")
 KEPT = "finished steps are kept"
@@ -23,16 +23,19 @@ NOTHING = "no file is left half written"
 
 @contextmanager
 def interrupts() -> Iterator[None]:
-    """SIGINT and SIGTERM raise Interrupted inside, once: a second one ends the process at once.
+    """The first of SIGNALS raises Interrupted inside; the next one ends the process at once.
 
-    One that whoever started us has it ignored, such as nohup, stays ignored.
+    But not SIGHUP: a closed terminal sends it, and the shell in it once more. One that whoever
+    started us has ignored, such as nohup, stays ignored.
     """
     before = {number: signal.getsignal(number) for number in SIGNALS}
 
     def end(number: int, frame: object) -> None:
         del frame
-        for own in SIGNALS:
-            signal.signal(own, signal.SIG_DFL)
+        for own, how in before.items():
+            if how != signal.SIG_IGN:
+                signal.signal(own, signal.SIG_IGN if own in REPEATED else signal.SIG_DFL)
+        leave_closed_terminal()
         raise Interrupted(number)
 
     for number, how in before.items():
@@ -46,7 +49,7 @@ def interrupts() -> Iterator[None]:
 
 
 def exit_code(stop: Interrupted) -> int:
-    """130 for Ctrl-C, 143 for SIGTERM, as shells have it."""
+    """130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, as shells have it."""
     return 128 + stop.signal
 
 

@@ -39,7 +39,7 @@ def run(
     as_json: shared.JsonOption = False,
 ) -> None:
     """Runs a whole experiment: every step once, a table with the published figures at the end."""
-    from mmgenre.measuring.results import as_json as readable
+    from mmgenre.measuring.readable import as_json as readable
     from mmgenre.pipeline.cells import write_table
     from mmgenre.pipeline.grid import prepare_experiment, run_experiment
     from mmgenre.report.experiment import write_experiment

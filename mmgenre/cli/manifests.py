@@ -161,7 +161,8 @@ def split(
     as_json: JsonOption = False,
 ) -> None:
     """Draws splits that share no artist and no album."""
-    from mmgenre.items.manifest import SPLITS, Manifest
+    from mmgenre.items.item import SPLITS
+    from mmgenre.items.manifest import Manifest
     from mmgenre.items.notes import manifest_notes, unlearned_notes
     from mmgenre.items.splits import split_anew
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DONE, FAILED, USAGE, SOME_REFUSED = 0, 1, 2, 3
 EXIT_CODES = (
     "Exit codes: 0 done, 1 failed, 2 usage, 3 done but some items were refused (listed), "
-    "130 and 143 stopped by Ctrl-C and SIGTERM."
+    "130, 143 and 129 stopped by Ctrl-C, SIGTERM and SIGHUP."
 )
 DEFAULT_RUN = Path("runs/default")
 WIDE = 160  # characters of a table that no terminal shows

@@ -6,7 +6,8 @@ from typing import Any
 
 from mmgenre.datasets.media import Key, Media
 from mmgenre.errors import ManifestError, Refusal
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.notes import manifest_notes, unlearned_notes
 from mmgenre.items.splits import Leak, find_leaks, leaks_among

@@ -16,7 +16,7 @@ from mmgenre.disk.provenance import Provenance, sha256_file
 from mmgenre.disk.store import FeatureStore, group_names, write_store
 from mmgenre.disk.store.plain import is_plain, read_plain
 from mmgenre.errors import StoreError, fault_list
-from mmgenre.items.manifest import TRACK_SEPARATOR
+from mmgenre.items.item import TRACK_SEPARATOR
 
 STAGE, STAGE_VERSION = "features", 1
 IDS = "ids"

@@ -14,8 +14,8 @@ from typing import Literal, get_args
 from mmgenre.datasets import sources
 from mmgenre.datasets.media_files import by_stem
 from mmgenre.datasets.sources import Published, flat_label, refuse
+from mmgenre.items.item import Item, Media
 from mmgenre.items.labels import SEPARATOR
-from mmgenre.items.manifest import Item, Media
 from mmgenre.items.markup import readable
 
 Subset = Literal["small", "medium", "large"]

@@ -10,8 +10,8 @@ from pathlib import Path
 from mmgenre.datasets import sources
 from mmgenre.datasets.sources import SPLIT_NAMES, Published, refuse
 from mmgenre.errors import ManifestError
+from mmgenre.items.item import LIST_SEPARATOR, Item, Media, Split
 from mmgenre.items.labels import SEPARATOR
-from mmgenre.items.manifest import LIST_SEPARATOR, Item, Media, Split
 from mmgenre.items.modalities import SUFFIXES
 from mmgenre.items.names import genre_key
 from mmgenre.items.notes import NO_ARTISTS_NOTE

@@ -14,7 +14,7 @@ from mmgenre.datasets import sources
 from mmgenre.datasets.folders import find_media
 from mmgenre.datasets.selection import with_validation
 from mmgenre.datasets.sources import Published, refuse
-from mmgenre.items.manifest import Item, Split
+from mmgenre.items.item import Item, Split
 
 GENRES = (
     *("blues", "classical", "country", "disco", "hiphop"),

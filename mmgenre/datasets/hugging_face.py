@@ -10,8 +10,9 @@ from mmgenre.datasets import sources
 from mmgenre.datasets.folders import UNWRITABLE
 from mmgenre.datasets.sources import Published, flat_label, refuse
 from mmgenre.errors import ManifestError
+from mmgenre.items.columns import column_names
 from mmgenre.items.headers import twin_of
-from mmgenre.items.manifest import Item, Media, Split, column_names
+from mmgenre.items.item import Item, Media, Split
 from mmgenre.items.modalities import SUFFIXES
 from mmgenre.items.notes import NO_ARTISTS_NOTE
 

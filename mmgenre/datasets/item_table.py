@@ -12,8 +12,9 @@ from mmgenre.datasets.folders import find_media
 from mmgenre.datasets.sources import Published, Row, refuse
 from mmgenre.datasets.table_columns import FIELDS, Field, choose
 from mmgenre.disk.files import as_on_disk
+from mmgenre.items.columns import column_names
 from mmgenre.items.headers import twin_of
-from mmgenre.items.manifest import LIST_SEPARATOR, Item, Media, column_names
+from mmgenre.items.item import LIST_SEPARATOR, Item, Media
 from mmgenre.items.notes import NO_ARTISTS_NOTE
 
 DELIMITERS = (",", "\t", ";")

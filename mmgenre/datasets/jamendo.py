@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmgenre.datasets import sources
 from mmgenre.datasets.sources import Published, flat_label, refuse
-from mmgenre.items.manifest import Item, Media, Split
+from mmgenre.items.item import Item, Media, Split
 
 HEADER = ["TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION", "TAGS"]
 N_FIXED = 5  # cells before the tags, of which there are as many as a track has

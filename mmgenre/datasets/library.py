@@ -24,7 +24,7 @@ from mmgenre.datasets.sources import (
 from mmgenre.datasets.tags import Tags, TagsError, one_line, read_tags
 from mmgenre.disk.files import replacing
 from mmgenre.errors import InputError
-from mmgenre.items.manifest import LIST_SEPARATOR, Item, Media
+from mmgenre.items.item import LIST_SEPARATOR, Item, Media
 from mmgenre.items.modalities import SUFFIXES
 from mmgenre.items.names import album_key, artist_of, fold
 from mmgenre.progress import Progress, silent

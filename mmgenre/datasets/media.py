@@ -17,7 +17,8 @@ from mmgenre.errors import InputError, Refusal
 from mmgenre.image import fingerprint as pictures
 from mmgenre.image.decoding import load_image
 from mmgenre.image.settings import ImageInput
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.media import check_files, check_folders
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.items.names import text_key

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmgenre.datasets import sources
 from mmgenre.datasets.sources import Published, flat_label, refuse
-from mmgenre.items.manifest import Item, Media, Split
+from mmgenre.items.item import Item, Media, Split
 from mmgenre.items.notes import NO_ARTISTS_NOTE
 
 GENRES = ("genre", "genres", "tags")  # attributes of tracks, the first that there is

@@ -7,7 +7,7 @@ from typing import cast
 from mmgenre.datasets import sources
 from mmgenre.datasets.sources import Published, refuse
 from mmgenre.errors import ManifestError
-from mmgenre.items.manifest import SPLITS, Item, Split
+from mmgenre.items.item import SPLITS, Item, Split
 
 TABLE = "MSD-I_dataset.tsv"
 COLUMNS = ("msd_track_id", "genre", "album_index", "set", "msd_artist_id", "image_url")

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from mmgenre.datasets import sources
 from mmgenre.datasets.sources import Published, refuse
 from mmgenre.errors import ManifestError
-from mmgenre.items.manifest import SPLITS, Item, Split
+from mmgenre.items.item import SPLITS, Item, Split
 from mmgenre.progress import Progress, silent
 
 ALBUMS = "MuMu_dataset_multi-label.csv"

@@ -16,7 +16,7 @@ from mmgenre.datasets import sources
 from mmgenre.datasets.folders import find_media
 from mmgenre.datasets.selection import with_validation
 from mmgenre.datasets.sources import Published, flat_label, refuse
-from mmgenre.items.manifest import Item, Media, Split
+from mmgenre.items.item import Item, Media, Split
 
 # With tabs between the cells, in spite of their names.
 GENRES, SONGS, LANGUAGES = "id_genres.csv", "id_information.csv", "id_lang.csv"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mmgenre.datasets.folders import HIDDEN, UNWRITABLE
 from mmgenre.datasets.sources import Fault, check_folder, id_of_path
-from mmgenre.items.manifest import LONGEST_ID
+from mmgenre.items.item import LONGEST_ID
 from mmgenre.items.modalities import SUFFIXES
 
 # CD1/, Disc 2/, cd 03 - live/: the folders of the discs of an album.

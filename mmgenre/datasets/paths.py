@@ -9,7 +9,8 @@ from pathlib import Path
 from mmgenre.datasets.layouts import By
 from mmgenre.datasets.sources import Fault, id_of_path
 from mmgenre.errors import ManifestError
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import SUFFIXES, Modality
 from mmgenre.progress import Progress, silent
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from mmgenre.datasets.sources import Published, found_note, read_table, refuse
 from mmgenre.errors import ManifestError
+from mmgenre.items.item import LIST_SEPARATOR, Item
 from mmgenre.items.labels import ancestors, closure, path_faults
-from mmgenre.items.manifest import LIST_SEPARATOR, Item, Manifest
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import Modality
 from mmgenre.items.names import artist_of, fold
 from mmgenre.items.splits import make_folds

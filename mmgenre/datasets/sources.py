@@ -19,8 +19,8 @@ from pydantic import Field, ValidationError, model_validator
 from mmgenre.config import Settings
 from mmgenre.datasets.features import Features
 from mmgenre.errors import ManifestError
+from mmgenre.items.item import Item, Split
 from mmgenre.items.labels import SEPARATOR
-from mmgenre.items.manifest import Item, Split
 
 CARD = "card.toml"
 DEPTH = 3  # the archives unpack into folders of their own, such as ismir-data/splits

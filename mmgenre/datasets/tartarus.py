@@ -21,7 +21,7 @@ from mmgenre.datasets.arrays import dense, read_array, row_faults
 from mmgenre.datasets.features import Features
 from mmgenre.datasets.sources import Published, refuse
 from mmgenre.errors import ManifestError, StoreError
-from mmgenre.items.manifest import SPLITS, Item, Split
+from mmgenre.items.item import SPLITS, Item, Split
 from mmgenre.items.notes import NO_ARTISTS_NOTE
 
 PREFIXES = ("X_", "y_", "items_index", "genre_labels")  # of the files that are read

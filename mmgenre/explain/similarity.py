@@ -10,8 +10,8 @@ from sklearn.manifold import TSNE
 
 from mmgenre.errors import MmgenreError
 from mmgenre.explain.results import PointMap
+from mmgenre.items.item import Item
 from mmgenre.items.labels import ancestors
-from mmgenre.items.manifest import Item
 
 QUERIES_AT_ONCE = 256  # times 30,000 covers: 30 MB of cosines
 PERPLEXITY = 30.0

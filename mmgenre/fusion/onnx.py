@@ -36,7 +36,8 @@ from mmgenre.fusion.ensemble import Pattern, SolvedFusion
 from mmgenre.fusion.experts import Expert
 from mmgenre.fusion.scaling import CLIP, N_QUANTILES, FittedScaling
 from mmgenre.fusion.tagger import GenreTagger
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import Modality, modality_of
 from mmgenre.learning.targets import CosineTarget
 from mmgenre.reading.extraction import extract_inputs

@@ -25,7 +25,8 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import Block, FeatureStore, write_store
 from mmgenre.errors import MmgenreError
 from mmgenre.fusion.prediction import Piece, Prediction, Reasons, Span
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import MODALITIES, Modality, modality_of
 from mmgenre.kinds import kind_of
 from mmgenre.learning.kind import Pieces, resolve

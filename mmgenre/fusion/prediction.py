@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from mmgenre.disk.files import as_on_disk
 from mmgenre.errors import InputError, Refusal
-from mmgenre.items.manifest import Item
+from mmgenre.items.item import Item
 from mmgenre.items.modalities import Modality
 
 SHOWN = 6  # genres of a prediction in a notebook

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from mmgenre.disk.files import without_links, without_steps_up
 from mmgenre.errors import ManifestError
-from mmgenre.items.manifest import LIST_SEPARATOR, Manifest, Media
+from mmgenre.items.item import LIST_SEPARATOR, Media
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
 
 LONGEST_PATH = 4096  # characters; no system opens a longer one

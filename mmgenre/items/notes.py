@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from unicodedata import category
 
+from mmgenre.items.item import SPLITS
 from mmgenre.items.labels import ancestors, closure, levels
-from mmgenre.items.manifest import SPLITS, Manifest
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.names import artist_of, genre_key
 
 NO_ARTISTS_NOTE = "no artists or albums: no check can tell whether splits share them"

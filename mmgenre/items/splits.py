@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.errors import SplitError
+from mmgenre.items.item import SPLITS, Split
 from mmgenre.items.labels import closure
-from mmgenre.items.manifest import SPLITS, Manifest, Split
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.names import album_key, artist_of, fold, text_key
 

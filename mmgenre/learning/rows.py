@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.errors import Refusal
-from mmgenre.items.manifest import TRACK_SEPARATOR
+from mmgenre.items.item import TRACK_SEPARATOR
 
 
 class Note(NamedTuple):

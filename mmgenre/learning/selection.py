@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mmgenre.measuring.results import Epoch
+from mmgenre.measuring.curves import Epoch
 
 SMOOTHED = 3  # evaluations
 # Outputs (rows, width) of a network for all validation examples -> metrics, the higher the better.

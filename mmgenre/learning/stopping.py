@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmgenre.errors import StoppingWarning
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from mmgenre.signals import REPEATED, SIGNALS, leave_closed_terminal
 
 
 @dataclass
@@ -33,10 +32,13 @@ class Stop:
             self._before[self.asked](self.asked, None)
 
     def _signalled(self, number: int, frame: object) -> None:
+        if self.asked is not None and number in REPEATED:
+            return
         if self.waits_for is None or self.asked is not None:
             self._before[number](number, frame)
             return
         self.asked = number
+        leave_closed_terminal()
         warnings.warn(
             f"stopping after {self.waits_for}, which is then saved; once more stops at once",
             StoppingWarning,
@@ -46,7 +48,7 @@ class Stop:
 
 @contextmanager
 def signals_held_back(*, wanted: bool = True) -> Iterator[Stop]:
-    """SIGINT and SIGTERM wait inside while `Stop.waits_for` names something.
+    """SIGINT, SIGTERM and SIGHUP wait inside while `Stop.waits_for` names something.
 
     Only those that Python handles: one that is ignored, or ends the process by itself, stays so.
     Outside the main thread, which alone gets signals, nothing is held back.

@@ -21,7 +21,7 @@ from mmgenre.learning.budget import Budget, batches_of
 from mmgenre.learning.selection import Metric, best_epoch
 from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.stopping import signals_held_back
-from mmgenre.measuring.results import Curve, Epoch
+from mmgenre.measuring.curves import Curve, Epoch
 from mmgenre.progress import Progress, silent, tell
 
 Batch = dict[str, Tensor]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmgenre.learning.selection import smoothed
-from mmgenre.measuring.results import Curve
+from mmgenre.measuring.curves import Curve
 
 FEW_TRAINING, FEW_VALIDATION = 100, 20  # rows
 

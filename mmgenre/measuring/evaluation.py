@@ -15,16 +15,8 @@ from mmgenre.measuring import metrics
 from mmgenre.measuring.differences import rows_apart
 from mmgenre.measuring.jackknife import Blocks, Without
 from mmgenre.measuring.metrics import FIGURES, Bools, Floats
-from mmgenre.measuring.results import (
-    Bucket,
-    Level,
-    Metrics,
-    Result,
-    RowDifference,
-    SeedReport,
-    Spread,
-    spread,
-)
+from mmgenre.measuring.results import Bucket, Level, Metrics, Result, RowDifference, Spread, spread
+from mmgenre.measuring.table_results import SeedReport
 
 RANKINGS = ("roc_auc", "pr_auc")  # independent of a threshold
 DECIMALS = 6  # of a share in a classification report; one test item changes more

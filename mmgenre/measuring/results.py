@@ -1,18 +1,20 @@
-"""The schema of metrics.json and table.json: all that a report shows, as plain data."""
+"""The schema of metrics.json: all that a report shows of a run, as plain data."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict, get_origin, get_type_hints
 
 import numpy as np
 
 from mmgenre.items.modalities import JOINT
+from mmgenre.measuring.curves import Curve
 
-RESULT, TABLE_RESULT = "metrics.json", "table.json"
-JSON_WIDTH = 100  # characters per line; a list or mapping of plain values may be longer
+RESULT = "metrics.json"
 Metrics = dict[str, Any]  # of metrics.evaluate: macro_f1, per_label, confusion_matrix, ...
+LOWER_IS_BETTER = ("hamming_loss",)
+CONCATENATED = " concatenated"  # ends the name of a row that stands beside what was chosen
+ZERO_SHOT = " zero-shot"  # ends the name of a row of a frozen model that compares with words
 
 
 class Spread(TypedDict):
@@ -20,25 +22,6 @@ class Spread(TypedDict):
 
     mean: float
     std: float
-
-
-class Epoch(TypedDict):
-    """A point of a learning curve: mean losses of an epoch, or of a round of steps.
-
-    `step`: optimiser steps until then, where the budget is counted in these. `metrics`: of the
-    validation items, by their names in metrics.json, where they decide which weights are kept.
-    """
-
-    epoch: int
-    train_loss: float
-    val_loss: float
-    step: NotRequired[int]
-    metrics: NotRequired[dict[str, float]]
-
-
-LOWER_IS_BETTER = ("hamming_loss",)
-CONCATENATED = " concatenated"  # ends the name of a row that stands beside what was chosen
-ZERO_SHOT = " zero-shot"  # ends the name of a row of a frozen model that compares with words
 
 
 class Choice(TypedDict):
@@ -54,20 +37,6 @@ class Choice(TypedDict):
     experts: dict[str, dict[str, Any]]
     quality: float
     compared: dict[str, float]
-
-
-class Curve(TypedDict):
-    """A learning curve, and the epoch whose weights were kept.
-
-    `n_train`, `n_val`: numbers of rows. `chance_auc`: the ROC-AUC that random scores exceed in one
-    of 40 cases on as few validation rows.
-    """
-
-    epochs: list[Epoch]
-    best_epoch: int
-    n_train: NotRequired[int]
-    n_val: NotRequired[int]
-    chance_auc: NotRequired[float | None]
 
 
 class Bucket(TypedDict):
@@ -120,6 +89,16 @@ class RowDifference(TypedDict):
     p: float
     p_holm: float
     verdict: str  # "better" | "worse" | "not distinguishable"
+
+
+class PairedResult(TypedDict):
+    """A paired bootstrap over artists, ours minus the peer's: a `differences.Difference`."""
+
+    value: float
+    low: float
+    high: float
+    verdict: str  # "won" | "lost" | "indistinguishable"
+    n_groups: int
 
 
 class Row(TypedDict):
@@ -195,193 +174,6 @@ class RunResult(TypedDict):
     notes: list[str]  # what a person should know of the run
 
 
-class SeedReport(TypedDict):
-    """The classification report of a row at one seed. Shares are rounded to 6 decimals.
-
-    `per_label`: for every label its support (number of test items), precision, recall, f1, and for
-    overlapping labels roc_auc and pr_auc (average precision); None if undefined. `averages`: the
-    same figures under "macro", "weighted" (by support) and, for overlapping labels, "micro".
-    """
-
-    seed: int
-    n_items: int
-    threshold: float | None  # overlapping labels: the least score of a predicted label
-    accuracy: float | None  # exclusive labels
-    per_label: dict[str, dict[str, float | None]]
-    averages: dict[str, dict[str, float | None]]
-    confusion_matrix: list[list[int]] | None  # exclusive labels: counts (true, predicted)
-
-
-class TableRow(TypedDict):
-    """A row of an experiment at one point of its axes."""
-
-    name: str
-    inputs: list[str]
-    scores: str  # from a fusion "head", or from the "encoder" itself
-    changes: dict[str, Any]
-    published: dict[str, float]
-    per_seed: list[dict[str, float | None]]  # of the table's seeds that did not fail, in order
-    summary: dict[str, Spread]
-    intervals: dict[str, tuple[float, float]]  # 95 %, over artists, of the headline metric
-    reports: list[SeedReport]  # of those of these seeds that had test items
-    failed: list[str]  # error messages of the other seeds
-
-
-class StepCount(TypedDict):
-    """The steps of one stage."""
-
-    stage: str
-    distinct: int  # number of steps
-    uses: int  # by cells
-    made: int  # in this run
-    seconds: float
-
-
-class TableResult(TypedDict):
-    """table.json of an experiment."""
-
-    name: str
-    title: str
-    note: str
-    made_by: str
-    dataset: str
-    synthetic: bool
-    overlay: str | None
-    settings: list[str]
-    metrics: list[str]
-    items: str  # "complete" | "all"
-    threshold: float | None  # for overlapping labels; None: each row has its own
-    seeds: list[int]
-    n_items: list[int]  # measured test items, by seed
-    n_labels: list[int]
-    left_out: list[list[str]]  # labels that are missing from some average, by seed
-    rows: list[TableRow]
-    differences: list[RowDifference]  # of the headline metric, between all rows
-    steps: list[StepCount]
-    refused: list[dict[str, str]]
-
-
-class PairedResult(TypedDict):
-    """A paired bootstrap over artists, ours minus the peer's: a `differences.Difference`."""
-
-    value: float
-    low: float
-    high: float
-    verdict: str  # "won" | "lost" | "indistinguishable"
-    n_groups: int
-
-
-class BenchmarkFigure(TypedDict):
-    """A metric of a row beside its peer's, both means over the splits."""
-
-    ours: float | None  # None: no label can be measured
-    per_split: list[float | None]  # ours; means over the seeds of the heads
-    peer: float | None  # None: no peer, or its figure is not known
-    difference: float | None  # ours - peer
-    paired: PairedResult | None  # None: the peer's scores are not known
-
-
-class BenchmarkRow(TypedDict):
-    """A row of the fusion tables of a folder's splits."""
-
-    name: str  # "A+T", "A.statistics", ...
-    inputs: list[str]
-    peer: str | None  # name of the peer of these modalities
-    figures: dict[str, BenchmarkFigure]  # by metric, the main one first
-
-
-class BenchmarkFolder(TypedDict):
-    """One folder of a benchmark: a dataset in several splits."""
-
-    name: str
-    folder: str
-    runs: list[str]
-    exclusive: bool
-    n_items: list[int]  # measured items of each split
-    rows: list[BenchmarkRow]
-    refused: list[dict[str, str]]
-
-
-class BenchmarkResult(TypedDict):
-    """What `mmgenre benchmark` shows."""
-
-    made_by: str
-    recipe: str
-    settings: list[str]
-    on: str  # the split that the figures are of: "val" | "test"
-    folders: list[BenchmarkFolder]
-    failed: list[dict[str, str]]  # folder, error
-
-
-class ComparedSide(TypedDict):
-    """One run of a comparison."""
-
-    name: str
-    folder: str
-    fusion: str
-    row: str
-    figures: dict[str, float]  # of the items that all runs have scored
-    interval: tuple[float, float] | None  # 95 %, of the headline metric
-
-
-class ComparedGenre(TypedDict):
-    """A genre: F1 for exclusive labels, else ROC-AUC, by run; None: cannot be measured."""
-
-    name: str
-    support: int
-    figures: dict[str, float | None]
-
-
-class ComparedItem(TypedDict):
-    """An item of which runs name other genres first: by run, the genre and its score."""
-
-    id: str
-    artist: str
-    genres: list[str]
-    first: dict[str, tuple[str, float]]
-
-
-class Compared(TypedDict):
-    """What `mmgenre compare` shows."""
-
-    made_by: str
-    on: str
-    metric: str
-    exclusive: bool
-    n_items: int
-    n_groups: int
-    n_seeds: int
-    sides: list[ComparedSide]
-    differences: list[RowDifference]
-    genres: list[ComparedGenre]
-    items: list[ComparedItem]
-
-
-class PlannedStep(TypedDict):
-    """A step of an experiment."""
-
-    stage: str
-    what: str
-    fingerprint: str
-    path: str
-    needs: list[str]
-    cells: list[str]
-    done: bool
-    took_s: float | None  # if it was made here
-    estimate_s: float | None  # if it is not done and such a step was timed here
-
-
-class PlanResult(TypedDict):
-    """What `mmgenre plan` shows."""
-
-    name: str
-    title: str
-    dataset: str
-    n_cells: int
-    steps: list[PlannedStep]
-    n_timed: int  # steps timed here; estimates are their medians
-
-
 def spread(values: Sequence[float]) -> Spread:
     """Mean and sample standard deviation; the deviation of a single value is 0.
 
@@ -390,29 +182,6 @@ def spread(values: Sequence[float]) -> Spread:
     """
     std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return {"mean": float(np.mean(values)), "std": std}
-
-
-def as_json(content: object, indent: int = 0) -> str:
-    """Readable JSON: one line for what fits in it, and for each list or mapping of plain values.
-
-    >>> print(as_json({"matrix": [[1, 0], [0, 2]], "note": "a" * 75}))
-    {
-     "matrix": [[1, 0], [0, 2]],
-     "note": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-    }
-    """
-    line = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    if not isinstance(content, dict | list) or len(line) <= JSON_WIDTH - indent:
-        return line
-    values = content.values() if isinstance(content, dict) else content
-    if not any(isinstance(value, dict | list) for value in values):
-        return line
-    inner = [as_json(value, indent + 1) for value in values]
-    if isinstance(content, dict):
-        keys = [json.dumps(key, ensure_ascii=False) for key in content]
-        inner = [f"{key}: {value}" for key, value in zip(keys, inner, strict=True)]
-    pad = "\n" + " " * indent
-    return f"{line[0]}{pad} " + f",{pad} ".join(inner) + f"{pad}{line[-1]}"
 
 
 def required_keys(schema: type) -> frozenset[str]:

@@ -33,17 +33,15 @@ from mmgenre.errors import MmgenreError, StoreError
 from mmgenre.items.labels import LabelSpace, ancestors
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.learning.processes import place
-from mmgenre.measuring.differences import MACRO_METRICS, Pair, groups_of, paired_difference
-from mmgenre.measuring.metrics import Floats
-from mmgenre.measuring.results import (
+from mmgenre.measuring.benchmark_results import (
     BenchmarkFigure,
     BenchmarkFolder,
     BenchmarkResult,
     BenchmarkRow,
-    FusionResult,
-    PairedResult,
-    Row,
 )
+from mmgenre.measuring.differences import MACRO_METRICS, Pair, groups_of, paired_difference
+from mmgenre.measuring.metrics import Floats
+from mmgenre.measuring.results import FusionResult, PairedResult, Row
 from mmgenre.pipeline.artefact import FAILURES
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.measure import measured

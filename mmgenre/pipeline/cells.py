@@ -21,9 +21,18 @@ from mmgenre.disk.files import append_line
 from mmgenre.disk.locks import replacing_alone
 from mmgenre.disk.records import read_or_set_aside, sealed
 from mmgenre.items.modalities import modality_of
-from mmgenre.measuring import evaluation, metrics, results
+from mmgenre.measuring import evaluation, metrics
 from mmgenre.measuring.differences import Scorings, groups_of, table_apart
-from mmgenre.measuring.results import Metrics, TableResult, headline_metric
+from mmgenre.measuring.readable import as_json
+from mmgenre.measuring.results import Metrics, headline_metric
+from mmgenre.measuring.table_results import (
+    TABLE_RESULT,
+    PlannedStep,
+    PlanResult,
+    StepCount,
+    TableResult,
+    TableRow,
+)
 from mmgenre.pipeline.artefact import Artefact, Stage, in_order
 from mmgenre.pipeline.experiment import Cell, Experiment, TableConfig
 from mmgenre.pipeline.run import SYNTHETIC, Run, refused_in
@@ -74,11 +83,11 @@ def note_time(pool: Path, artefact: Artefact, seconds: float) -> None:
     append_line(pool / LOG, json.dumps({**what, "seconds": round(seconds, 3)}))
 
 
-def describe_plan(plan: Plan) -> results.PlanResult:
+def describe_plan(plan: Plan) -> PlanResult:
     """Every artefact: whether it is done, what it needs, who uses it, what it took or will take."""
     log = _read_log(plan.pool / LOG)
     took = {line["fingerprint"]: line["seconds"] for line in log}
-    steps: list[results.PlannedStep] = [
+    steps: list[PlannedStep] = [
         {
             "stage": artefact.stage,
             "what": artefact.name,
@@ -222,7 +231,7 @@ def _row(
     faults: list[str],
     names: Sequence[str],
     intervals: dict[str, tuple[float, float]],
-) -> results.TableRow:
+) -> TableRow:
     per_seed: list[dict[str, float | None]] = [
         {name: v if isinstance(v := found.get(name), float) else None for name in names}
         for _, found in measured
@@ -241,7 +250,7 @@ def _row(
     }
 
 
-def _count_steps(plan: Plan, seconds: Mapping[str, float]) -> list[results.StepCount]:
+def _count_steps(plan: Plan, seconds: Mapping[str, float]) -> list[StepCount]:
     steps = {s: [a.fingerprint for a in plan.artefacts if a.stage == s] for s in get_args(Stage)}
     return [
         {
@@ -268,10 +277,10 @@ def write_table(result: TableResult, runs: Path | str) -> Path:
 
     where = "synthetic" if result["synthetic"] else Path(result["dataset"]).stem
     folder = Path(runs) / f"{Path(result['name']).name}-{where}"
-    there = read_or_set_aside(folder / results.TABLE_RESULT, "another one is written")
+    there = read_or_set_aside(folder / TABLE_RESULT, "another one is written")
     if there is not None and how(there) != how(result):
         mark = hashlib.sha256(json.dumps(how(result)).encode()).hexdigest()[:6]
         folder = folder.with_name(f"{folder.name}-{mark}")
-    with replacing_alone(folder / results.TABLE_RESULT) as temporary:
-        temporary.write_text(results.as_json(sealed(result)), encoding="utf-8")
+    with replacing_alone(folder / TABLE_RESULT) as temporary:
+        temporary.write_text(as_json(sealed(result)), encoding="utf-8")
     return folder

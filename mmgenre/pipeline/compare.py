@@ -13,15 +13,10 @@ from mmgenre.errors import MmgenreError
 from mmgenre.fusion.whole import model_of
 from mmgenre.items.labels import LabelSpace
 from mmgenre.measuring import metrics
+from mmgenre.measuring.compared import Compared, ComparedGenre, ComparedItem, ComparedSide
 from mmgenre.measuring.differences import Scorings, groups_of, table_apart
 from mmgenre.measuring.metrics import Floats
-from mmgenre.measuring.results import (
-    Compared,
-    ComparedGenre,
-    ComparedItem,
-    ComparedSide,
-    headline_metric,
-)
+from mmgenre.measuring.results import headline_metric
 from mmgenre.pipeline.run import Run, open_run
 from mmgenre.pipeline.scores import On, Scores, read_scores
 
@@ -53,40 +48,24 @@ def compare(
     rows = [_row(run, scores, row) for run, scores in zip(opened, scored, strict=True)]
     labels = _common_task(opened, scored)
     ids = _common_items(opened, scored, on)
-    y = opened[0].truth(ids, space=labels)
-    for run in opened[1:]:
-        if not np.array_equal(run.truth(ids, space=labels), y):
-            raise MmgenreError(
-                f"{opened[0].folder} and {run.folder}: the genres of their items differ; were the "
-                "labels changed between them?"
-            )
+    y = _common_truth(opened, ids, labels)
     names = _names(folders)
-    n_seeds = min(len(scores.about["seeds"]) for scores in scored)
-    by_seed = [
-        {
-            name: scores.of(own, scores.about["seeds"][k], ids).astype(np.float64)
-            for name, scores, own in zip(names, scored, rows, strict=True)
-        }
-        for k in range(n_seeds)
-    ]
+    by_seed = _by_seed(names, scored, rows, ids)
     groups = groups_of(ids, [opened[0].manifest[i].artist for i in ids])
     metric = headline_metric(exclusive=labels.exclusive)
     intervals, differences = table_apart([Scorings(y, groups, own) for own in by_seed], metric)
     means = {name: np.mean([own[name] for own in by_seed], axis=0) for name in names}
-    sides: list[ComparedSide] = []
-    for name, folder, own in zip(names, folders, rows, strict=True):
-        each = [metrics.main_figures(y, seed[name], exclusive=labels.exclusive) for seed in by_seed]
-        found = {m: float(np.mean([figures[m] for figures in each])) for m in each[0]}
-        sides.append(
-            {
-                "name": name,
-                "folder": str(folder),
-                "fusion": model_of(folder, fusion)[1],
-                "row": own,
-                "figures": {m: value for m, value in found.items() if np.isfinite(value)},
-                "interval": intervals.get(name),
-            }
-        )
+    sides: list[ComparedSide] = [
+        {
+            "name": name,
+            "folder": str(folder),
+            "fusion": model_of(folder, fusion)[1],
+            "row": own,
+            "figures": _mean_figures(y, [seed[name] for seed in by_seed], labels),
+            "interval": intervals.get(name),
+        }
+        for name, folder, own in zip(names, folders, rows, strict=True)
+    ]
     return {
         "made_by": f"mmgenre {version('mmgenre')}",
         "on": on,
@@ -94,7 +73,7 @@ def compare(
         "exclusive": labels.exclusive,
         "n_items": len(ids),
         "n_groups": len(set(groups)),
-        "n_seeds": n_seeds,
+        "n_seeds": len(by_seed),
         "sides": sides,
         "differences": differences,
         "genres": _genres(y, by_seed, labels, names),
@@ -129,6 +108,40 @@ def _common_items(runs: Sequence[Run], scored: Sequence[Scores], on: On) -> list
         names = ", ".join(str(run.folder) for run in runs)
         raise MmgenreError(f"{names}: have no {on} item in common")
     return [item_id for item_id in scored[0].ids if item_id in common]
+
+
+def _common_truth(runs: Sequence[Run], ids: Sequence[str], labels: LabelSpace) -> metrics.Bools:
+    """The genres of the items, (n, L); MmgenreError if runs have others."""
+    y = runs[0].truth(ids, space=labels)
+    for run in runs[1:]:
+        if not np.array_equal(run.truth(ids, space=labels), y):
+            raise MmgenreError(
+                f"{runs[0].folder} and {run.folder}: the genres of their items differ; were the "
+                "labels changed between them?"
+            )
+    return y
+
+
+def _by_seed(
+    names: Sequence[str], scored: Sequence[Scores], rows: Sequence[str], ids: Sequence[str]
+) -> list[dict[str, Floats]]:
+    """Scores (n, L) by run, for each of as many seeds as every run has."""
+    return [
+        {
+            name: scores.of(own, scores.about["seeds"][k], ids).astype(np.float64)
+            for name, scores, own in zip(names, scored, rows, strict=True)
+        }
+        for k in range(min(len(scores.about["seeds"]) for scores in scored))
+    ]
+
+
+def _mean_figures(
+    y: metrics.Bools, by_seed: Sequence[Floats], labels: LabelSpace
+) -> dict[str, float]:
+    """Means over the seeds, of those figures that can be measured."""
+    each = [metrics.main_figures(y, own, exclusive=labels.exclusive) for own in by_seed]
+    means = {metric: float(np.mean([figures[metric] for figures in each])) for metric in each[0]}
+    return {metric: value for metric, value in means.items() if np.isfinite(value)}
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import Block, FeatureStore, renew_store
 from mmgenre.errors import Refusal, StoreError
-from mmgenre.items.manifest import TRACK_SEPARATOR
+from mmgenre.items.item import TRACK_SEPARATOR
 from mmgenre.kinds import kind_of
 from mmgenre.pipeline.artefact import Artefact, in_store, rows_of
 from mmgenre.pipeline.recipe import View

@@ -24,7 +24,7 @@ from mmgenre.fusion.prediction import Neighbour, Prediction
 from mmgenre.fusion.ranking import Asked, rank
 from mmgenre.image.decoding import load_image
 from mmgenre.image.settings import ImageInput
-from mmgenre.items.manifest import Item
+from mmgenre.items.item import Item
 from mmgenre.items.media import check_files
 from mmgenre.pipeline.example_pieces import with_own_pieces
 from mmgenre.pipeline.judged import Judged

@@ -18,8 +18,8 @@ from mmgenre.frozen.licences import of_models
 from mmgenre.fusion.exported import CARD, ONNX, check_exported, copy_model, list_files
 from mmgenre.fusion.tagger import GenreTagger, frozen_models
 from mmgenre.fusion.whole import model_of
+from mmgenre.items.item import SPLITS, Split
 from mmgenre.items.labels import closure
-from mmgenre.items.manifest import SPLITS, Split
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.measuring.differences import f1, groups_of, label_intervals
 from mmgenre.measuring.jackknife import roc_auc

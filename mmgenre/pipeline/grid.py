@@ -15,7 +15,7 @@ from mmgenre.frozen.settings import ModelName, names_a_model
 from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import JOINT, MODALITIES, modality_of
 from mmgenre.learning.processes import from_main
-from mmgenre.measuring.results import TableResult
+from mmgenre.measuring.table_results import TableResult
 from mmgenre.pipeline.alone import LOCKS
 from mmgenre.pipeline.artefact import carry_out
 from mmgenre.pipeline.as_settings import SettingsLike, as_settings

@@ -26,13 +26,13 @@ from mmgenre.fusion.experts import FOLDS
 from mmgenre.fusion.head import FusionModel, predict, train_fusion
 from mmgenre.fusion.trust import TRUST, fit_trust
 from mmgenre.fusion.whole import MODEL, carry
-from mmgenre.items.manifest import SPLITS
+from mmgenre.items.item import SPLITS
 from mmgenre.items.modalities import JOINT
 from mmgenre.learning.encoder import load_task_head
 from mmgenre.learning.processes import is_main
 from mmgenre.learning.targets import make_target
 from mmgenre.measuring import metrics
-from mmgenre.measuring.results import Curve
+from mmgenre.measuring.curves import Curve
 from mmgenre.pipeline import scores as of
 from mmgenre.pipeline.align import feature_table
 from mmgenre.pipeline.learn import models_of

@@ -23,7 +23,7 @@ from mmgenre.disk.files import without_links
 from mmgenre.disk.provenance import Provenance, sha256_file, sha256_folder
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import MmgenreError, RecipeError
-from mmgenre.items.manifest import Split
+from mmgenre.items.item import Split
 from mmgenre.kinds import kind_of
 from mmgenre.learning.kind import resolve
 from mmgenre.learning.processes import is_main

@@ -14,8 +14,8 @@ from mmgenre.disk.files import finished_folders
 from mmgenre.disk.records import read_or_set_aside, write_record
 from mmgenre.disk.store import fingerprint_of
 from mmgenre.fusion.whole import is_vectors
+from mmgenre.items.item import SPLITS
 from mmgenre.items.labels import LabelSpace, closure
-from mmgenre.items.manifest import SPLITS
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.kinds import kind_of
 from mmgenre.measuring import results

@@ -15,7 +15,8 @@ from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.notes import manifest_notes
 from mmgenre.learning.budget import Budget
 from mmgenre.learning.verdict import verdicts
-from mmgenre.measuring.results import Choice, Curve, FusionResult
+from mmgenre.measuring.curves import Curve
+from mmgenre.measuring.results import Choice, FusionResult
 from mmgenre.pipeline.earlier import earlier_ids, learned_digest
 from mmgenre.pipeline.learn import models_of
 from mmgenre.pipeline.music import library_notes

@@ -24,7 +24,8 @@ from mmgenre.explain.similarity import point_map
 from mmgenre.explain.words import chance_gain, information_gain, speaks_for, top_words
 from mmgenre.fusion.whole import model_of
 from mmgenre.learning.targets import CosineTarget
-from mmgenre.measuring.results import RESULT, TABLE_RESULT, FusionResult
+from mmgenre.measuring.results import RESULT, FusionResult
+from mmgenre.measuring.table_results import TABLE_RESULT
 from mmgenre.pipeline.examples import examples_of
 from mmgenre.pipeline.guesses import guess_tables
 from mmgenre.pipeline.judged import audit_of, judged_test, lacking_of, reliability_of

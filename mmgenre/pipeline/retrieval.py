@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmgenre.errors import MmgenreError
 from mmgenre.fusion.table import FeatureTable
-from mmgenre.items.manifest import Split
+from mmgenre.items.item import Split
 from mmgenre.items.modalities import modality_of
 from mmgenre.measuring.differences import groups_of
 from mmgenre.measuring.retrieval import Retrieval, evaluate_retrieval, match_ranks

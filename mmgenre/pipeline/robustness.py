@@ -7,7 +7,7 @@ decoded, transformed and embedded.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypedDict
@@ -16,7 +16,9 @@ import numpy as np
 
 from mmgenre.errors import InputError, MmgenreError
 from mmgenre.fusion.tagger import GenreTagger
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.labels import LabelSpace
+from mmgenre.items.manifest import Manifest
 from mmgenre.learning.rows import item_of
 from mmgenre.measuring import metrics
 from mmgenre.measuring.differences import (
@@ -58,6 +60,15 @@ class Robustness(TypedDict):
     naming: float | None  # share of the items with a text that names one of their own genres
 
 
+@dataclass(frozen=True)
+class Scored:
+    """Ids, scores (n, L) and what was refused of some items."""
+
+    ids: tuple[str, ...]
+    values: Floats
+    refused: list[str]
+
+
 def robustness(
     run: Run,
     ways: Sequence[Deformation],
@@ -85,7 +96,7 @@ def robustness(
     found: Robustness = {
         "fusion": tagger.name, "on": on, "metric": metric, "rows": [], "naming": None
     }  # fmt: skip
-    plain: dict[str, tuple[tuple[str, ...], Floats]] = {}
+    plain: dict[str, Scored] = {}
     for how in ways:
         if how.medium not in tagger.modalities:
             raise MmgenreError(
@@ -99,31 +110,35 @@ def robustness(
                 for item in items
             ]
         if how.medium not in plain:
-            plain[how.medium] = _scores(tagger, items, None, workers, progress)[:2]
-        ids, scores, refused = _scores(tagger, items, how, workers, progress)
-        known, before = plain[how.medium]
-        row = {item_id: k for k, item_id in enumerate(known)}
-        both = [k for k, item_id in enumerate(ids) if item_id in row]
-        if not both:
-            raise MmgenreError(f"{how}: no item can be read both as it is and deformed")
-        own = tuple(ids[k] for k in both)
-        ours, theirs = scores[both], before[[row[i] for i in own]]
-        y = run.truth(own, space=labels)
-        groups = groups_of(own, [run.manifest[i].artist for i in own])
-        found["rows"].append(
-            {
-                "name": str(how),
-                "n_items": len(own),
-                "figures": metrics.main_figures(y, ours, exclusive=labels.exclusive),
-                "plain": metrics.main_figures(y, theirs, exclusive=labels.exclusive),
-                "paired": _paired(Pair(y, ours, theirs, groups), metric),
-                "changed": float((ours.argmax(axis=1) != theirs.argmax(axis=1)).mean()),
-                "refused": refused,
-            }
-        )
+            plain[how.medium] = _scores(tagger, items, None, workers, progress)
+        worse = _scores(tagger, items, how, workers, progress)
+        found["rows"].append(_row(run, labels, how, plain[how.medium], worse, metric))
         if how.name == "genres":
             found["naming"] = _naming(items)
     return found
+
+
+def _row(
+    run: Run, labels: LabelSpace, how: Deformation, plain: Scored, worse: Scored, metric: str
+) -> Robust:
+    """The figures of the items that can be read both as they are and deformed."""
+    row = {item_id: k for k, item_id in enumerate(plain.ids)}
+    both = [k for k, item_id in enumerate(worse.ids) if item_id in row]
+    if not both:
+        raise MmgenreError(f"{how}: no item can be read both as it is and deformed")
+    own = tuple(worse.ids[k] for k in both)
+    ours, theirs = worse.values[both], plain.values[[row[i] for i in own]]
+    y = run.truth(own, space=labels)
+    groups = groups_of(own, [run.manifest[i].artist for i in own])
+    return {
+        "name": str(how),
+        "n_items": len(own),
+        "figures": metrics.main_figures(y, ours, exclusive=labels.exclusive),
+        "plain": metrics.main_figures(y, theirs, exclusive=labels.exclusive),
+        "paired": _paired(Pair(y, ours, theirs, groups), metric),
+        "changed": float((ours.argmax(axis=1) != theirs.argmax(axis=1)).mean()),
+        "refused": worse.refused,
+    }
 
 
 def _drawn(manifest: Manifest, medium: str, on: On, most: int, seed: int) -> list[Item]:
@@ -142,8 +157,8 @@ def _scores(
     how: Deformation | None,
     workers: int | None,
     progress: Progress,
-) -> tuple[tuple[str, ...], Floats, list[str]]:
-    """Ids, scores (n, L) and what was refused of the items, as they are or deformed."""
+) -> Scored:
+    """The items as they are, or deformed."""
     ids: list[str] = []
     blocks, refused = [], []
     task = "as it is" if how is None else str(how)
@@ -164,7 +179,8 @@ def _scores(
         blocks.append(tagger.fusion.scores(own))
         ids += [i for i, kept in zip(table.ids, here, strict=True) if kept]
     progress(task, len(items), len(items))
-    return tuple(ids), np.concatenate(blocks) if blocks else np.zeros((0, 0)), refused
+    values = np.concatenate(blocks) if blocks else np.zeros((0, 0))
+    return Scored(tuple(ids), values, refused)
 
 
 def _worse(

@@ -20,8 +20,9 @@ from mmgenre.errors import (
     MmgenreError,
     Refusal,
 )
+from mmgenre.items.item import Split
 from mmgenre.items.labels import LabelSpace
-from mmgenre.items.manifest import Manifest, Split
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.splits import make_folds
 from mmgenre.pipeline.named import addresses_in, all_in, files_in, refuse_unnamed

@@ -26,7 +26,7 @@ from mmgenre.fusion.scaling import LEARNED
 from mmgenre.fusion.solve import Linear
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.fusion.trust import fit_trust
-from mmgenre.items.manifest import Split
+from mmgenre.items.item import Split
 from mmgenre.items.modalities import JOINT, modality_of
 from mmgenre.learning.encoder import TaskHead, load_task_head
 from mmgenre.learning.targets import make_target

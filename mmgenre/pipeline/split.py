@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mmgenre.errors import LabelError, ManifestError, SplitError
-from mmgenre.items.manifest import SPLITS, Manifest, Split
+from mmgenre.items.item import SPLITS, Split
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.splits import find_leaks, make_splits
 from mmgenre.pipeline.recipe import Recipe
 

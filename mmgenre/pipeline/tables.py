@@ -14,9 +14,10 @@ from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.head import FusionModel
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.fusion.trust import Trust
-from mmgenre.items.manifest import SPLITS, Split
+from mmgenre.items.item import SPLITS, Split
 from mmgenre.items.modalities import MODALITIES
-from mmgenre.measuring.results import Choice, Curve
+from mmgenre.measuring.curves import Curve
+from mmgenre.measuring.results import Choice
 from mmgenre.pipeline import scores as of
 from mmgenre.pipeline.align import feature_table
 from mmgenre.pipeline.recipe import Recipe

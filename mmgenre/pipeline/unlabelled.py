@@ -12,7 +12,7 @@ from mmgenre.fusion.head import FusionModel
 from mmgenre.fusion.ranking import Asked, rank
 from mmgenre.fusion.shares import players_of
 from mmgenre.fusion.trust import Trust
-from mmgenre.items.manifest import LIST_SEPARATOR
+from mmgenre.items.item import LIST_SEPARATOR
 from mmgenre.pipeline.align import Places, feature_table
 from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.tables import presence

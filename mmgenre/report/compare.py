@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmgenre.measuring.results import Compared
+from mmgenre.measuring.compared import Compared
 from mmgenre.report.bars import Dot, dots
 from mmgenre.report.parts import script, template
 from mmgenre.report.published import TITLES

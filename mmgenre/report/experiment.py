@@ -8,13 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from mmgenre.disk.locks import replacing_alone
-from mmgenre.measuring.results import (
-    TABLE_RESULT,
-    TableResult,
-    TableRow,
-    headline_metric,
-    required_keys,
-)
+from mmgenre.measuring.results import headline_metric, required_keys
+from mmgenre.measuring.table_results import TABLE_RESULT, TableResult, TableRow
 from mmgenre.report import published
 from mmgenre.report.bars import Dot, dots
 from mmgenre.report.parts import by_label, confusion, read_result, refusals, script, template

@@ -17,7 +17,7 @@ from mmgenre.disk.locks import replacing_alone
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.disk.records import EditedError, read_record
 from mmgenre.explain.results import QUALITATIVE, Qualitative
-from mmgenre.items.manifest import SPLITS
+from mmgenre.items.item import SPLITS
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.measuring import results
 from mmgenre.measuring.results import RunResult

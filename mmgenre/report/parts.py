@@ -17,7 +17,8 @@ from markupsafe import Markup
 from mmgenre.disk.records import EditedError, read_record
 from mmgenre.errors import MmgenreError
 from mmgenre.items.labels import ancestors
-from mmgenre.measuring.results import Curve, FusionResult, RunResult, required_keys
+from mmgenre.measuring.curves import Curve
+from mmgenre.measuring.results import FusionResult, RunResult, required_keys
 from mmgenre.report import plots
 from mmgenre.report.bars import label_bars
 

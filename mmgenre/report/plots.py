@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mmgenre.explain.results import LackingResult, ReliabilityResult
 from mmgenre.items.modalities import AUDIO, TEXT
-from mmgenre.measuring.results import Curve
+from mmgenre.measuring.curves import Curve
 
 INK = "#22272E"
 FONT = "system-ui, sans-serif"

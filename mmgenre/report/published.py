@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmgenre.disk.tables import spreadsheet_cell
-from mmgenre.measuring.results import Spread, TableResult, TableRow, headline_metric, spread
+from mmgenre.measuring.results import Spread, headline_metric, spread
+from mmgenre.measuring.table_results import TableResult, TableRow
 from mmgenre.report.tables import EXCLUSIVE_COLUMNS, NOTHING, OVERLAPPING_COLUMNS
 
 HEADLINES = (headline_metric(exclusive=True), headline_metric(exclusive=False))

@@ -8,14 +8,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mmgenre.measuring.results import (
-    BenchmarkFigure,
-    BenchmarkResult,
-    FusionResult,
-    PlanResult,
-    TableResult,
-    headline_metric,
-)
+from mmgenre.measuring.benchmark_results import BenchmarkFigure, BenchmarkResult
+from mmgenre.measuring.results import FusionResult, headline_metric
+from mmgenre.measuring.table_results import PlanResult, TableResult
 from mmgenre.report import published, tables
 
 

@@ -16,6 +16,7 @@ from mmgenre.serving.app import Server
 from mmgenre.serving.guard import Guard
 from mmgenre.serving.uploads import Limits
 from mmgenre.serving.workplace import tidy, workplace
+from mmgenre.signals import SIGNALS
 
 HOST, PORT = "127.0.0.1", 8517
 EVERYWHERE = ("0.0.0.0", "::", "")  # names of no host: those of this machine are meant
@@ -35,7 +36,7 @@ def serve(
     limits: Limits | None = None,
     tell: Callable[[str], object],
 ) -> None:
-    """Serves the page of a model until SIGINT or SIGTERM.
+    """Serves the page of a model until SIGINT, SIGTERM or SIGHUP.
 
     Args:
         model: as of `GenreTagger.from_pretrained`, as are the next and those with its names.
@@ -103,12 +104,13 @@ def _listening(host: str, port: int) -> socket.socket:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM ends as Ctrl-C does, so that files are removed: uvicorn raises both again."""
+    """All end as Ctrl-C does, so that files are removed: uvicorn raises its two again."""
 
     def end(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    asked = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in asked}
     try:
         with suppress(KeyboardInterrupt):
             yield

@@ -17,7 +17,8 @@ from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.audio.timbre import SEGMENT_FRAMES, aggregate, cepstra, load_timbre, msd_timbre
 from mmgenre.disk.store import FeatureStore, content_hash, fingerprint_of
 from mmgenre.errors import InputError
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.reading.extraction import extract_inputs
 
 TIMBRE, MSD = AudioInput(features="timbre"), AudioInput(features="msd-timbre")

@@ -20,8 +20,8 @@ from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.experts import FOLDS
 from mmgenre.fusion.trust import fit_trust
 from mmgenre.fusion.whole import MODEL
+from mmgenre.items.item import SPLITS
 from mmgenre.items.labels import LabelSpace
-from mmgenre.items.manifest import SPLITS
 from mmgenre.measuring import metrics
 from mmgenre.measuring.calibration import brier, calibration_error
 from mmgenre.pipeline.align import feature_table

@@ -22,8 +22,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
 from mmgenre import Manifest, extract_features, fuse
+from mmgenre.items.item import SPLITS, Split
 from mmgenre.items.labels import LabelSpace
-from mmgenre.items.manifest import SPLITS, Split
 from mmgenre.measuring.differences import MACRO_METRICS, Pair, paired_difference
 from mmgenre.measuring.metrics import main_figures
 from mmgenre.pipeline.scores import On, read_scores

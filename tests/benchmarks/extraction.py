@@ -36,7 +36,8 @@ from numpy.typing import NDArray
 from mmgenre.audio.cqt import ConstantQ, cqt_magnitude, load_log_cqt
 from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.datasets.synthetic import make_catalogue
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.reading.extraction import extract_inputs
 from mmgenre.workers import pool
 

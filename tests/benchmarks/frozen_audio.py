@@ -31,7 +31,8 @@ from mmgenre.audio.frozen import windows_of
 from mmgenre.audio.settings import AudioInput
 from mmgenre.disk.store import FeatureStore
 from mmgenre.frozen.settings import FrozenInput
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.reading.extraction import (
     LARGE_PARTS,
     MANY_ROWS,

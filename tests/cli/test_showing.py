@@ -96,7 +96,9 @@ def test_quiet_says_nothing_beside_the_result(
     assert call(*words).err  # and the next command is not quiet
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_ends_a_command_with_its_code_and_handlers_return(
     call: Call, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
 ) -> None:
@@ -112,13 +114,27 @@ def test_a_signal_ends_a_command_with_its_code_and_handlers_return(
     assert signal.getsignal(number) is before
 
 
-def test_a_signal_that_is_ignored_stays_ignored() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as under nohup
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_is_ignored_stays_ignored(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.SIG_IGN)  # as under nohup
     try:
         with ending.interrupts():
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
+            with pytest.raises(Interrupted):
+                signal.raise_signal(signal.SIGTERM)
+            assert signal.getsignal(number) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
+
+
+def test_a_closed_terminal_may_say_so_twice() -> None:
+    """To all of its processes, and then through its shell."""
+    with ending.interrupts():
+        with pytest.raises(Interrupted) as stop:
+            signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+    assert ending.exit_code(stop.value) == 129
+    assert ending.lines(stop.value, ["fuse"])[0] == "stopped by SIGHUP; finished steps are kept"
 
 
 def test_nothing_catches_it_by_accident() -> None:

@@ -25,7 +25,8 @@ from mmgenre.cli import manifests
 from mmgenre.datasets.audit import Audit, audit, dedupe
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.errors import ManifestError
-from mmgenre.items.manifest import Item, Manifest, Split
+from mmgenre.items.item import Item, Split
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import Modality
 
 

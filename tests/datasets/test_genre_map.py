@@ -12,7 +12,8 @@ from published_layouts import noted
 from mmgenre.datasets.selection import keep_frequent, keep_known, mapped, read_map, sampled
 from mmgenre.datasets.sources import Published
 from mmgenre.errors import ManifestError
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 
 
 def published(*labels: tuple[str, ...]) -> Published:

@@ -11,7 +11,8 @@ from published_layouts import by_id, faults, make_covers, make_table, noted
 
 from mmgenre.datasets.item_table import read_item_table
 from mmgenre.datasets.table_columns import Field, parse_columns
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 
 
 def test_columns_by_their_usual_names(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from published_layouts import MSDI_HEADER, MSDI_ROWS, faults, make_msdi, noted
 
 from mmgenre.datasets.msd import read_msdi
-from mmgenre.items.manifest import Item
+from mmgenre.items.item import Item
 
 
 def test_msdi_tracks(tmp_path: Path) -> None:

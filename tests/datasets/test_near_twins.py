@@ -13,7 +13,8 @@ from edits import COVER_EDITS, SOUND_EDITS
 from planting import covers_of, find, plant, tracks_of
 
 from mmgenre.datasets.audit import audit
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 
 LEAST_FOUND, MOST_WRONG = 0.87, 0.01
 

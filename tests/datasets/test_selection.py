@@ -10,7 +10,7 @@ from published_layouts import by_id, noted
 from mmgenre.datasets.selection import keep_frequent, keep_having
 from mmgenre.datasets.sources import Published
 from mmgenre.errors import ManifestError
-from mmgenre.items.manifest import Item
+from mmgenre.items.item import Item
 
 
 def published(*labels: tuple[str, ...]) -> Published:

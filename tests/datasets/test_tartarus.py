@@ -16,7 +16,8 @@ from mmgenre.datasets.build import build_manifest
 from mmgenre.datasets.tartarus import read_tartarus
 from mmgenre.disk.store import FeatureStore, group_names
 from mmgenre.errors import ManifestError, StoreError
-from mmgenre.items.manifest import Manifest, Split
+from mmgenre.items.item import Split
+from mmgenre.items.manifest import Manifest
 
 GENRES = ["Cumbia", "Merengue", "Reggaeton"]
 IDS: dict[Split, list[str]] = {"train": ["S1", "S2", "S3"], "val": ["S4"], "test": ["S5", "S6"]}

@@ -20,7 +20,7 @@ from mmgenre.explain.agreement import compare, read_human
 from mmgenre.explain.overlay import jpeg_base64, overlay, save_heat
 from mmgenre.explain.similarity import nearest, point_map, shared_genre
 from mmgenre.explain.words import chance_gain, information_gain, speaks_for, top_words
-from mmgenre.items.manifest import Item
+from mmgenre.items.item import Item
 
 # METHOD.md, table 3: (human, model) by genre, where legible.
 TABLE_3 = {

@@ -20,7 +20,8 @@ from mmgenre.disk.store import FeatureStore
 from mmgenre.frozen import batches
 from mmgenre.frozen.settings import FrozenInput
 from mmgenre.image.settings import ImageInput
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.learning import training
 from mmgenre.reading import parts
 from mmgenre.reading.extraction import extract_inputs, inputs_provenance, parts_folder, parts_of

@@ -22,7 +22,8 @@ from mmgenre.frozen.settings import FrozenInput, ModelName
 from mmgenre.frozen.zero_shot import medium_of, prompt, similarities, words_of
 from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.fusion.zero_shot import predict_zero_shot
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.run import open_run
 from mmgenre.pipeline.scores import read_scores

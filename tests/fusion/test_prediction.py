@@ -10,7 +10,7 @@ import pytest
 
 from mmgenre.errors import InputError
 from mmgenre.fusion.prediction import check_is_there
-from mmgenre.items.manifest import Item
+from mmgenre.items.item import Item
 
 
 @pytest.mark.parametrize("on_disk", ["NFC", "NFD"])

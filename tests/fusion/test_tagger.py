@@ -21,8 +21,9 @@ from mmgenre.disk.provenance import sha256_file
 from mmgenre.errors import BundleError, InputError, MmgenreError
 from mmgenre.fusion.prediction import Prediction
 from mmgenre.fusion.tagger import GenreTagger
+from mmgenre.items.item import Item
 from mmgenre.items.labels import closure
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.pipeline.commands import fuse
 from mmgenre.pipeline.run import open_run

@@ -1,4 +1,4 @@
-"""Real Ctrl-C and SIGTERM: a command on a terminal of its own, ended while it does something."""
+"""Real Ctrl-C, SIGTERM and closed terminals: a command on one of its own, ended while it works."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def on_terminal(
 ) -> Ended:
     """Runs `mmgenre words`; ends it as soon as its terminal shows the pattern `at` (None: never).
 
-    SIGINT comes from the terminal, by Ctrl-C; SIGTERM is sent to the command alone.
+    SIGINT comes from the terminal, by Ctrl-C; SIGTERM is sent to the command alone; SIGHUP comes
+    from the terminal as it is closed, after which nothing is shown.
     """
     temporary.mkdir(parents=True, exist_ok=True)
     pid, terminal = pty.fork()
@@ -67,13 +68,15 @@ def on_terminal(
         shown += CONTROL.sub("", piece.decode(errors="replace"))
         if at is not None and asked_at is None and re.search(at, shown):
             asked_at = monotonic()
+            if how is signal.SIGHUP:
+                break
             if how is signal.SIGINT:
                 os.write(terminal, CTRL_C)
             else:
                 os.kill(pid, how)
+    os.close(terminal)
     _, status = os.waitpid(pid, 0)
     took_s = monotonic() - (asked_at or monotonic())
-    os.close(terminal)
     assert at is None or asked_at is not None, f"{at!r} was never shown:\n{shown[-2000:]}"
     left = _of_session(pid)
     until = monotonic() + 5

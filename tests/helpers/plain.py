@@ -10,7 +10,7 @@ import soundfile
 from PIL import Image
 from small import SIZES
 
-from mmgenre.items.manifest import Item, Split
+from mmgenre.items.item import Item, Split
 
 # Encoders that are made, not trained, and heads that are solved.
 FIXED = (

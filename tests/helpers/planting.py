@@ -11,7 +11,8 @@ from edits import CoverEdit, SoundEdit, in_first_half
 from scipy.cluster.hierarchy import DisjointSet
 
 from mmgenre.datasets.media import Key, Media
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.progress import silent
 
 # Looked at and listened to: the same picture or recording under two names.

@@ -14,7 +14,7 @@ from PIL import Image
 from mmgenre.datasets.folders import ARCHIVE_FOLDER, GENRES, LEFT_OUT
 from mmgenre.datasets.sources import Published
 from mmgenre.errors import ManifestError
-from mmgenre.items.manifest import Item
+from mmgenre.items.item import Item
 
 MUMU = "MuMu_dataset_multi-label.csv"
 MUMU_HEADER = "amazon_id,album_mbid,MSD_track_id,recording_mbid,artist_mbid,genres"

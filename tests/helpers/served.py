@@ -19,7 +19,8 @@ from typing import Any, cast
 from mmgenre.errors import Refusal
 from mmgenre.fusion.prediction import Genre, Prediction, Reasons
 from mmgenre.fusion.tagger import GenreTagger
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.serving.app import Server
 from mmgenre.serving.server import web
 from mmgenre.serving.uploads import Limits

@@ -16,7 +16,8 @@ from mmgenre.disk.store import FeatureStore
 from mmgenre.image.backbones import BACKBONES, ImageNetwork
 from mmgenre.image.encoder import ImageEncoder
 from mmgenre.image.settings import ImageConfig, ImageInput
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.reading.extraction import extract_inputs
 
 NETWORKS = tuple(BACKBONES)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mmgenre.image.weights import are_here
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.pipeline.recipe import load_recipe
 
 FILE = "hub/checkpoints/resnet50-11ad3fa6.pth"

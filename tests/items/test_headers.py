@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mmgenre.errors import ManifestError
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 
 
 def write(path: Path, header: str) -> Path:

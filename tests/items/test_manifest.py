@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mmgenre.errors import ManifestError
-from mmgenre.items.manifest import SPLITS, Item, Manifest
+from mmgenre.items.item import SPLITS, Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import Modality
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from mmgenre.errors import ManifestError
-from mmgenre.items.manifest import Item, Manifest, column_names
+from mmgenre.items.columns import column_names
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import (
     MODALITIES,
     TEXT,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.names import artist_of, text_key
 from mmgenre.items.splits import find_leaks, group_keys, make_splits
 

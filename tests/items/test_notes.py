@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from mmgenre.items.item import Item
 from mmgenre.items.labels import LabelSpace
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.notes import (
     NO_ARTISTS_NOTE,
     label_notes,

@@ -9,8 +9,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmgenre.items.item import SPLITS, Item, Media
 from mmgenre.items.labels import LabelSpace, ancestors, closure
-from mmgenre.items.manifest import SPLITS, Item, Manifest, Media
+from mmgenre.items.manifest import Manifest
 
 QUICK = settings(max_examples=40, deadline=None)
 

@@ -15,7 +15,8 @@ import pytest
 
 from mmgenre.errors import SplitError
 from mmgenre.items import splits
-from mmgenre.items.manifest import SPLITS, Item, Manifest, Split
+from mmgenre.items.item import SPLITS, Item, Split
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.names import fold
 from mmgenre.items.splits import RATIOS, find_leaks, make_folds, make_splits, split_anew
 

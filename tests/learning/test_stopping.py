@@ -101,6 +101,20 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     assert not (tmp_path / "checkpoint").exists()
 
 
+def test_a_terminal_that_is_closed_says_so_twice_and_the_epoch_is_saved(tmp_path: Path) -> None:
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    at = {2 * PER_EPOCH + 1: signal.SIGHUP, 2 * PER_EPOCH + 2: signal.SIGHUP}
+    before = signal.signal(signal.SIGHUP, end)
+    try:
+        with pytest.warns(StoppingWarning), pytest.raises(KeyboardInterrupt) as ended:
+            train(tmp_path / "checkpoint", at)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert ended.value.__notes__ == ["training sums: epoch 3 of 6 is saved"]
+
+
 def test_what_is_saved_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt) as ended:
         train(tmp_path / "checkpoint", {2 * PER_EPOCH + 1: signal.SIGINT}, every_s=0)

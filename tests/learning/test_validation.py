@@ -10,8 +10,8 @@ from mmgenre.learning.settings import TargetConfig
 from mmgenre.learning.targets import make_target
 from mmgenre.learning.validation import chance_auc, task_metric
 from mmgenre.learning.verdict import verdicts
+from mmgenre.measuring.curves import Curve, Epoch
 from mmgenre.measuring.metrics import macro, roc_auc
-from mmgenre.measuring.results import Curve, Epoch
 
 
 def epochs(losses: list[float], metrics: list[float] | None = None) -> list[Epoch]:

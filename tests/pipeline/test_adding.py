@@ -20,7 +20,8 @@ from mmgenre.disk.records import SEAL, write_record
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import SplitError
 from mmgenre.fusion.tagger import GenreTagger
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.kinds import KINDS, kind_of
 from mmgenre.learning.encoder import embed, load_encoder, load_task_head
 from mmgenre.learning.kind import Kind

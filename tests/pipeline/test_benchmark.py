@@ -19,10 +19,11 @@ from small import SETTINGS
 
 from mmgenre.datasets.synthetic import make_catalogue
 from mmgenre.errors import MmgenreError
+from mmgenre.items.item import Item, Split
 from mmgenre.items.labels import ancestors
-from mmgenre.items.manifest import Item, Manifest, Split
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.splits import make_splits
-from mmgenre.measuring.results import BenchmarkFigure, BenchmarkFolder, BenchmarkResult
+from mmgenre.measuring.benchmark_results import BenchmarkFigure, BenchmarkFolder, BenchmarkResult
 from mmgenre.pipeline.benchmark import run_benchmark
 from mmgenre.pipeline.run import open_run
 from mmgenre.pipeline.scores import Scores, read_scores

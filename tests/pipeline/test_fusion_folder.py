@@ -21,7 +21,8 @@ from mmgenre.disk import files as files_module
 from mmgenre.disk.locks import ClaimedError, claimed, tidy
 from mmgenre.disk.provenance import Provenance
 from mmgenre.errors import MmgenreError, StoreError, WaitingWarning
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.pipeline import alone
 from mmgenre.pipeline import scores as of
 from mmgenre.pipeline.alone import alone_in_run

@@ -12,7 +12,8 @@ import pytest
 
 from mmgenre.errors import LabelError
 from mmgenre.fusion.tagger import GenreTagger
-from mmgenre.items.manifest import Item, Manifest, Split
+from mmgenre.items.item import Item, Split
+from mmgenre.items.manifest import Manifest
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.measure import measured
 from mmgenre.pipeline.notes import run_notes

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.disk.files import finished_folders
-from mmgenre.items.manifest import Item, Manifest, Split
+from mmgenre.items.item import Item, Split
+from mmgenre.items.manifest import Manifest
 from mmgenre.pipeline.commands import fuse
 from mmgenre.pipeline.scores import read_scores
 

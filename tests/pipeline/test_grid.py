@@ -22,7 +22,7 @@ from test_experiment import NAMES
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import MmgenreError, RecipeError, WeightsError
-from mmgenre.measuring.results import PlanResult, TableResult
+from mmgenre.measuring.table_results import PlanResult, TableResult
 from mmgenre.pipeline import learn
 from mmgenre.pipeline.artefact import Artefact, in_order
 from mmgenre.pipeline.cells import LOG, Plan, describe_plan, write_table

@@ -11,7 +11,8 @@ from command_line import Call
 from small import NAME, SETTINGS, Small
 
 from mmgenre.errors import MmgenreError
-from mmgenre.items.manifest import Item, Manifest, Split
+from mmgenre.items.item import Item, Split
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import Modality
 from mmgenre.measuring.metrics import macro, roc_auc
 from mmgenre.pipeline.commands import extract_features, fuse

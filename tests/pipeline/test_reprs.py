@@ -10,7 +10,8 @@ import pytest
 from small import Small
 
 from mmgenre.errors import Refusal
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.measuring.frames import TIDY, metric_rows
 from mmgenre.pipeline.commands import Extraction
 from mmgenre.pipeline.fused import Fused, fused

@@ -12,7 +12,8 @@ import pytest
 
 from mmgenre.disk.records import write_record
 from mmgenre.errors import LabelError, ManifestError, MmgenreError, RecipeError, SplitError
-from mmgenre.items.manifest import Item, Manifest, Split
+from mmgenre.items.item import Item, Split
+from mmgenre.items.manifest import Manifest
 from mmgenre.pipeline.commands import extract_features
 from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.prepare import prepare_run

@@ -18,7 +18,7 @@ from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import BundleError, InputError, MmgenreError, StoreError
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.fusion.tagger import GenreTagger
-from mmgenre.items.manifest import Item
+from mmgenre.items.item import Item
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.pipeline.commands import fuse
 from mmgenre.pipeline.retrieval import recall_in_run, recalls

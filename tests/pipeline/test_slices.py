@@ -9,7 +9,8 @@ import pytest
 from command_line import Call
 
 from mmgenre.errors import MmgenreError
-from mmgenre.items.manifest import Item, Manifest, Split
+from mmgenre.items.item import Item, Split
+from mmgenre.items.manifest import Manifest
 from mmgenre.measuring.metrics import main_figures
 from mmgenre.pipeline.commands import fuse
 from mmgenre.pipeline.run import open_run

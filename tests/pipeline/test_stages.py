@@ -25,7 +25,8 @@ from mmgenre.errors import BundleError, MmgenreError, RecipeError, WeightsError
 from mmgenre.fusion.head import KIND
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.fusion.tagger import GenreTagger
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.measuring import evaluation
 from mmgenre.measuring.results import FusionResult, Spread

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmgenre.errors import ManifestError
-from mmgenre.items.manifest import CHUNK_ROWS, Manifest
+from mmgenre.items.manifest import Manifest
+from mmgenre.items.read_csv import CHUNK_ROWS
 
 HEADER = "id,split,labels,audio,image,text_file,text"
 # A faulty row, {} where its own number stands -> what its faults begin with.

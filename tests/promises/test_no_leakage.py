@@ -19,7 +19,8 @@ from mmgenre.disk.bundle import CONFIG, SUMS, WEIGHTS
 from mmgenre.disk.files import finished_folders
 from mmgenre.disk.store import FeatureStore, group_names
 from mmgenre.errors import SplitError
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.scores import read_scores
 

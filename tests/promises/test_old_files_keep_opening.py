@@ -22,7 +22,8 @@ from mmgenre.errors import (
     StoreError,
 )
 from mmgenre.fusion.tagger import GenreTagger
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.pipeline.commands import extract_features
 from mmgenre.pipeline.older import ASIDE
 from mmgenre.pipeline.recipe import load_recipe

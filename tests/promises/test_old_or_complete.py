@@ -26,7 +26,8 @@ from mmgenre.disk.locks import ClaimedError, tidy
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, content_hash, merge_stores, write_store
 from mmgenre.errors import StoreError
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.learning.optimisation import read_checkpoint, save_checkpoint
 from mmgenre.pipeline.commands import extract_features, fuse
 

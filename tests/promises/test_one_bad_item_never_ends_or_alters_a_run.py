@@ -15,7 +15,8 @@ from plain import FIXED, plain_items
 
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import INPUT_CODES
-from mmgenre.items.manifest import Item, Manifest, Split
+from mmgenre.items.item import Item, Split
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.pipeline.commands import Extraction, extract_features
 

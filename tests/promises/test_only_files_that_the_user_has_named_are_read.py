@@ -22,7 +22,8 @@ from mmgenre.disk.records import write_record
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import BundleError, ManifestError, MmgenreError, RecipeError
 from mmgenre.fusion.tagger import GenreTagger
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.items.media import Roots
 from mmgenre.pipeline.commands import Extraction, extract_features, fuse
 from mmgenre.pipeline.export import export_model

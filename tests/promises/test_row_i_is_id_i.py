@@ -22,7 +22,8 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import Block, FeatureStore, content_hash, write_store
 from mmgenre.errors import StoreError
 from mmgenre.fusion.table import gather
-from mmgenre.items.manifest import Manifest, Split
+from mmgenre.items.item import Split
+from mmgenre.items.manifest import Manifest
 from mmgenre.pipeline.commands import fuse
 from mmgenre.pipeline.scores import read_scores
 from mmgenre.reading.extraction import extract_inputs

@@ -19,7 +19,8 @@ from PIL import Image
 from mmgenre.disk.store import FeatureStore, content_hash
 from mmgenre.errors import StoreError
 from mmgenre.image.settings import ImageInput
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.kinds import KINDS
 from mmgenre.reading import marks as marks_module
 from mmgenre.reading import media as media_module

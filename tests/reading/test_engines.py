@@ -27,7 +27,8 @@ from mmgenre import workers
 from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.disk.store import FeatureStore, content_hash
 from mmgenre.errors import MmgenreError, StoreError
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.reading import engines, extraction
 from mmgenre.reading.extraction import Shard, extract_inputs, extract_shard
 
@@ -39,7 +40,8 @@ from pathlib import Path
 from mmgenre.errors import MmgenreError
 from mmgenre.reading import extraction
 from mmgenre.audio.settings import AudioInput
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 
 extraction.PART_ROWS = {PART_ROWS}
 folder, target, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])

@@ -20,7 +20,8 @@ from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.disk.store import FeatureStore, content_hash
 from mmgenre.errors import StoreError
 from mmgenre.image.settings import ImageInput
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.kinds import KINDS
 from mmgenre.learning.kind import Kind
 from mmgenre.reading import extraction

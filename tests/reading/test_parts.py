@@ -20,7 +20,8 @@ from mmgenre.audio.settings import SAMPLE_RATE_HZ, AudioInput
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, content_hash
 from mmgenre.errors import MmgenreError
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.kinds import KINDS
 from mmgenre.reading import engines, extraction, parts
 from mmgenre.reading.engines import read_parts
@@ -294,7 +295,7 @@ def test_a_finished_store_leaves_the_parts_of_others_at_work(tmp_path: Path) -> 
         # With the settings of the finished store, from another process.
         if done == 4:
             code = (
-                "from mmgenre.reading.extraction import *; from mmgenre.items.manifest import *;"
+                "from mmgenre.reading.extraction import *; from mmgenre import Item, Manifest;"
                 "from mmgenre.text.decoding import TextInput; from pathlib import Path;"
                 "m = Manifest([Item(f'i{k:02d}', media={'text': (f'Text number {k}.',)})"
                 " for k in range(6)]);"

@@ -12,7 +12,8 @@ from lock_holder import Process, running
 from mmgenre.disk.locks import claimed
 from mmgenre.disk.store import content_hash
 from mmgenre.errors import StoreError
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.reading import extraction
 from mmgenre.reading.extraction import (
     Shard,
@@ -30,7 +31,8 @@ from mmgenre.kinds import KINDS
 from mmgenre.reading import extraction
 from mmgenre.reading.extraction import Shard, extract_shard
 from mmgenre.text.settings import TextInput
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 
 extraction.PART_ROWS = 2
 text = KINDS["text"]

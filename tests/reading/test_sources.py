@@ -12,7 +12,8 @@ import pytest
 
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import MmgenreError, UnreachableError
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.reading import extraction
 from mmgenre.reading.extraction import (
     check_sources,

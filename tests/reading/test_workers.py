@@ -18,7 +18,8 @@ from text_files import ODD_READERS, first_on_path, new_workers, text_files
 from mmgenre.disk.locks import claimed
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import MmgenreError, StoreError
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.reading import engines, extraction
 from mmgenre.reading.engines import read_parts
 from mmgenre.reading.extraction import (
@@ -36,7 +37,8 @@ import sys
 from pathlib import Path
 from mmgenre.reading.extraction import extract_inputs
 from mmgenre.text.settings import TextInput
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 
 files = sorted(Path(sys.argv[1]).glob("*.txt"))
 manifest = Manifest([Item(f.stem, media={"text": (f,)}) for f in files])

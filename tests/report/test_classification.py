@@ -18,7 +18,7 @@ from sklearn.metrics import (
 )
 
 from mmgenre.measuring import evaluation, metrics
-from mmgenre.measuring.results import TableResult, TableRow
+from mmgenre.measuring.table_results import TableResult, TableRow
 from mmgenre.report.published import (
     Line,
     as_csv,

@@ -12,7 +12,8 @@ from test_classification import NAMES, made_table
 from test_page import HOSTILE, Page
 
 from mmgenre.errors import MmgenreError
-from mmgenre.measuring.results import TableResult, TableRow, as_json
+from mmgenre.measuring.readable import as_json
+from mmgenre.measuring.table_results import TableResult, TableRow
 from mmgenre.pipeline.qualitative import make_report
 from mmgenre.report.experiment import render_experiment, write_experiment
 from mmgenre.report.published import classification

@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from mmgenre.items.labels import LabelSpace
+from mmgenre.measuring.curves import Curve
 from mmgenre.measuring.evaluation import Measured, Scored, baselines, differences, measure
-from mmgenre.measuring.results import Curve, FusionResult, Row, RowDifference, judged
+from mmgenre.measuring.results import FusionResult, Row, RowDifference, judged
 from mmgenre.report import fusion_table
 from mmgenre.report.tables import difference, headline
 from mmgenre.report.terminal import rich_table

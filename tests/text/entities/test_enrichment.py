@@ -14,7 +14,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from mmgenre.disk.store import FeatureStore, fingerprint_of
 from mmgenre.errors import FaultsError, MmgenreError
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.reading.extraction import extract_inputs
 from mmgenre.text.decoding import load_text
 from mmgenre.text.entities.annotation import Annotation, category_word, enrich

@@ -13,7 +13,8 @@ from annotation_server import Stub, serve
 
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import InputError, MmgenreError
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.reading.extraction import extract_inputs
 from mmgenre.text.entities.annotation import Annotation, Annotator
 from mmgenre.text.entities.annotators import BUILT_IN_FOLDER, EntityConfig, annotator_of
