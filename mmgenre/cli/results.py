@@ -24,7 +24,7 @@ def tables(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Writes items.csv, metrics.csv (a value a row) and a LaTeX table of each fusion."""
+    """Writes items.csv, metrics.csv (a value a row), steps.csv, and LaTeX tables."""
     from mmgenre.pipeline.run import open_run
     from mmgenre.pipeline.tidy import write_tables
 

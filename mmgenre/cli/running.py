@@ -169,8 +169,9 @@ def fuse(
     from mmgenre.measuring.results import RESULT
     from mmgenre.pipeline import commands
     from mmgenre.pipeline.notes import fusion_notes
-    from mmgenre.pipeline.run import REFUSED
+    from mmgenre.pipeline.run import REFUSED, open_run
     from mmgenre.pipeline.scores import PREDICTIONS
+    from mmgenre.pipeline.steps import steps_of
     from mmgenre.report.terminal import rich_table
 
     how: dict[str, Any] = {"run": run, "manifest": manifest, "seeds": seeds}
@@ -199,7 +200,8 @@ def fuse(
     named = run / "fusion" / result["name"] / PREDICTIONS
     lines += [f"genres of the items that had none: {named}"] if named.is_file() else []
     lines.append(f"next: mmgenre report {run}")
-    listed = {"given": dataset["given"], "refused": refused, "notes": notes}
+    steps = steps_of(open_run(run), [run / "fusion" / result["name"]]) if as_json else []
+    listed = {"given": dataset["given"], "refused": refused, "notes": notes, "steps": steps}
     shared.show({**result, "run": str(run), **listed}, lines, as_json=as_json)
     shared.finish([Refusal(**r) for r in refused], details=run / REFUSED)
 
@@ -237,6 +239,8 @@ def quickstart(
     from mmgenre.disk.records import read_record
     from mmgenre.measuring.results import RESULT
     from mmgenre.pipeline import commands
+    from mmgenre.pipeline.run import open_run
+    from mmgenre.pipeline.steps import steps_of
     from mmgenre.report.terminal import rich_table
 
     with shared.progress_bars() as progress:
@@ -246,7 +250,10 @@ def quickstart(
     for result in [] if as_json else results:
         shared.print_rich(rich_table(result))
     lines = [*(f"note: {note}" for note in notes), f"report: {page}"]
+    folders = [run / "fusion" / result["name"] for result in results]
+    steps = steps_of(open_run(run), folders) if as_json else []
     content = {"run": str(run), "fusions": results, "report": str(page), "notes": notes}
+    content["steps"] = steps
     shared.show(content, lines, as_json=as_json)
 
 

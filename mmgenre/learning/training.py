@@ -48,6 +48,7 @@ class FitLog:
     best_epoch: int = 0
     n_train: int = 0
     n_val: int = 0
+    n_parameters: int | None = None  # that were trained, frozen ones apart
     chance_auc: float | None = None
 
     @property
@@ -129,6 +130,7 @@ def fit(
     if checkpoint is not None and processes.from_main(checkpoint.is_file):
         best, saved = optimisation.read_checkpoint(checkpoint, module, optimizer)
         log = FitLog(**saved)
+    log.n_parameters = optimisation.n_trained(optimizer)
     chosen_by = metric if config.select == "metric" else None
     saved_at, n_saved = monotonic(), len(log.epochs)
     with (

@@ -59,14 +59,16 @@ class Choice(TypedDict):
 class Curve(TypedDict):
     """A learning curve, and the epoch whose weights were kept.
 
-    `n_train`, `n_val`: numbers of rows. `chance_auc`: the ROC-AUC that random scores exceed in one
-    of 40 cases on as few validation rows.
+    `n_train`, `n_val`: numbers of rows; `n_parameters`: of weights that were trained.
+    `chance_auc`: the ROC-AUC that random scores exceed in one of 40 cases on as few validation
+    rows.
     """
 
     epochs: list[Epoch]
     best_epoch: int
     n_train: NotRequired[int]
     n_val: NotRequired[int]
+    n_parameters: NotRequired[int | None]
     chance_auc: NotRequired[float | None]
 
 
@@ -250,6 +252,17 @@ class TableResult(TypedDict):
     differences: list[RowDifference]  # of the headline metric, between all rows
     steps: list[StepCount]
     refused: list[dict[str, str]]
+
+
+class StepResult(TypedDict):
+    """A step of a run. `n_parameters`: what was trained, or solved of the whole row's heads."""
+
+    stage: str
+    what: str
+    seconds: float | None  # when it was made last; None: by a version that kept no times
+    n_parameters: int | None  # None: nothing was trained, or by a version that counted none
+    made_by: str
+    fingerprint: str
 
 
 class PairedResult(TypedDict):

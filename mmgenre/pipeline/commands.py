@@ -16,8 +16,8 @@ from mmgenre.errors import MmgenreError, RecipeError, Refusal
 from mmgenre.frozen.carried import carry
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.learning.processes import from_main, is_main
-from mmgenre.measuring.results import FusionResult
-from mmgenre.pipeline.alone import LOCKS, alone_in_run, prepared
+from mmgenre.measuring.results import FusionResult, StepResult
+from mmgenre.pipeline.alone import alone_in_run, prepared
 from mmgenre.pipeline.artefact import Artefact, carry_out
 from mmgenre.pipeline.as_settings import SettingsLike, as_settings
 from mmgenre.pipeline.budget import seconds_of, within_budget
@@ -36,6 +36,7 @@ from mmgenre.pipeline.run import (
     Run,
     open_run,
 )
+from mmgenre.pipeline.steps import steps_of
 from mmgenre.pipeline.twins import look_for_twins
 from mmgenre.pipeline.vectors import (
     crossfits_of,
@@ -59,6 +60,7 @@ class Extraction:
     counts: Mapping[Modality, int]
     refused: tuple[Refusal, ...]
     notes: tuple[str, ...] = ()  # what a person should know
+    steps: tuple[StepResult, ...] = ()  # what each took
 
     def __repr__(self) -> str:
         """`Extraction('runs/mine', audio of 155 items, text of 120 items; 1 inputs refused)`."""
@@ -82,6 +84,7 @@ class Extraction:
             "counts": dict(self.counts),
             "refused": [vars(r) for r in self.refused],
             "notes": list(self.notes),
+            "steps": list(self.steps),
         }
 
 
@@ -166,11 +169,11 @@ def extract_features(
     # All media first: whatever is wrong with them shows before hours of training.
     reads = [a for made in plan for a in made.parents if a.stage == "read"]
     if budget is not None:
-        carry_out(reads, folder / LOCKS, progress=progress)
+        carry_out(reads, folder, progress=progress)
         from_main(partial(within_budget, state, present, budget))
         state = replace(state, recipe=open_run(folder, is_checked=True).recipe, earlier={})
         plan = planned()
-    carry_out([*reads, *plan], folder / LOCKS, progress=progress)
+    carry_out([*reads, *plan], folder, progress=progress)
 
     def count() -> dict[str, int]:
         counts = {}
@@ -183,7 +186,9 @@ def extract_features(
     from_main(partial(look_for_twins, state, progress))
     from_main(partial(_list_refused, state))
     notes = tuple(from_main(lambda: run_notes(state)))
-    return Extraction(folder, folder / "embeddings.h5", from_main(count), state.refused, notes)
+    steps = tuple(from_main(lambda: steps_of(state)))
+    embeddings, counts = folder / "embeddings.h5", from_main(count)
+    return Extraction(folder, embeddings, counts, state.refused, notes, steps)
 
 
 def _list_refused(run: Run) -> None:
@@ -277,7 +282,7 @@ def fuse(
         )
     how["seeds"] = 1 if is_solved else seeds or SEEDS
     fusion = plan_fusion(state, recipe, base, rows, vectors, **how)
-    carry_out([fusion], folder / LOCKS, progress=progress)
+    carry_out([fusion], folder, progress=progress)
 
     if with_frozen:
         encoders = [a.path for a in fusion.parents if a.stage == "learn"]

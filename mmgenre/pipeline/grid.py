@@ -16,10 +16,9 @@ from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import JOINT, MODALITIES, modality_of
 from mmgenre.learning.processes import from_main
 from mmgenre.measuring.results import TableResult
-from mmgenre.pipeline.alone import LOCKS
 from mmgenre.pipeline.artefact import carry_out
 from mmgenre.pipeline.as_settings import SettingsLike, as_settings
-from mmgenre.pipeline.cells import Plan, PlannedCell, note_time, tabulate
+from mmgenre.pipeline.cells import Plan, PlannedCell, tabulate
 from mmgenre.pipeline.experiment import Cell, Experiment, load_experiment, small_overlay
 from mmgenre.pipeline.fuse import plan_fusion
 from mmgenre.pipeline.named import all_in
@@ -148,7 +147,6 @@ def run_experiment(
     An artefact that cannot be made ends only the cells that need it; their rows say why. One that
     another process is making is waited for, and `tell` called with a sentence before.
     """
-    wanted, locks = [cell.scores for cell in plan.cells], plan.pool / LOCKS
-    note = partial(note_time, plan.pool)
-    outcome = carry_out(wanted, locks, keep_going=True, made=note, progress=progress, tell=tell)
+    wanted = [cell.scores for cell in plan.cells]
+    outcome = carry_out(wanted, plan.pool, keep_going=True, progress=progress, tell=tell)
     return from_main(lambda: tabulate(plan, outcome.failed, outcome.seconds))

@@ -80,6 +80,7 @@ def make_fusion(
         ],
         "joint": None,
         "solver": recipe.fusion.solver,
+        "n_parameters": made.model and made.model.n_parameters,
         "hidden": bool(recipe.fusion.missing_share),
     }
     if heads.joint is not None:

@@ -28,7 +28,7 @@ from mmgenre.measuring.results import RESULT, TABLE_RESULT, FusionResult
 from mmgenre.pipeline.examples import examples_of
 from mmgenre.pipeline.guesses import guess_tables
 from mmgenre.pipeline.judged import audit_of, judged_test, lacking_of, reliability_of
-from mmgenre.pipeline.measure import evaluate
+from mmgenre.pipeline.measure import current_fusions, evaluate
 from mmgenre.pipeline.run import MANIFEST, SYNTHETIC, Run, digest_of, open_run
 from mmgenre.pipeline.shown_covers import (
     heat_of_covers,
@@ -36,6 +36,7 @@ from mmgenre.pipeline.shown_covers import (
     neighbours_of_covers,
     opened,
 )
+from mmgenre.pipeline.steps import steps_of
 from mmgenre.pipeline.twins import FILE as TWINS
 from mmgenre.progress import Progress, silent
 from mmgenre.report import tables, write_report
@@ -80,6 +81,7 @@ def make_report(
     if human or media or all((folder / name).is_file() for name in ("run.json", RESULT)):
         found = run if isinstance(run, Run) else open_run(folder)
         write_qualitative(found, human=human, media=media, seed=seed, progress=progress)
+        return write_report(folder, steps_of(found, current_fusions(found)))
     return write_report(folder)
 
 

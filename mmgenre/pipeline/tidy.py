@@ -1,4 +1,4 @@
-"""What a run measured, as tables for other programs: items.csv, metrics.csv, LaTeX."""
+"""What a run measured, as tables for other programs: items, figures and steps as CSV, LaTeX."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from mmgenre.pipeline.measure import current_fusions, measured
 from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.scores import Scores, read_scores
 from mmgenre.pipeline.slices import UNKNOWN, columns_of, parts_of
-from mmgenre.report.latex import latex_table
+from mmgenre.pipeline.steps import steps_of
+from mmgenre.report.latex import latex_steps, latex_table
 from mmgenre.report.tables import ItemSet
 
 TOP = 5  # genres of an item
@@ -28,6 +29,8 @@ ABOUT_ITEM = ("fusion", "row", "id", "split", "fold", "truth")
 JUDGED = (
     *(f"{name}_{k}" for k in range(1, TOP + 1) for name in ("top", "score")), "margin",
 )  # fmt: skip
+
+STEPS = ("stage", "what", "seconds", "n_parameters", "made_by", "fingerprint")
 
 
 def item_columns(by: Sequence[str] = ()) -> tuple[str, ...]:
@@ -103,11 +106,11 @@ def _best(scores: Scores) -> list[dict[str, Any]]:
 def write_tables(
     run: Run, folder: Path, fusion: str | None = None, *, by: Sequence[str] = ()
 ) -> list[Path]:
-    """Writes items.csv, metrics.csv, and FUSION-ITEMS.tex of each table, into a folder.
+    """Writes items.csv, metrics.csv, steps.csv, steps.tex and FUSION-ITEMS.tex of each table.
 
     Args:
         run: the run.
-        folder: made if it is not there; files of these names in it are replaced.
+        folder: where to; made if it is not there; files of these names in it are replaced.
         fusion: of this one alone; None: of all.
         by: columns of the manifest, by each of which items.csv has the slice of an item.
 
@@ -130,14 +133,15 @@ def write_tables(
         _csv(folder / "items.csv", item_columns(by), items),
         _csv(folder / "metrics.csv", TIDY, tidy),
     ]
+    steps = steps_of(run, fusions)
+    written.append(_csv(folder / "steps.csv", STEPS, (dict(step) for step in steps)))
+    written.append(_text(folder / "steps.tex", latex_steps(steps, run.folder.name)))
     sets: tuple[ItemSet, ...] = ("complete", "all")
     for result in results:
         for which in sets:
             if which == "all" or any(row["complete"] is not None for row in result["rows"]):
                 path = folder / f"{result['name']}-{which}.tex"
-                with replacing(path) as temporary:
-                    temporary.write_text(latex_table(result, which), encoding="utf-8")
-                written.append(path)
+                written.append(_text(path, latex_table(result, which)))
     return written
 
 
@@ -152,6 +156,12 @@ def _check_columns(run: Run, by: Sequence[str]) -> None:
             )
         if column in by[:k]:
             raise MmgenreError(f"--by {column}: is given twice; give each column once")
+
+
+def _text(path: Path, text: str) -> Path:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
 
 
 def _csv(path: Path, columns: tuple[str, ...], rows: Iterator[dict[str, Any]]) -> Path:

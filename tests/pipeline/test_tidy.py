@@ -38,7 +38,8 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def test_items_metrics_and_latex_say_what_the_scores_say(small: Small, tmp_path: Path) -> None:
     run = open_run(small.run)
     names = {path.name for path in write_tables(run, tmp_path / "tables")}
-    assert names == {"items.csv", "metrics.csv", f"{NAME}-all.tex", f"{NAME}-complete.tex"}
+    latex = {"steps.tex", f"{NAME}-all.tex", f"{NAME}-complete.tex"}
+    assert names == {"items.csv", "metrics.csv", "steps.csv", *latex}
     scores = read_scores(small.run / "fusion" / NAME)
     items = {row["id"]: row for row in rows_of(tmp_path / "tables" / "items.csv")}
     assert set(items) == {i for split in SPLITS for i in run.manifest.ids(split)}
@@ -60,10 +61,10 @@ def test_items_metrics_and_latex_say_what_the_scores_say(small: Small, tmp_path:
     ]
     wanted = [m["macro_roc_auc"] for m in small.result["rows"][-1]["all"]["per_seed"]]
     assert found == pytest.approx(wanted, rel=1e-5)
-    latex = (tmp_path / "tables" / f"{NAME}-all.tex").read_text(encoding="utf-8")
-    assert latex.count(r"\begin{tabular}") == latex.count(r"\toprule") == 1
-    assert len(re.findall(r" \\\\$", latex, re.MULTILINE)) == 1 + len(small.result["rows"])
-    assert not re.search(r"(?<!\\)[%#]|±", latex)
+    table = (tmp_path / "tables" / f"{NAME}-all.tex").read_text(encoding="utf-8")
+    assert table.count(r"\begin{tabular}") == table.count(r"\toprule") == 1
+    assert len(re.findall(r" \\\\$", table, re.MULTILINE)) == 1 + len(small.result["rows"])
+    assert not re.search(r"(?<!\\)[%#]|±", table)
 
 
 def test_metrics_have_means_buckets_levels_and_differences(small: Small, tmp_path: Path) -> None:
