@@ -67,6 +67,7 @@ def extract_features(
     retrain: Annotated[
         bool, Option("--retrain", help="Learn anew on all items if some were added.")
     ] = False,
+    track: shared.TrackOption = False,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Media -> inputs -> encoders trained on the genre task -> embeddings in HDF5."""
@@ -84,9 +85,9 @@ def extract_features(
             raise typer.BadParameter(f"{name} is of a folder of music, and none is given")
     manifest = music or manifest
     encoders = shared.encoders_of(encoder or [])
-    if shard is not None and (encoder or dask or retrain):
+    if shard is not None and (encoder or dask or retrain or track):
         raise typer.BadParameter(
-            "with --shard media are only read: no --encoder, no --dask, no --retrain"
+            "with --shard media are only read: no --encoder, no --dask, no --retrain, no --track"
         )
     from mmgenre.pipeline import commands
     from mmgenre.pipeline.run import REFUSED
@@ -112,12 +113,14 @@ def extract_features(
             dask=dask,
             budget=budget,
             retrain=retrain,
+            track=track,
             progress=progress,
         )
     shared.main_goes_on()
     counts = ", ".join(f"{n} with {m}" for m, n in result.counts.items())
     lines = [f"{result.embeddings}: {counts}"]
     lines += [f"note: {note}" for note in result.notes]
+    lines += shared.curves_told(run) if track else []
     lines.append(f"next: mmgenre fuse --run {run} --modalities {modalities}")
     # Its hash of the embeddings reads all of them.
     shared.show(result.as_dict() if as_json else None, lines, as_json=as_json)
@@ -160,6 +163,7 @@ def fuse(
         bool, Option("--with-frozen", help="Copy the frozen models that it needs into the run.")
     ] = False,
     settings: shared.SetOption = None,
+    track: shared.TrackOption = False,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Joint space, late fusion and evaluation of every subset of the modalities."""
@@ -175,7 +179,7 @@ def fuse(
     from mmgenre.report.terminal import rich_table
 
     how: dict[str, Any] = {"run": run, "manifest": manifest, "seeds": seeds}
-    how["with_frozen"] = with_frozen
+    how |= {"with_frozen": with_frozen, "track": track}
     how |= {"media_roots": media_root or []}
     own = [*(settings or []), *(["fusion.refit=true"] if refit else [])]
     how |= {"head": head, "joint": joint, "task": task, "settings": own}
@@ -199,6 +203,7 @@ def fuse(
     lines += [f"note: {note}" for note in notes]
     named = run / "fusion" / result["name"] / PREDICTIONS
     lines += [f"genres of the items that had none: {named}"] if named.is_file() else []
+    lines += shared.curves_told(run) if track else []
     lines.append(f"next: mmgenre report {run}")
     steps = steps_of(open_run(run), [run / "fusion" / result["name"]]) if as_json else []
     listed = {"given": dataset["given"], "refused": refused, "notes": notes, "steps": steps}

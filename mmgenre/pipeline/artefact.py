@@ -16,6 +16,7 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import check_store, fingerprint_of
 from mmgenre.errors import INTERRUPTS, BundleError, MmgenreError, StoreError
 from mmgenre.learning.processes import check_all_failed, from_main, is_main
+from mmgenre.learning.tracking import TENSORBOARD, tracked
 from mmgenre.pipeline.times import note_time
 from mmgenre.progress import Progress, silent
 
@@ -109,6 +110,7 @@ def carry_out(
     folder: Path,
     *,
     keep_going: bool = False,
+    track: bool = False,
     progress: Progress = silent,
     tell: Callable[[str], object] | None = None,
 ) -> Outcome:
@@ -117,7 +119,8 @@ def carry_out(
     Of several processes, rank 0 decides and makes; all of them make what trains. `folder` holds the
     locks, and the log of what each artefact took. An artefact that a process of another plan makes
     is waited for, and `tell` called with a sentence before. `keep_going`: a failure ends only the
-    artefacts that need the failed one, which otherwise raises its error.
+    artefacts that need the failed one, which otherwise raises its error. `track`: the learning
+    curves of what trains are also written for TensorBoard, below `folder`.
     """
     artefacts = list(in_order(wanted))
 
@@ -138,9 +141,12 @@ def carry_out(
         if broken := [f for a in artefact.parents if (f := outcome.failed.get(a.fingerprint))]:
             outcome.failed[artefact.fingerprint] = broken[0]
             continue
-        started = perf_counter()
+        started, shown = perf_counter(), progress
+        if track:
+            name = f"{artefact.stage}-{artefact.name}-{artefact.fingerprint[:8]}"
+            shown = tracked(progress, folder / TENSORBOARD, name)
         try:
-            is_new = _make(artefact, folder / LOCKS, progress, tell)
+            is_new = _make(artefact, folder / LOCKS, shown, tell)
         except INTERRUPTS as stop:
             if artefact.stage not in ("read", "learn"):  # which know themselves what they keep
                 stop.add_note(f"{artefact.stage} {artefact.name}: begins again")

@@ -50,6 +50,7 @@ class Plan:
     dataset: str
     pool: Path
     cells: tuple[PlannedCell, ...]
+    track: bool = False  # whether curves are written for TensorBoard
 
     @cached_property
     def artefacts(self) -> list[Artefact]:

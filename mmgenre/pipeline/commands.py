@@ -16,6 +16,7 @@ from mmgenre.errors import MmgenreError, RecipeError, Refusal
 from mmgenre.frozen.carried import carry
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.learning.processes import from_main, is_main
+from mmgenre.learning.tracking import check_tracking
 from mmgenre.measuring.results import FusionResult, StepResult
 from mmgenre.pipeline.alone import alone_in_run, prepared
 from mmgenre.pipeline.artefact import Artefact, carry_out
@@ -109,6 +110,7 @@ def extract_features(
     genre_map: Path | None = None,
     min_items: int | None = None,
     sample: int | None = None,
+    track: bool = False,
     progress: Progress = silent,
 ) -> Extraction:
     """Media -> inputs -> encoders trained on the genre task -> embeddings.h5.
@@ -138,6 +140,7 @@ def extract_features(
         genre_map: likewise, as the next: a table of genres to rename or drop.
         min_items: genres that fewer items have are left out, their items stay.
         sample: so many items, drawn at random.
+        track: whether learning curves are also written for TensorBoard, into RUN/tensorboard.
         progress: progress callback.
 
     Raises:
@@ -147,6 +150,8 @@ def extract_features(
     check_limit(item_limit_s)
     if budget is not None:
         seconds_of(budget)  # a mistake shows before media are read
+    if track:
+        check_tracking()  # likewise
     given: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe}
     given["settings"] = as_settings(settings)
     given["choice"] = FolderChoice(by, genre_map, min_items, sample)
@@ -173,7 +178,7 @@ def extract_features(
         from_main(partial(within_budget, state, present, budget))
         state = replace(state, recipe=open_run(folder, is_checked=True).recipe, earlier={})
         plan = planned()
-    carry_out([*reads, *plan], folder, progress=progress)
+    carry_out([*reads, *plan], folder, track=track, progress=progress)
 
     def count() -> dict[str, int]:
         counts = {}
@@ -211,6 +216,7 @@ def fuse(
     seeds: int | None = None,
     with_frozen: bool = False,
     settings: SettingsLike = (),
+    track: bool = False,
     progress: Progress = silent,
 ) -> FusionResult:
     """Joint space, late fusion and evaluation of every subset of the modalities.
@@ -238,9 +244,13 @@ def fuse(
         with_frozen: whether the frozen models that the encoders need are copied into the run, so
             that it predicts where they are not.
         settings: changes to the recipe's sections labels, target, joint and fusion, likewise.
+        track: whether learning curves of encoders, joint space and trained heads are also written
+            for TensorBoard, into RUN/tensorboard. Solved heads have none.
         progress: progress callback.
     """
     folder, settings = Path(run), as_settings(settings)
+    if track:
+        check_tracking()
     if seeds is not None and seeds < 1:
         raise RecipeError(f"seeds {seeds}: at least 1")
     # Only the default run, or one that is given a manifest, may begin here: a misspelt folder must
@@ -282,7 +292,7 @@ def fuse(
         )
     how["seeds"] = 1 if is_solved else seeds or SEEDS
     fusion = plan_fusion(state, recipe, base, rows, vectors, **how)
-    carry_out([fusion], folder, progress=progress)
+    carry_out([fusion], folder, track=track, progress=progress)
 
     if with_frozen:
         encoders = [a.path for a in fusion.parents if a.stage == "learn"]
