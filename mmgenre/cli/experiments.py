@@ -36,6 +36,7 @@ def run(
     runs: RunsOption = Path("runs"),
     seeds: SeedsOption = None,
     settings: shared.SetOption = None,
+    track: shared.TrackOption = False,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Runs a whole experiment: every step once, a table with the published figures at the end."""
@@ -46,7 +47,7 @@ def run(
     from mmgenre.report.terminal import rich_published
 
     how: dict[str, Any] = {"dataset": dataset, "overlay": overlay, "runs": runs, "seeds": seeds}
-    how |= {"media_roots": media_root or []}
+    how |= {"media_roots": media_root or [], "track": track}
     with shared.progress_bars() as progress:
         prepared = prepare_experiment(recipe, **how, settings=settings or [], progress=progress)
         tell = partial(typer.echo, file=sys.stderr)  # which by now writes above the bars
@@ -57,7 +58,8 @@ def run(
         typer.echo(readable(result))
     else:
         shared.print_rich(rich_published(result))
-        typer.echo(f"{table}\npage: {page}")
+        curves = shared.curves_told(prepared.pool) if track else []
+        typer.echo("\n".join([*curves, str(table), f"page: {page}"]))
     failed = [f"{row['name']}: {fault}" for row in result["rows"] for fault in row["failed"]]
     for fault in failed:
         typer.secho(f"failed: {fault}", fg=typer.colors.RED, err=True)

@@ -18,13 +18,17 @@ def tables(
         Path | None, Option("--out", help="Folder to write into; default: RUN/tables.")
     ] = None,
     fusion: Annotated[str | None, Option(help="Name of a folder under RUN/fusion.")] = None,
+    by: Annotated[
+        list[str] | None,
+        Option(help="With each item's slice by a column of the manifest; repeatable."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Writes items.csv, metrics.csv (a value a row) and a LaTeX table of each fusion."""
+    """Writes items.csv, metrics.csv (a value a row), steps.csv, and LaTeX tables."""
     from mmgenre.pipeline.run import open_run
     from mmgenre.pipeline.tidy import write_tables
 
-    written = write_tables(open_run(run), out or run / "tables", fusion)
+    written = write_tables(open_run(run), out or run / "tables", fusion, by=by or ())
     show({"run": str(run), "files": list(map(str, written))}, written, as_json=as_json)
 
 

@@ -67,6 +67,7 @@ def extract_features(
     retrain: Annotated[
         bool, Option("--retrain", help="Learn anew on all items if some were added.")
     ] = False,
+    track: shared.TrackOption = False,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Media -> inputs -> encoders trained on the genre task -> embeddings in HDF5."""
@@ -84,9 +85,9 @@ def extract_features(
             raise typer.BadParameter(f"{name} is of a folder of music, and none is given")
     manifest = music or manifest
     encoders = shared.encoders_of(encoder or [])
-    if shard is not None and (encoder or dask or retrain):
+    if shard is not None and (encoder or dask or retrain or track):
         raise typer.BadParameter(
-            "with --shard media are only read: no --encoder, no --dask, no --retrain"
+            "with --shard media are only read: no --encoder, no --dask, no --retrain, no --track"
         )
     from mmgenre.pipeline import commands
     from mmgenre.pipeline.run import REFUSED
@@ -112,12 +113,14 @@ def extract_features(
             dask=dask,
             budget=budget,
             retrain=retrain,
+            track=track,
             progress=progress,
         )
     shared.main_goes_on()
     counts = ", ".join(f"{n} with {m}" for m, n in result.counts.items())
     lines = [f"{result.embeddings}: {counts}"]
     lines += [f"note: {note}" for note in result.notes]
+    lines += shared.curves_told(run) if track else []
     lines.append(f"next: mmgenre fuse --run {run} --modalities {modalities}")
     # Its hash of the embeddings reads all of them.
     shared.show(result.as_dict() if as_json else None, lines, as_json=as_json)
@@ -166,6 +169,7 @@ def fuse(
         ),
     ] = None,
     settings: shared.SetOption = None,
+    track: shared.TrackOption = False,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Joint space, late fusion and evaluation of every subset of the modalities."""
@@ -175,12 +179,13 @@ def fuse(
     from mmgenre.measuring.results import RESULT
     from mmgenre.pipeline import commands
     from mmgenre.pipeline.notes import fusion_notes
-    from mmgenre.pipeline.run import REFUSED
+    from mmgenre.pipeline.run import REFUSED, open_run
     from mmgenre.pipeline.scores import PREDICTIONS
+    from mmgenre.pipeline.steps import steps_of
     from mmgenre.report.terminal import rich_table
 
     how: dict[str, Any] = {"run": run, "manifest": manifest, "seeds": seeds}
-    how |= {"with_frozen": with_frozen, "cv": cv}
+    how |= {"with_frozen": with_frozen, "cv": cv, "track": track}
     if cv is not None and (refit or with_frozen):
         raise typer.BadParameter("--cv keeps no model: no --refit, no --with-frozen")
     how |= {"media_roots": media_root or []}
@@ -206,8 +211,10 @@ def fuse(
     lines += [f"note: {note}" for note in notes]
     named = run / "fusion" / result["name"] / PREDICTIONS
     lines += [f"genres of the items that had none: {named}"] if named.is_file() else []
+    lines += shared.curves_told(run) if track else []
     lines.append(f"next: mmgenre report {run}")
-    listed = {"given": dataset["given"], "refused": refused, "notes": notes}
+    steps = steps_of(open_run(run), [run / "fusion" / result["name"]]) if as_json else []
+    listed = {"given": dataset["given"], "refused": refused, "notes": notes, "steps": steps}
     shared.show({**result, "run": str(run), **listed}, lines, as_json=as_json)
     shared.finish([Refusal(**r) for r in refused], details=run / REFUSED)
 
@@ -245,6 +252,8 @@ def quickstart(
     from mmgenre.disk.records import read_record
     from mmgenre.measuring.results import RESULT
     from mmgenre.pipeline import commands
+    from mmgenre.pipeline.run import open_run
+    from mmgenre.pipeline.steps import steps_of
     from mmgenre.report.terminal import rich_table
 
     with shared.progress_bars() as progress:
@@ -254,7 +263,10 @@ def quickstart(
     for result in [] if as_json else results:
         shared.print_rich(rich_table(result))
     lines = [*(f"note: {note}" for note in notes), f"report: {page}"]
+    folders = [run / "fusion" / result["name"] for result in results]
+    steps = steps_of(open_run(run), folders) if as_json else []
     content = {"run": str(run), "fusions": results, "report": str(page), "notes": notes}
+    content["steps"] = steps
     shared.show(content, lines, as_json=as_json)
 
 

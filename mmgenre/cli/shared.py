@@ -79,6 +79,10 @@ MapOption = Annotated[
 MinItemsOption = Annotated[
     int | None, Option(min=1, help="Genres that fewer items have are left out, items stay.")
 ]
+TrackOption = Annotated[
+    bool,
+    Option("--track", help="Learning curves for TensorBoard, too (pip install 'mmgenre[track]')."),
+]
 RowSeedsOption = Annotated[
     int | None, Option(min=1, help="Heads trained for each row; solved heads need one.")
 ]
@@ -155,6 +159,15 @@ def encoders_of(given: Sequence[str]) -> dict[Modality, Path]:
             raise typer.BadParameter(f"--encoder {text!r}: write a=FOLDER")
         encoders[modalities_of(name)[0]] = Path(folder)
     return encoders
+
+
+def curves_told(folder: Path) -> list[str]:
+    """A line on where the learning curves lie that a folder has for TensorBoard, if it has any."""
+    from mmgenre.learning.tracking import TENSORBOARD
+
+    where = folder / TENSORBOARD
+    told = f"learning curves: tensorboard --logdir {where}"
+    return [told if where.is_dir() else "learning curves: none, as nothing was trained"]
 
 
 def show(content: object, lines: Iterable[object], *, as_json: bool) -> None:

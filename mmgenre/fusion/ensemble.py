@@ -82,6 +82,15 @@ class SolvedFusion:
 
         return {name: len(scalings[name].arrays["shift"]) for name in sorted(scalings, key=place)}
 
+    @property
+    def n_parameters(self) -> int:
+        """How many weights were solved: of the experts, and of how patterns join them."""
+        solved = [
+            array for e in self.experts.values() for array in (e.linear.weight, e.linear.bias)
+        ]
+        joins = [p.combination for p in self.patterns.values()]
+        return sum(a.size for a in (*solved, *(a for c in joins for a in (c.weight, c.bias))))
+
     def outputs(self, table: FeatureTable) -> Vectors:
         """Outputs of all items of a table, (n, D)."""
         names = sorted({name for pattern in self.patterns for name in pattern})

@@ -160,6 +160,11 @@ class FusionModel:
         """Input -> the width of its vectors."""
         return self.head.widths
 
+    @property
+    def n_parameters(self) -> int:
+        """How many weights were trained."""
+        return sum(p.numel() for p in self.head.parameters())
+
     def scores(self, table: FeatureTable) -> NDArray[np.float64]:
         """Genre scores of all items of a table, (n, n_labels)."""
         return predict(self.head, self.target, table)

@@ -47,6 +47,11 @@ def make_optimizer(
     return optimizer
 
 
+def n_trained(optimizer: torch.optim.Optimizer) -> int:
+    """How many weights an optimiser changes."""
+    return sum(p.numel() for group in optimizer.param_groups for p in group["params"])
+
+
 class _DenseGradients:
     """Replaces sparse gradients by dense ones before a step.
 

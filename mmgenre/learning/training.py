@@ -21,6 +21,7 @@ from mmgenre.learning.budget import Budget, batches_of
 from mmgenre.learning.selection import Metric, best_epoch
 from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.stopping import signals_held_back
+from mmgenre.learning.tracking import curve_of
 from mmgenre.measuring.curves import Curve, Epoch
 from mmgenre.progress import Progress, silent, tell
 
@@ -48,6 +49,7 @@ class FitLog:
     best_epoch: int = 0
     n_train: int = 0
     n_val: int = 0
+    n_parameters: int | None = None  # that were trained, frozen ones apart
     chance_auc: float | None = None
 
     @property
@@ -101,8 +103,9 @@ def fit(
     `module` is left on `device` (default: `pick_device`) in evaluation mode. `loss` gives the mean
     of a batch. Training resumes from the safetensors file `checkpoint` if it exists; this holds
     four times the weights and is synced to disk, so `checkpoint_every_s` pass between two of them.
-    `progress` is called on rank 0 after each epoch. A signal that ends a single process waits until
-    the epoch at work is saved, unless the one before it is, or there is none.
+    `progress` is called on rank 0 after each epoch, and writes the curve if it is `Tracked`. A
+    signal that ends a single process waits until the epoch at work is saved, unless the one before
+    it is, or there is none.
 
     Raises:
         TrainingError: no examples, a NaN or infinite loss, no `metric` to select by, or a `device`
@@ -129,12 +132,14 @@ def fit(
     if checkpoint is not None and processes.from_main(checkpoint.is_file):
         best, saved = optimisation.read_checkpoint(checkpoint, module, optimizer)
         log = FitLog(**saved)
+    log.n_parameters = optimisation.n_trained(optimizer)
     chosen_by = metric if config.select == "metric" else None
     saved_at, n_saved = monotonic(), len(log.epochs)
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         processes.shared(module) as shared,
         _telling(task, lambda: n_saved, budget.rounds),
+        curve_of(progress, log.epochs) as keep,
         signals_held_back(wanted=n_processes == 1 and checkpoint is not None) as stop,
     ):
         for epoch in range(len(log.epochs) + 1, budget.rounds + 1):
@@ -167,6 +172,7 @@ def fit(
             if log.best_epoch == epoch:
                 best = optimisation.copy_weights(module)
             tell(progress, task, _losses(log))
+            keep(log.epochs[-1])
             is_due = monotonic() - saved_at >= checkpoint_every_s or stop.asked is not None
             if rank == 0 and checkpoint is not None and is_due:
                 optimisation.save_checkpoint(checkpoint, module, best, optimizer, asdict(log))

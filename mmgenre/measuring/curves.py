@@ -22,12 +22,14 @@ class Epoch(TypedDict):
 class Curve(TypedDict):
     """A learning curve, and the epoch whose weights were kept.
 
-    `n_train`, `n_val`: numbers of rows. `chance_auc`: the ROC-AUC that random scores exceed in one
-    of 40 cases on as few validation rows.
+    `n_train`, `n_val`: numbers of rows; `n_parameters`: of weights that were trained.
+    `chance_auc`: the ROC-AUC that random scores exceed in one of 40 cases on as few validation
+    rows.
     """
 
     epochs: list[Epoch]
     best_epoch: int
     n_train: NotRequired[int]
     n_val: NotRequired[int]
+    n_parameters: NotRequired[int | None]
     chance_auc: NotRequired[float | None]

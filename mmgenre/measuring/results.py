@@ -174,6 +174,17 @@ class RunResult(TypedDict):
     notes: list[str]  # what a person should know of the run
 
 
+class StepResult(TypedDict):
+    """A step of a run. `n_parameters`: what was trained, or solved of the whole row's heads."""
+
+    stage: str
+    what: str
+    seconds: float | None  # when it was made last; None: by a version that kept no times
+    n_parameters: int | None  # None: nothing was trained, or by a version that counted none
+    made_by: str
+    fingerprint: str
+
+
 def spread(values: Sequence[float]) -> Spread:
     """Mean and sample standard deviation; the deviation of a single value is 0.
 

@@ -14,12 +14,11 @@ from typing import Any, ParamSpec, TypeVar, cast
 from mmgenre.disk.locks import claimed, locked
 from mmgenre.errors import MmgenreError, WaitingWarning
 from mmgenre.learning.processes import from_main, is_main
+from mmgenre.pipeline.artefact import LOCKS
 from mmgenre.pipeline.music import AS_THERE, FolderChoice, manifest_of_folder
 from mmgenre.pipeline.prepare import prepare_run
 from mmgenre.pipeline.run import DEFAULT_RUN, STATE, Run, open_run
 from mmgenre.progress import Progress, silent
-
-LOCKS = ".locks"
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -16,8 +16,11 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import check_store, fingerprint_of
 from mmgenre.errors import INTERRUPTS, BundleError, MmgenreError, StoreError
 from mmgenre.learning.processes import check_all_failed, from_main, is_main
+from mmgenre.learning.tracking import TENSORBOARD, tracked
+from mmgenre.pipeline.times import note_time
 from mmgenre.progress import Progress, silent
 
+LOCKS = ".locks"  # folder of lock files, in that of a run or of the artefacts of experiments
 Stage = Literal["read", "learn", "embed", "align", "fuse"]
 # Ends an artefact and not the whole plan, if the plan may go on: our own errors, no memory, no
 # disk, a training that a library cannot follow.
@@ -104,20 +107,20 @@ class Outcome:
 
 def carry_out(
     wanted: Iterable[Artefact],
-    locks: Path,
+    folder: Path,
     *,
     keep_going: bool = False,
-    made: Callable[[Artefact, float], object] | None = None,
+    track: bool = False,
     progress: Progress = silent,
     tell: Callable[[str], object] | None = None,
 ) -> Outcome:
     """Makes the wanted artefacts and what they need, unless they are current.
 
-    Of several processes, rank 0 decides and makes; all of them make what trains. `locks` is a
-    folder of lock files: an artefact that a process of another plan makes is waited for, and `tell`
-    called with a sentence before. `keep_going`: a failure ends only the artefacts that need the
-    failed one, which otherwise raises its error. `made` is called with each artefact that was made,
-    and the seconds it took.
+    Of several processes, rank 0 decides and makes; all of them make what trains. `folder` holds the
+    locks, and the log of what each artefact took. An artefact that a process of another plan makes
+    is waited for, and `tell` called with a sentence before. `keep_going`: a failure ends only the
+    artefacts that need the failed one, which otherwise raises its error. `track`: the learning
+    curves of what trains are also written for TensorBoard, below `folder`.
     """
     artefacts = list(in_order(wanted))
 
@@ -138,9 +141,12 @@ def carry_out(
         if broken := [f for a in artefact.parents if (f := outcome.failed.get(a.fingerprint))]:
             outcome.failed[artefact.fingerprint] = broken[0]
             continue
-        started = perf_counter()
+        started, shown = perf_counter(), progress
+        if track:
+            name = f"{artefact.stage}-{artefact.name}-{artefact.fingerprint[:8]}"
+            shown = tracked(progress, folder / TENSORBOARD, name)
         try:
-            is_new = _make(artefact, locks, progress, tell)
+            is_new = _make(artefact, folder / LOCKS, shown, tell)
         except INTERRUPTS as stop:
             if artefact.stage not in ("read", "learn"):  # which know themselves what they keep
                 stop.add_note(f"{artefact.stage} {artefact.name}: begins again")
@@ -152,9 +158,17 @@ def carry_out(
             outcome.failed[artefact.fingerprint] = f"{kind}{error}"
             continue
         if is_new:
-            outcome.seconds[artefact.fingerprint] = perf_counter() - started
-            if made is not None and is_main():
-                made(artefact, outcome.seconds[artefact.fingerprint])
+            seconds = outcome.seconds[artefact.fingerprint] = perf_counter() - started
+            if is_main():
+                note_time(
+                    folder,
+                    {
+                        "fingerprint": artefact.fingerprint,
+                        "stage": artefact.stage,
+                        "what": artefact.name,
+                        "seconds": seconds,
+                    },
+                )
     if keep_going:
         progress("steps", len(todo), len(todo))
     return outcome

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -17,7 +16,6 @@ from typing import Any, get_args
 
 import numpy as np
 
-from mmgenre.disk.files import append_line
 from mmgenre.disk.locks import replacing_alone
 from mmgenre.disk.records import read_or_set_aside, sealed
 from mmgenre.items.modalities import modality_of
@@ -37,8 +35,8 @@ from mmgenre.pipeline.artefact import Artefact, Stage, in_order
 from mmgenre.pipeline.experiment import Cell, Experiment, TableConfig
 from mmgenre.pipeline.run import SYNTHETIC, Run, refused_in
 from mmgenre.pipeline.scores import Scores, read_scores
+from mmgenre.pipeline.times import Took, noted_times
 
-LOG = "log.jsonl"
 # Tables that differ in one of these are two tables.
 MADE_FROM = ("name", "dataset", "overlay", "settings", "seeds", "metrics", "items", "threshold")
 
@@ -61,6 +59,7 @@ class Plan:
     dataset: str
     pool: Path
     cells: tuple[PlannedCell, ...]
+    track: bool = False  # whether curves are written for TensorBoard
 
     @cached_property
     def artefacts(self) -> list[Artefact]:
@@ -77,15 +76,9 @@ class Plan:
         return dict(users)
 
 
-def note_time(pool: Path, artefact: Artefact, seconds: float) -> None:
-    """Appends what an artefact took to the log, for later estimates."""
-    what = {"fingerprint": artefact.fingerprint, "stage": artefact.stage, "what": artefact.name}
-    append_line(pool / LOG, json.dumps({**what, "seconds": round(seconds, 3)}))
-
-
 def describe_plan(plan: Plan) -> PlanResult:
     """Every artefact: whether it is done, what it needs, who uses it, what it took or will take."""
-    log = _read_log(plan.pool / LOG)
+    log = noted_times(plan.pool)
     took = {line["fingerprint"]: line["seconds"] for line in log}
     steps: list[PlannedStep] = [
         {
@@ -111,22 +104,11 @@ def describe_plan(plan: Plan) -> PlanResult:
     }
 
 
-def _estimate_s(log: Sequence[Mapping[str, Any]], artefact: Artefact) -> float | None:
+def _estimate_s(log: Sequence[Took], artefact: Artefact) -> float | None:
     """The median of the same stage and subject, else of the same stage; None: unknown."""
     stage = [line for line in log if line["stage"] == artefact.stage]
     same = [line for line in stage if line["what"] == artefact.name] or stage
     return median(line["seconds"] for line in same) if same else None
-
-
-def _read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log, without one that was cut short when the process was killed."""
-    lines: list[dict[str, Any]] = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        with suppress(ValueError):
-            line = json.loads(text)
-            if isinstance(line, dict) and {"fingerprint", "stage", "what", "seconds"} <= {*line}:
-                lines.append(line)
-    return lines
 
 
 def tabulate(plan: Plan, failed: Mapping[str, str], seconds: Mapping[str, float]) -> TableResult:

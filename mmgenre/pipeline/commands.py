@@ -16,8 +16,9 @@ from mmgenre.errors import MmgenreError, RecipeError, Refusal
 from mmgenre.frozen.carried import carry
 from mmgenre.items.modalities import MODALITIES, Modality
 from mmgenre.learning.processes import from_main, is_main
-from mmgenre.measuring.results import FusionResult
-from mmgenre.pipeline.alone import LOCKS, alone_in_run, prepared
+from mmgenre.learning.tracking import check_tracking
+from mmgenre.measuring.results import FusionResult, StepResult
+from mmgenre.pipeline.alone import alone_in_run, prepared
 from mmgenre.pipeline.artefact import Artefact, carry_out
 from mmgenre.pipeline.as_settings import SettingsLike, as_settings
 from mmgenre.pipeline.budget import seconds_of, within_budget
@@ -36,6 +37,7 @@ from mmgenre.pipeline.run import (
     Run,
     open_run,
 )
+from mmgenre.pipeline.steps import steps_of
 from mmgenre.pipeline.subsets import fusion_of
 from mmgenre.pipeline.twins import look_for_twins
 from mmgenre.pipeline.vectors import (
@@ -55,6 +57,7 @@ class Extraction:
     counts: Mapping[Modality, int]
     refused: tuple[Refusal, ...]
     notes: tuple[str, ...] = ()  # what a person should know
+    steps: tuple[StepResult, ...] = ()  # what each took
 
     def __repr__(self) -> str:
         """`Extraction('runs/mine', audio of 155 items, text of 120 items; 1 inputs refused)`."""
@@ -78,6 +81,7 @@ class Extraction:
             "counts": dict(self.counts),
             "refused": [vars(r) for r in self.refused],
             "notes": list(self.notes),
+            "steps": list(self.steps),
         }
 
 
@@ -102,6 +106,7 @@ def extract_features(
     genre_map: Path | None = None,
     min_items: int | None = None,
     sample: int | None = None,
+    track: bool = False,
     progress: Progress = silent,
 ) -> Extraction:
     """Media -> inputs -> encoders trained on the genre task -> embeddings.h5.
@@ -131,6 +136,7 @@ def extract_features(
         genre_map: likewise, as the next: a table of genres to rename or drop.
         min_items: genres that fewer items have are left out, their items stay.
         sample: so many items, drawn at random.
+        track: whether learning curves are also written for TensorBoard, into RUN/tensorboard.
         progress: progress callback.
 
     Raises:
@@ -140,6 +146,8 @@ def extract_features(
     check_limit(item_limit_s)
     if budget is not None:
         seconds_of(budget)  # a mistake shows before media are read
+    if track:
+        check_tracking()  # likewise
     given: dict[str, Any] = {"media_roots": media_roots, "recipe": recipe}
     given["settings"] = as_settings(settings)
     given["choice"] = FolderChoice(by, genre_map, min_items, sample)
@@ -162,11 +170,11 @@ def extract_features(
     # All media first: whatever is wrong with them shows before hours of training.
     reads = [a for made in plan for a in made.parents if a.stage == "read"]
     if budget is not None:
-        carry_out(reads, folder / LOCKS, progress=progress)
+        carry_out(reads, folder, progress=progress)
         from_main(partial(within_budget, state, present, budget))
         state = replace(state, recipe=open_run(folder, is_checked=True).recipe, earlier={})
         plan = planned()
-    carry_out([*reads, *plan], folder / LOCKS, progress=progress)
+    carry_out([*reads, *plan], folder, track=track, progress=progress)
 
     def count() -> dict[str, int]:
         counts = {}
@@ -179,7 +187,9 @@ def extract_features(
     from_main(partial(look_for_twins, state, progress))
     from_main(partial(_list_refused, state))
     notes = tuple(from_main(lambda: run_notes(state)))
-    return Extraction(folder, folder / "embeddings.h5", from_main(count), state.refused, notes)
+    steps = tuple(from_main(lambda: steps_of(state)))
+    embeddings, counts = folder / "embeddings.h5", from_main(count)
+    return Extraction(folder, embeddings, counts, state.refused, notes, steps)
 
 
 def _list_refused(run: Run) -> None:
@@ -203,6 +213,7 @@ def fuse(
     with_frozen: bool = False,
     cv: int | None = None,
     settings: SettingsLike = (),
+    track: bool = False,
     progress: Progress = silent,
 ) -> FusionResult:
     """Joint space, late fusion and evaluation of every subset of the modalities.
@@ -232,9 +243,13 @@ def fuse(
         cv: so many folds of all items instead of the run's splits, for catalogues with few test
             artists: each is tested once, by a model that has not seen its artists. No model stays.
         settings: changes to the recipe's sections labels, target, joint and fusion, likewise.
+        track: whether learning curves of encoders, joint space and trained heads are also written
+            for TensorBoard, into RUN/tensorboard. Solved heads have none.
         progress: progress callback.
     """
     folder, settings = Path(run), as_settings(settings)
+    if track:
+        check_tracking()
     if seeds is not None and seeds < 1:
         raise RecipeError(f"seeds {seeds}: at least 1")
     # Only the default run, or one that is given a manifest, may begin here: a misspelt folder must
@@ -252,11 +267,11 @@ def fuse(
         return fusion_of(of, recipe, modalities, **how)
 
     if cv is not None:
-        result = cross_validate(state, cv, plan, progress)
+        result = cross_validate(state, cv, plan, track=track, progress=progress)
         from_main(partial(evaluate, state))
         return fused(result)
     fusion = plan(state)
-    carry_out([fusion], folder / LOCKS, progress=progress)
+    carry_out([fusion], folder, track=track, progress=progress)
 
     if with_frozen:
         encoders = [a.path for a in fusion.parents if a.stage == "learn"]

@@ -18,32 +18,36 @@ import numpy as np
 from mmgenre.disk.records import read_or_set_aside, write_record
 from mmgenre.disk.store import fingerprint_of
 from mmgenre.errors import MmgenreError, SplitError
+from mmgenre.items.item import Split
 from mmgenre.items.labels import LabelSpace
-from mmgenre.items.manifest import Split
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.splits import make_folds
 from mmgenre.learning.processes import from_main
 from mmgenre.measuring.differences import groups_of
 from mmgenre.measuring.evaluation import Scored
 from mmgenre.measuring.results import FusionResult
-from mmgenre.pipeline.alone import LOCKS
 from mmgenre.pipeline.artefact import Artefact, carry_out
 from mmgenre.pipeline.figures import code_of_figures, figures_of
 from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.scores import Scores, read_scores
-from mmgenre.progress import Progress
+from mmgenre.progress import Progress, silent
 
 FOLDS = "folds"  # folder in the run: what the models of folds are made from, and the figures
 LEAST = 3  # one fold to test, one to validate, one to learn from
 
 
 def cross_validate(
-    run: Run, n: int, fusion: Callable[[Run], Artefact], progress: Progress
+    run: Run,
+    n: int,
+    fusion: Callable[[Run], Artefact],
+    *,
+    track: bool = False,
+    progress: Progress = silent,
 ) -> FusionResult:
     """Makes a fusion for each of n folds, and measures all items by the one that has not seen them.
 
-    Encoders are trained for each fold; inputs are read once, and are those of the run. `fusion`
-    plans the fusion of a run. What was made for a fold is used again.
+    Encoders are trained for each fold; inputs are read once, and are those of the run. What was
+    made for a fold is used again. `fusion` plans the fusion of a run; `track` as of `fuse`.
 
     Raises:
         SplitError: fewer than three folds, or fewer artists than folds.
@@ -51,7 +55,7 @@ def cross_validate(
     """
     runs = fold_runs(run, n)
     fusions = [fusion(own) for own in runs]
-    carry_out(fusions, run.folder / LOCKS, progress=progress)
+    carry_out(fusions, run.folder / FOLDS, track=track, progress=progress)
     return from_main(lambda: _measured(run, runs, fusions))
 
 

@@ -9,6 +9,8 @@ fold of its artist.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore
 from mmgenre.items.splits import extend_folds
@@ -39,7 +41,7 @@ def crossfit_of(run: Run, view: View, inputs: Artefact, n: int) -> Artefact:
     if learned is not run:  # whose further items are in folds, too
         parameters["labels"] = run.manifest.task_digest
     provenance = Provenance("crossfit", CROSSFIT_VERSION, parameters, parents)
-    path = run.folder / "crossfit.h5"
+    path = crossfit_store(run)
     if run.pool is not None:
         path = run.place("crossfit", view.name, f"{provenance.fingerprint}.h5")
 
@@ -74,5 +76,15 @@ def crossfit_of(run: Run, view: View, inputs: Artefact, n: int) -> Artefact:
         write_items(path, view.name, blocks, provenance, taken=taken, made_from=made_from)
 
     stored, verify = in_store(path, view.name), rows_of(path, view.name)
-    name, made_from = f"{view.name} (cross-fitted)", (inputs, *encoders)
+    name, made_from = crossfit_name(view.name), (inputs, *encoders)
     return Artefact("embed", name, path, provenance, made_from, stored, make, verify=verify)
+
+
+def crossfit_store(run: Run) -> Path:
+    """The store of a run's cross-fitted outputs, a group for each view."""
+    return run.folder / "crossfit.h5"
+
+
+def crossfit_name(view: str) -> str:
+    """What the cross-fitted outputs of a view are called in plans."""
+    return f"{view} (cross-fitted)"

@@ -15,11 +15,11 @@ from mmgenre.frozen.settings import ModelName, names_a_model
 from mmgenre.items.manifest import Manifest
 from mmgenre.items.modalities import JOINT, MODALITIES, modality_of
 from mmgenre.learning.processes import from_main
+from mmgenre.learning.tracking import check_tracking
 from mmgenre.measuring.table_results import TableResult
-from mmgenre.pipeline.alone import LOCKS
 from mmgenre.pipeline.artefact import carry_out
 from mmgenre.pipeline.as_settings import SettingsLike, as_settings
-from mmgenre.pipeline.cells import Plan, PlannedCell, note_time, tabulate
+from mmgenre.pipeline.cells import Plan, PlannedCell, tabulate
 from mmgenre.pipeline.experiment import Cell, Experiment, load_experiment, small_overlay
 from mmgenre.pipeline.fuse import plan_fusion
 from mmgenre.pipeline.named import all_in
@@ -46,6 +46,7 @@ def prepare_experiment(
     runs: Path | str = DEFAULT_RUNS,
     seeds: int | None = None,
     settings: SettingsLike = (),
+    track: bool = False,
     progress: Progress = silent,
 ) -> Plan:
     """Reads an experiment and plans its artefacts; only a built-in catalogue is made.
@@ -54,10 +55,13 @@ def prepare_experiment(
     `synthetic` is the default overlay. `dataset`: "synthetic", or a manifest, of which media may
     lie in its own folder and in `media_roots`. All experiments share
     the folder `steps` in `runs`. `seeds`: how many of the experiment's seeds; default: all.
+    `track`: whether learning curves are also written for TensorBoard, into steps/tensorboard.
 
     RecipeError if the experiment cannot be followed, no dataset is given, or no item has a modality
     that a row reads; ManifestError, LabelError or SplitError if the manifest cannot be used.
     """
+    if track:
+        check_tracking()
     if overlay is None and dataset == SYNTHETIC:
         overlay = small_overlay(name)
     experiment = load_experiment(name, overlay=overlay, settings=as_settings(settings))
@@ -79,7 +83,7 @@ def prepare_experiment(
     pool = Path(runs) / POOL
     planner = _Planner(experiment, dataset, media_roots, pool, progress)
     cells = [planner.plan(cell, s) for s in experiment.table.seeds for cell in experiment.cells]
-    return Plan(experiment, dataset, pool, tuple(cells))
+    return Plan(experiment, dataset, pool, tuple(cells), track)
 
 
 @dataclass
@@ -148,7 +152,7 @@ def run_experiment(
     An artefact that cannot be made ends only the cells that need it; their rows say why. One that
     another process is making is waited for, and `tell` called with a sentence before.
     """
-    wanted, locks = [cell.scores for cell in plan.cells], plan.pool / LOCKS
-    note = partial(note_time, plan.pool)
-    outcome = carry_out(wanted, locks, keep_going=True, made=note, progress=progress, tell=tell)
+    wanted = [cell.scores for cell in plan.cells]
+    how: dict[str, Any] = {"keep_going": True, "track": plan.track}
+    outcome = carry_out(wanted, plan.pool, **how, progress=progress, tell=tell)
     return from_main(lambda: tabulate(plan, outcome.failed, outcome.seconds))

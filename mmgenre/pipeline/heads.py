@@ -31,6 +31,7 @@ from mmgenre.items.modalities import JOINT
 from mmgenre.learning.encoder import load_task_head
 from mmgenre.learning.processes import is_main
 from mmgenre.learning.targets import make_target
+from mmgenre.learning.tracking import unseen
 from mmgenre.measuring import metrics
 from mmgenre.measuring.curves import Curve
 from mmgenre.pipeline import scores as of
@@ -80,6 +81,7 @@ def make_fusion(
         ],
         "joint": None,
         "solver": recipe.fusion.solver,
+        "n_parameters": made.model and made.model.n_parameters,
         "hidden": bool(recipe.fusion.missing_share),
     }
     if heads.joint is not None:
@@ -145,8 +147,9 @@ def _score_by_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progres
         truth = {s: y[s][having[s]] for s in ("train", "val")}
         goals = {s: target.targets(truth[s]) for s in truth}
         head, log = train_fusion(
-            fit, val, target, goals, recipe.fusion, exclusive=exclusive, seed=seed
-        )
+            fit, val, target, goals, recipe.fusion, exclusive=exclusive, seed=seed,
+            progress=unseen(progress, f"{row.name}, seed {seed}"),
+        )  # fmt: skip
         threshold = None
         if not exclusive:
             threshold = metrics.best_threshold(truth["val"], predict(head, target, val))

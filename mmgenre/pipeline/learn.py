@@ -111,7 +111,7 @@ def encoder_of(
         own = inputs_provenance(run.manifest, view.modality, view.reads, media)
         parents = {"inputs": own.fingerprint}
     provenance = Provenance("encoder", ENCODER_VERSION, parameters, parents)
-    name = view.name if fold is None else f"{view.name}.without-{fold.number}"
+    name = view.name if fold is None else without_fold(view.name, fold.number)
     if run.pool is not None:
         folder = run.place("encoders", name, provenance.fingerprint)
     else:
@@ -132,6 +132,11 @@ def encoder_of(
     return Artefact(
         "learn", name, folder, provenance, (inputs,), stored, make, trains=trains, check=check
     )
+
+
+def without_fold(name: str, number: int) -> str:
+    """The name of a view's encoder that has not seen a fold of the training items."""
+    return f"{name}.without-{number}"
 
 
 def _make_encoder(

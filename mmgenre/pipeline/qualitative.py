@@ -29,7 +29,7 @@ from mmgenre.measuring.table_results import TABLE_RESULT
 from mmgenre.pipeline.examples import examples_of
 from mmgenre.pipeline.guesses import guess_tables
 from mmgenre.pipeline.judged import audit_of, judged_test, lacking_of, reliability_of
-from mmgenre.pipeline.measure import evaluate
+from mmgenre.pipeline.measure import current_fusions, evaluate
 from mmgenre.pipeline.run import MANIFEST, SYNTHETIC, Run, digest_of, open_run
 from mmgenre.pipeline.shown_covers import (
     heat_of_covers,
@@ -37,6 +37,7 @@ from mmgenre.pipeline.shown_covers import (
     neighbours_of_covers,
     opened,
 )
+from mmgenre.pipeline.steps import steps_of
 from mmgenre.pipeline.twins import FILE as TWINS
 from mmgenre.progress import Progress, silent
 from mmgenre.report import tables, write_report
@@ -81,6 +82,7 @@ def make_report(
     if human or media or all((folder / name).is_file() for name in ("run.json", RESULT)):
         found = run if isinstance(run, Run) else open_run(folder)
         write_qualitative(found, human=human, media=media, seed=seed, progress=progress)
+        return write_report(folder, steps_of(found, current_fusions(found)))
     return write_report(folder)
 
 

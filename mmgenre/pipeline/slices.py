@@ -73,22 +73,14 @@ def slices(
     chosen = names[-1] if row is None else row
     if chosen not in names:
         raise MmgenreError(f"{folder}: has no row {row}; its rows are {', '.join(names)}")
-    items = [run.manifest[i] for i in scores.ids]
-    values = [item.extra.get(column, "") for item in items]
-    if not any(values):
-        known = sorted({name for item in items for name, cell in item.extra.items() if cell})
-        told = ", ".join(known) or "none"
-        raise MmgenreError(
-            f"{run.folder}: no {on} item has a value of {column!r}; its columns: {told}"
-        )
-    parts = parted(values)
+    parts = parts_of(run, scores.ids, column, on)
     if len(set(parts)) < 2:
         raise MmgenreError(f"{run.folder}: every {on} item has {column} {parts[0]!r}")
     labels = LabelSpace(tuple(about["labels"]), about["exclusive"])
     own = scores.values[:, names.index(chosen)].astype(np.float64)
     metric = headline_metric(exclusive=labels.exclusive)
     y = run.truth(scores.ids, space=labels)
-    groups = groups_of(scores.ids, [item.artist for item in items])
+    groups = groups_of(scores.ids, [run.manifest[i].artist for i in scores.ids])
     seeds = [own[:, k] for k in range(own.shape[1])]
     return {
         "fusion": folder.name,
@@ -98,6 +90,27 @@ def slices(
         "metric": metric,
         "slices": measured(y, seeds, groups, parts, metric),
     }
+
+
+def parts_of(run: Run, ids: Sequence[str], column: str, which: str) -> list[str]:
+    """The slice of each of some items by a column of the manifest; `which` they are, for the error.
+
+    Raises:
+        MmgenreError: none of them has a value of it.
+    """
+    values = [run.manifest[i].extra.get(column, "") for i in ids]
+    if not any(values):
+        told = ", ".join(columns_of(run, ids)) or "none"
+        raise MmgenreError(
+            f"{run.folder}: no {which} item has a value of {column!r}; its columns: {told}"
+        )
+    return parted(values)
+
+
+def columns_of(run: Run, ids: Sequence[str]) -> list[str]:
+    """The further columns of the manifest of which some of these items have a value, sorted."""
+    rows = (run.manifest[i].extra for i in ids)
+    return sorted({name for extra in rows for name, cell in extra.items() if cell})
 
 
 def parted(values: Sequence[str]) -> list[str]:

@@ -26,6 +26,7 @@ from mmgenre.learning.validation import chance_auc
 from mmgenre.measuring import metrics
 from mmgenre.measuring.label_errors import suspicions
 from mmgenre.pipeline.align import feature_table
+from mmgenre.pipeline.crossfit import crossfit_store
 from mmgenre.pipeline.run import Run
 from mmgenre.progress import Progress, silent
 
@@ -121,7 +122,7 @@ def _ways(
     run: Run, ids: tuple[str, ...], task: Task, left_out: dict[str, str]
 ) -> dict[str, Callable[[], NDArray[np.float32]]]:
     """Input -> what gives its cross-fitted outputs, (n, L), NaN for items without it."""
-    crossfit = run.folder / "crossfit.h5"
+    crossfit = crossfit_store(run)
     crossed = group_names(crossfit) if crossfit.is_file() else ()
     embeddings = run.folder / "embeddings.h5"
     held = {*(group_names(embeddings) if embeddings.is_file() else ()), *run.given}

@@ -8,7 +8,7 @@ to show is left out, with its link.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,10 +20,11 @@ from mmgenre.explain.results import QUALITATIVE, Qualitative
 from mmgenre.items.item import SPLITS
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.measuring import results
-from mmgenre.measuring.results import RunResult
+from mmgenre.measuring.results import RunResult, StepResult
 from mmgenre.report import learned, plots
 from mmgenre.report.fusion import fusion, own_fusion
 from mmgenre.report.parts import MOST_LABELS, panel, read_run, refusals, script, template
+from mmgenre.report.tables import STEP_COLUMNS, steps_table
 
 REPORT = "report.html"
 # The parts of qualitative.json, as the page calls them.
@@ -42,19 +43,19 @@ PARTS = {
 }
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: Path, steps: Sequence[StepResult] = ()) -> Path:
     """Reads `run`/metrics.json and, if it is there, qualitative.json; writes `run`/report.html.
 
-    The page is written whole or not at all. A qualitative.json of other metrics is not shown;
-    `pipeline.qualitative.make_report` first computes it anew. Raises MmgenreError if metrics.json
-    is missing or cannot be used.
+    `steps`: what each step of the run took. The page is written whole or not at all. A
+    qualitative.json of other metrics is not shown; `pipeline.qualitative.make_report` first
+    computes it anew. Raises MmgenreError if metrics.json is missing or cannot be used.
     """
     source, again = run / results.RESULT, f"mmgenre fuse --run {run}"
     absent = f", so there is nothing to report yet. Run first: {again}"
     result = read_run(source, absent, f"Run again: {again}")
     found = read_qualitative(run / QUALITATIVE, sha256_file(source))
     with replacing_alone(run / REPORT) as temporary:
-        temporary.write_text(render(result, found), encoding="utf-8")
+        temporary.write_text(render(result, found, steps), encoding="utf-8")
     return run / REPORT
 
 
@@ -95,9 +96,12 @@ class Shown:
     result: RunResult
     found: Qualitative
     fusions: list[dict[str, Any]]
+    steps: Sequence[StepResult]
 
 
-def render(result: RunResult, found: Qualitative = NOT_COMPUTED) -> str:
+def render(
+    result: RunResult, found: Qualitative = NOT_COMPUTED, steps: Sequence[StepResult] = ()
+) -> str:
     """The page. Whatever comes from the data is escaped; the same result gives the same bytes."""
     fusions = [fusion(one, f"fusion-{k}") for k, one in enumerate(result["fusions"], 1)]
     if fusions:
@@ -105,7 +109,7 @@ def render(result: RunResult, found: Qualitative = NOT_COMPUTED) -> str:
         fusions = [fusions[own], *fusions[:own], *fusions[own + 1 :]]
     tested = result.get("cross_validated", [])  # of all items: they say most, and come first
     fusions = [*(fusion(one, f"folds-{k}") for k, one in enumerate(tested, 1)), *fusions]
-    page = Shown(result, found, fusions)
+    page = Shown(result, found, fusions, steps)
     sections = [
         (key, title, made) for key, (title, build) in SECTIONS.items() if (made := build(page))
     ]
@@ -196,7 +200,7 @@ def _part(n: int, total: int) -> str:
 
 
 def origin(page: Shown) -> dict[str, Any]:
-    """How the run was made: notes, every setting as JSON, and what the page leaves out."""
+    """How the run was made: notes, steps, every setting as JSON, and what the page leaves out."""
     settings = page.result["recipe"]
     top = {key: v for key, v in settings.items() if not isinstance(v, Mapping)}
     sections = [("(top level)", top)] if top else []
@@ -210,6 +214,8 @@ def origin(page: Shown) -> dict[str, Any]:
         reasons.setdefault(reason, []).append(PARTS.get(part, part))
     return {
         "notes": page.result.get("notes", []),
+        "step_columns": STEP_COLUMNS,
+        "steps": steps_table(page.steps),
         "settings": as_json,
         "missing": [(", ".join(parts), reason) for reason, parts in reasons.items()],
     }

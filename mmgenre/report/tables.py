@@ -12,10 +12,12 @@ from mmgenre.measuring.results import (
     Result,
     Row,
     RowDifference,
+    StepResult,
     headline_metric,
     judged,
 )
 
+STEP_COLUMNS = ("step", "of", "seconds", "trained parameters")
 ItemSet = Literal["complete", "all"]
 ITEM_SETS: dict[ItemSet, str] = {"complete": "items with every modality", "all": "all test items"}
 EXCLUSIVE_COLUMNS = {
@@ -34,6 +36,7 @@ OVERLAPPING_COLUMNS = {
     **{f"adiv_{k}": f"ADiv@{k}" for k in (1, 3, 5)},
 }
 NOTHING = "–"
+LEAST_SECONDS = 0.01  # of a step; what took less did take time
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,31 @@ def difference(fusion: FusionResult, a: str, b: str, items: ItemSet) -> RowDiffe
                 "verdict": turned.get(d["verdict"], d["verdict"]),
             }  # fmt: skip
     return None
+
+
+def steps_table(steps: Sequence[StepResult]) -> list[tuple[str, str, str, str]]:
+    """The columns `STEP_COLUMNS` of a run's steps, as printed; a dash for what is not known.
+
+    >>> known = {"stage": "learn", "what": "text", "seconds": 0.004, "n_parameters": 1200}
+    >>> steps_table([known, known | {"seconds": None, "n_parameters": None}])
+    [('learn', 'text', '< 0.01', '1,200'), ('learn', 'text', '–', '–')]
+    """
+    return [
+        (step["stage"], step["what"], _seconds(step["seconds"]), _count(step["n_parameters"]))
+        for step in steps
+    ]
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return NOTHING
+    if value < LEAST_SECONDS:
+        return f"< {LEAST_SECONDS}"
+    return f"{value:,.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def _count(value: int | None) -> str:
+    return NOTHING if value is None else f"{value:,}"
 
 
 def plain_rows(fusion: FusionResult) -> list[Row]:

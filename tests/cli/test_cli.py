@@ -187,6 +187,7 @@ def test_fuse_prints_a_table_and_what_is_next(small: Small, tmp_path: Path, call
     notes = as_json.pop("notes")
     assert notes == run_notes(open_run(run))  # heads that are trained add none
     assert [f"note: {note}" for note in notes] == done.out.splitlines()[-1 - len(notes) : -1]
+    assert as_json.pop("steps")[-1]["what"] == NAME
     assert as_json == json.loads(json.dumps(small.result))
 
 

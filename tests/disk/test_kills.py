@@ -79,7 +79,7 @@ def test_a_plan_puts_what_a_kill_has_left_in_order(tmp_path: Path, exchange: boo
     for _ in killed_at_each_step(
         lambda: write(folder, "again", version=2), (files_module, "_exchange")
     ):
-        carry_out([artefact], tmp_path / "locks")
+        carry_out([artefact], tmp_path)
         assert names(folder) == ["a"]
     assert made == []
 

@@ -60,7 +60,7 @@ def test_nothing_is_made_while_no_file_can_be_opened(
     made: list[Path] = []
     state, wanted = path.stat(), artefact(path, stored, made)
     with no_more_files(), pytest.raises(MmgenreError, match=r"cannot be read now .EMFILE"):
-        carry_out([wanted], tmp_path / "locks")
+        carry_out([wanted], tmp_path)
     assert made == []
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (state.st_ino, state.st_mtime_ns)
 

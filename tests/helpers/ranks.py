@@ -242,7 +242,7 @@ def task_plan(folder: Path) -> None:
         return Artefact("learn", name, folder / name, provenance, (), lambda: None, make, True)
 
     plan = [artefact(name) for name in ("first", "diverge", "last")]
-    outcome = carry_out(plan, folder / "locks", keep_going=True)
+    outcome = carry_out(plan, folder, keep_going=True)
     leave_words(folder, [made, [why[:22] for why in outcome.failed.values()]])
 
 

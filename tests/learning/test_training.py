@@ -120,6 +120,7 @@ def test_it_learns() -> None:
         "best_epoch": log.best_epoch,
         "n_train": 33,
         "n_val": 8,
+        "n_parameters": 2 * 8 + 8 + 2 * 8 + 8 + 1,
         "chance_auc": None,
     }
     assert set(log.epochs[0]) == {"epoch", "train_loss", "val_loss"}  # as published

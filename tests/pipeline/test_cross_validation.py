@@ -12,7 +12,8 @@ from command_line import Call
 from sklearn.metrics import f1_score
 
 from mmgenre.errors import MmgenreError, SplitError
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.measuring.metrics import argmax_one_hot, average_precision, roc_auc, within_folds
 from mmgenre.measuring.results import FusionResult
 from mmgenre.pipeline.commands import fuse

@@ -26,6 +26,7 @@ from mmgenre.items.manifest import Manifest
 from mmgenre.pipeline import alone
 from mmgenre.pipeline import scores as of
 from mmgenre.pipeline.alone import alone_in_run
+from mmgenre.pipeline.artefact import LOCKS
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.heads import make_fusion
 from mmgenre.pipeline.recipe import load_recipe
@@ -194,12 +195,12 @@ def test_a_shard_waits_for_the_command_that_works_in_its_run(tmp_path: Path) -> 
     def shard(*, run: Path) -> str:
         return "done"
 
-    with holder(tmp_path / alone.LOCKS / ".run.lock") as other:
+    with holder(tmp_path / LOCKS / ".run.lock") as other:
         assert other.stdin is not None
         threading.Timer(1.5, other.stdin.close).start()  # shards have a second's patience
         with pytest.warns(WaitingWarning, match=rf"waiting for process {other.pid} on "):
             assert shard(run=tmp_path) == "done"
-    assert not (tmp_path / alone.LOCKS / ".run.shared").exists()
+    assert not (tmp_path / LOCKS / ".run.shared").exists()
 
 
 def test_who_waits_says_for_whom(tmp_path: Path) -> None:
@@ -208,7 +209,7 @@ def test_who_waits_says_for_whom(tmp_path: Path) -> None:
         return "done"
 
     (tmp_path / ".locks").mkdir()
-    with holder(tmp_path / alone.LOCKS / ".run.lock") as other:
+    with holder(tmp_path / LOCKS / ".run.lock") as other:
         assert other.stdin is not None
         threading.Timer(0.3, other.stdin.close).start()
         with pytest.warns(WaitingWarning, match=rf"waiting for process {other.pid} on "):

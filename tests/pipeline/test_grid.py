@@ -25,11 +25,12 @@ from mmgenre.errors import MmgenreError, RecipeError, WeightsError
 from mmgenre.measuring.table_results import PlanResult, TableResult
 from mmgenre.pipeline import learn
 from mmgenre.pipeline.artefact import Artefact, in_order
-from mmgenre.pipeline.cells import LOG, Plan, describe_plan, write_table
+from mmgenre.pipeline.cells import Plan, describe_plan, write_table
 from mmgenre.pipeline.grid import POOL, prepare_experiment, run_experiment
 from mmgenre.pipeline.recipe import View
 from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.scores import SCORES, read_scores
+from mmgenre.pipeline.times import LOG
 from mmgenre.report.experiment import render_experiment
 from mmgenre.report.published import as_csv, markdown, reports_markdown
 from mmgenre.report.terminal import rich_plan

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import Call
+from sliced import make_sliced
 from small import NAME, Small
 
 from mmgenre.errors import ManifestError, MmgenreError, RecipeError
+from mmgenre.items.item import SPLITS
 from mmgenre.pipeline.as_settings import as_settings
 from mmgenre.pipeline.cite import cited
 from mmgenre.pipeline.recipe import merge, parse_setting
 from mmgenre.pipeline.run import open_run
 from mmgenre.pipeline.scores import read_scores
+from mmgenre.pipeline.slices import UNKNOWN, slices
 from mmgenre.pipeline.suspects import suspects
 from mmgenre.pipeline.tidy import write_tables
+
+
+@pytest.fixture(scope="module")
+def sliced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_sliced(tmp_path_factory.mktemp("sliced"))
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -29,10 +38,11 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def test_items_metrics_and_latex_say_what_the_scores_say(small: Small, tmp_path: Path) -> None:
     run = open_run(small.run)
     names = {path.name for path in write_tables(run, tmp_path / "tables")}
-    assert names == {"items.csv", "metrics.csv", f"{NAME}-all.tex", f"{NAME}-complete.tex"}
+    latex = {"steps.tex", f"{NAME}-all.tex", f"{NAME}-complete.tex"}
+    assert names == {"items.csv", "metrics.csv", "steps.csv", *latex}
     scores = read_scores(small.run / "fusion" / NAME)
     items = {row["id"]: row for row in rows_of(tmp_path / "tables" / "items.csv")}
-    assert set(items) == {*run.manifest.ids("test"), *run.manifest.ids("val")}
+    assert set(items) == {i for split in SPLITS for i in run.manifest.ids(split)}
     for k, item_id in enumerate(scores.ids):
         own, values = items[item_id], scores.values[k, -1].mean(axis=0)
         assert own["split"] == "test"
@@ -46,15 +56,88 @@ def test_items_metrics_and_latex_say_what_the_scores_say(small: Small, tmp_path:
     found = [
         float(row["value"])
         for row in figures
-        if (row["row"], row["items"], row["metric"], row["label"])
-        == ("A+T+I", "all", "macro_roc_auc", "")
+        if (row["kind"], row["row"], row["items"], row["metric"], row["label"])
+        == ("seed", "A+T+I", "all", "macro_roc_auc", "")
     ]
     wanted = [m["macro_roc_auc"] for m in small.result["rows"][-1]["all"]["per_seed"]]
     assert found == pytest.approx(wanted, rel=1e-5)
-    latex = (tmp_path / "tables" / f"{NAME}-all.tex").read_text(encoding="utf-8")
-    assert latex.count(r"\begin{tabular}") == latex.count(r"\toprule") == 1
-    assert len(re.findall(r" \\\\$", latex, re.MULTILINE)) == 1 + len(small.result["rows"])
-    assert not re.search(r"(?<!\\)[%#]|±", latex)
+    table = (tmp_path / "tables" / f"{NAME}-all.tex").read_text(encoding="utf-8")
+    assert table.count(r"\begin{tabular}") == table.count(r"\toprule") == 1
+    assert len(re.findall(r" \\\\$", table, re.MULTILINE)) == 1 + len(small.result["rows"])
+    assert not re.search(r"(?<!\\)[%#]|±", table)
+
+
+def test_metrics_have_means_buckets_levels_and_differences(small: Small, tmp_path: Path) -> None:
+    write_tables(open_run(small.run), tmp_path)
+    figures = rows_of(tmp_path / "metrics.csv")
+    result = small.result["rows"][-1]["all"]
+
+    def values(kind: str, **where: str) -> list[float]:
+        wanted = {"kind": kind, "row": "A+T+I", "items": "all", **where}
+        return [float(r["value"]) for r in figures if all(r[k] == v for k, v in wanted.items())]
+
+    assert result["buckets"]
+    for bucket in result["buckets"]:
+        [value] = values("bucket", part=bucket["name"], metric="macro_roc_auc")
+        assert value == pytest.approx(bucket["summary"]["macro_roc_auc"]["mean"], rel=1e-5)
+    assert [level["name"] for level in result["levels"]] == ["parents", "leaves", "all"]
+    for level in result["levels"]:
+        for kind, own in (("level", level["raw"]), ("closed", level["closed"])):
+            found = values(kind, part=level["name"], metric="macro_f1")
+            wanted = [own["macro_f1"]["mean"]] if "macro_f1" in own else []
+            assert found == pytest.approx(wanted, rel=1e-5)
+    apart = [row for row in figures if row["kind"] == "difference"]
+    pairs = [d for own in small.result["differences"].values() for d in own]
+    assert len(apart) == len(pairs) > 0
+    for row, d in zip(apart, pairs, strict=True):
+        assert (row["row"], row["less"], row["metric"]) == (d["a"], d["b"], d["metric"])
+        told = [float(row[name]) for name in ("value", "low", "high", "p_holm")]
+        assert told == pytest.approx([d["value"], d["low"], d["high"], d["p_holm"]], rel=1e-5)
+
+
+def test_items_have_folds_and_slices(sliced: Path, tmp_path: Path, call: Call) -> None:
+    out = ("--out", tmp_path)
+    done = call("tables", sliced, *out, "--by", "language", "--by", "year")
+    assert done.code == 0
+    run = open_run(sliced)
+    items = {row["id"]: row for row in rows_of(tmp_path / "items.csv")}
+    assert len(items) == len(run.manifest)
+    artists: dict[tuple[str, str], set[str]] = {}
+    for item_id, row in items.items():
+        item = run.manifest[item_id]
+        assert row["split"] == item.split
+        assert (row["fold"] == "") == (item.split == "test")
+        assert row["slice_language"] == (item.extra.get("language") or UNKNOWN)
+        low, high = map(float, row["slice_year"].split(" to "))
+        assert low <= float(item.extra["year"]) <= high
+        assert (row["top_1"] == row["score_1"] == row["margin"] == "") == (item.split == "train")
+        artists.setdefault((row["split"], item.artist), set()).add(row["fold"])
+    assert all(len(folds) == 1 for folds in artists.values())
+    assert {row["fold"] for row in items.values() if row["split"] == "train"} == set("01234")
+    in_slices = {one["name"]: one["n_items"] for one in slices(run, "year", on="val")["slices"]}
+    of_val = Counter(row["slice_year"] for row in items.values() if row["split"] == "val")
+    assert in_slices == of_val
+
+
+@pytest.mark.parametrize(
+    ("by", "fault"),
+    [
+        (["country"], "--by country: no item of .* has a value of it; .*: language, one, year"),
+        (["year", "year"], "--by year: is given twice"),
+    ],
+)
+def test_columns_that_cannot_be_cut_are_refused(
+    sliced: Path, tmp_path: Path, by: list[str], fault: str
+) -> None:
+    with pytest.raises(MmgenreError, match=fault):
+        write_tables(open_run(sliced), tmp_path / "t", by=by)
+    assert not (tmp_path / "t").exists()
+
+
+def test_heads_that_learn_from_all_at_once_have_no_folds(small: Small, tmp_path: Path) -> None:
+    write_tables(open_run(small.run), tmp_path)
+    folds = {(row["split"], row["fold"] != "") for row in rows_of(tmp_path / "items.csv")}
+    assert folds == {("train", False), ("val", True), ("test", False)}
 
 
 def test_a_fusion_that_is_not_there_is_named(small: Small, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from lock_holder import holder
 from mmgenre.disk.provenance import Provenance
 from mmgenre.errors import MmgenreError
 from mmgenre.pipeline import grid
-from mmgenre.pipeline.artefact import Artefact, carry_out
+from mmgenre.pipeline.artefact import LOCKS, Artefact, carry_out
 from mmgenre.progress import Progress
 
 
@@ -31,14 +31,14 @@ def test_an_artefact_that_another_process_makes_is_waited_for(tmp_path: Path) ->
         return Artefact("read", name, tmp_path / name, provenance, (), stored, make)
 
     told: list[str] = []
-    with holder(tmp_path / "locks" / "read-text") as other:
+    with holder(tmp_path / LOCKS / "read-text") as other:
 
         def tell(text: str) -> None:
             told.append(text)
             made.append("text")  # by the other process
             other.communicate("")
 
-        outcome = carry_out([artefact("audio"), artefact("text")], tmp_path / "locks", tell=tell)
+        outcome = carry_out([artefact("audio"), artefact("text")], tmp_path, tell=tell)
     assert outcome.failed == {}
     assert made == ["audio", "text"]  # not once more
     assert len(outcome.seconds) == 1

@@ -11,6 +11,7 @@ from plain import TRAINED, plain_items
 
 from mmgenre.disk.store import content_hash, group_names, provenance_of
 from mmgenre.items.manifest import Manifest
+from mmgenre.pipeline.times import LOG
 
 
 def check_equal(one: Path, other: Path) -> int:
@@ -42,7 +43,10 @@ def made_in(run: Path) -> list[Path]:
     files = (
         path
         for path in run.rglob("*")  # notes of what was found whole name inodes
-        if path.is_file() and ".locks" not in path.parts and path.suffix != ".checked"
+        if path.is_file()
+        and ".locks" not in path.parts
+        and path.suffix != ".checked"
+        and path.name != LOG  # how long things took
     )
     return sorted(path.relative_to(run) for path in files)
 

@@ -440,7 +440,7 @@ def test_write_report_is_whole_or_not_at_all(
     assert target == tmp_path / "report.html"
     assert target.read_text(encoding="utf-8") == render(run)
     before = target.read_bytes()
-    monkeypatch.setattr("mmgenre.report.page.render", lambda result, found: "\ud800")
+    monkeypatch.setattr("mmgenre.report.page.render", lambda result, found, steps: "\ud800")
     with pytest.raises(UnicodeEncodeError):
         write_report(tmp_path)
     assert target.read_bytes() == before
