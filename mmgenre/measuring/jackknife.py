@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mmgenre.measuring.by_value import AT_ONCE, parts, row_blocks
 from mmgenre.measuring.metrics import Bools, Floats, check
 
 MOST_BLOCKS = 100
@@ -52,6 +53,9 @@ class Blocks:
 
     def sums(self, x: NDArray[np.number] | Bools) -> Without:
         """Sums over items of x, (n,) or (n, L), with all and without each block."""
+        if x.ndim == 2 and x.shape[1] > 1 and x.size > AT_ONCE:
+            some = [self.sums(x[:, own]) for own in row_blocks(x.shape[1], len(x))]
+            return np.concatenate(some, axis=1)
         order, starts = self._order
         x = x.astype(np.float64)[order]
         held = np.bincount(self.of, minlength=len(self)) > 0
@@ -128,7 +132,7 @@ def roc_auc(y: Bools, scores: Floats, blocks: Blocks) -> Without:
 def micro_roc_auc(y: Bools, scores: Floats, blocks: Blocks) -> Without:
     """As `metrics.micro` of `metrics.roc_auc`, (B + 1,)."""
     check(y, scores)
-    return _auc(y.ravel(), scores.ravel(), np.repeat(blocks.of, y.shape[1]), len(blocks))
+    return _auc(y, scores, blocks.of, len(blocks))
 
 
 def average_precision(y: Bools, scores: Floats, blocks: Blocks) -> Without:
@@ -145,13 +149,17 @@ def _of_labels(
     check(y, scores)
     found = np.full((len(blocks) + 1, y.shape[1]), np.nan)
     for j in np.flatnonzero(y.any(axis=0) & ~y.all(axis=0)):
-        found[:, j] = metric(y[:, j], scores[:, j], blocks.of, len(blocks))
+        own = slice(j, j + 1)
+        found[:, j] = metric(y[:, own], scores[:, own], blocks.of, len(blocks))
     return found
 
 
 def _auc(y: Bools, scores: Floats, block: NDArray[np.intp], n_blocks: int) -> Without:
-    _, rank = np.unique(scores, return_inverse=True)
-    key = block * (int(rank.max()) + 1) + rank  # sorts by block, then by score
+    """Of all pairs of y and scores (n, L) pooled; `block` (n,) of each item."""
+    of_items = y.sum(axis=1)
+    positives = np.bincount(block, of_items, n_blocks)
+    negatives = np.bincount(block, y.shape[1] - of_items, n_blocks)
+    n_p, n_n = int(positives.sum()), int(negatives.sum())
 
     def below(values: NDArray[np.intp], of: NDArray[np.intp]) -> Floats:
         """How many of `of` are below each value, and half of those that are equal."""
@@ -159,39 +167,57 @@ def _auc(y: Bools, scores: Floats, block: NDArray[np.intp], n_blocks: int) -> Wi
         both = [np.searchsorted(ordered, values, side) for side in ("left", "right")]
         return np.asarray(sum(both)) / 2
 
-    p, n = block[y], block[~y]
-    positives, negatives = (np.bincount(b, minlength=n_blocks) for b in (p, n))
-    wins = below(rank[y], rank[~y])  # of each positive
-    won = len(p) - below(rank[~y], rank[y])  # by positives, of each negative
-    before = np.cumsum(negatives) - negatives  # negatives in blocks before
-    within = below(key[y], key[~y]) - before[p]
-    of_p, of_n, of_both = (
-        np.bincount(b, weights=w, minlength=n_blocks) for b, w in ((p, wins), (n, won), (p, within))
-    )
-    pairs = np.append(len(p) * len(n), (len(p) - positives) * (len(n) - negatives)).astype(float)
-    left = np.append(wins.sum(), wins.sum() - of_p - of_n + of_both)
+    total, (of_p, of_n, of_both) = 0.0, np.zeros((3, n_blocks))
+    higher, lower = 0, negatives  # positives of the parts before, negatives of the parts behind
+    for part in parts(y, scores):
+        is_p, own = part.y, block[part.items]
+        _, rank = np.unique(part.scores, return_inverse=True)
+        key = own * (int(rank.max()) + 1) + rank  # sorts by block, then by score
+        p, n = own[is_p], own[~is_p]
+        here = np.bincount(n, minlength=n_blocks)
+        lower = lower - here
+        wins = lower.sum() + below(rank[is_p], rank[~is_p])  # of each positive
+        # By positives, of each negative.
+        won = higher + len(p) - below(rank[~is_p], rank[is_p])
+        before = np.cumsum(here) - here  # negatives in blocks before
+        within = lower[p] + below(key[is_p], key[~is_p]) - before[p]
+        of_p += np.bincount(p, wins, n_blocks)
+        of_n += np.bincount(n, won, n_blocks)
+        of_both += np.bincount(p, within, n_blocks)
+        total += float(wins.sum())
+        higher += len(p)
+    pairs = np.append(n_p * n_n, (n_p - positives) * (n_n - negatives)).astype(float)
+    left = np.append(total, total - of_p - of_n + of_both)
     return np.where(pairs > 0, left / np.maximum(pairs, 1), np.nan)
 
 
 def _ap(y: Bools, scores: Floats, block: NDArray[np.intp], n_blocks: int) -> Without:
+    """Of one column (n, 1); `block` (n,) of each item."""
+    y, scores = y[:, 0], scores[:, 0]
     thresholds = np.unique(scores[y])[::-1]  # of positives, from the highest down
     at = np.searchsorted(-thresholds, -scores, side="left")  # the first that reaches an item
-    n, reached = len(thresholds), at < len(thresholds)
+    hits, claimed, value = (np.zeros(n_blocks + 1) for _ in range(3))
+    order = np.argsort(at, kind="stable")
+    ends = np.searchsorted(at[order], np.arange(len(thresholds)), side="right")
 
-    def counts(kept: Bools) -> Floats:
-        """Items at each threshold or above: with all, and without each block, (n, B + 1)."""
-        kept = kept & reached
-        cells = np.bincount(at[kept] * n_blocks + block[kept], minlength=n * n_blocks)
-        own = cells.reshape(n, n_blocks).cumsum(axis=0)
+    def counts(rows: NDArray[np.intp], start: int, n: int) -> Floats:
+        """Items at each of n thresholds: with all, and without each block, (n, B + 1)."""
+        cells = np.bincount((at[rows] - start) * n_blocks + block[rows], minlength=n * n_blocks)
+        own = cells.reshape(n, n_blocks)
         total = own.sum(axis=1, keepdims=True)
         return np.concatenate([total, total - own], axis=1).astype(float)
 
-    hits, claimed = counts(y), counts(np.ones_like(y))
-    more = np.diff(hits, axis=0, prepend=0)
-    positives = hits[-1]
+    for some in row_blocks(len(thresholds), n_blocks + 1):  # a common genre has many of them
+        rows = order[ends[some.start - 1] if some.start else 0 : ends[some.stop - 1]]
+        n = some.stop - some.start
+        more = counts(rows[y[rows]], some.start, n)
+        own_hits = hits + more.cumsum(axis=0)
+        own_claimed = claimed + counts(rows, some.start, n).cumsum(axis=0)
+        terms = more * share(own_hits, own_claimed)
+        value = np.concatenate([value[None], terms]).sum(axis=0)
+        hits, claimed = own_hits[-1], own_claimed[-1]
     negatives = np.append(0, -np.bincount(block[~y], minlength=n_blocks)) + (~y).sum()
-    value = (more * share(hits, claimed)).sum(axis=0) / np.maximum(positives, 1)
-    return np.where((positives > 0) & (negatives > 0), value, np.nan)
+    return np.where((hits > 0) & (negatives > 0), value / np.maximum(hits, 1), np.nan)
 
 
 class Jackknife(NamedTuple):

@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mmgenre.disk.bundle import CONFIG, bundle_file
 from mmgenre.disk.files import finished_folders
 from mmgenre.disk.records import read_or_set_aside, write_record
+from mmgenre.disk.scratch import scratch
 from mmgenre.disk.store import fingerprint_of
 from mmgenre.fusion.whole import is_vectors
 from mmgenre.items.labels import LabelSpace, closure
 from mmgenre.items.manifest import SPLITS
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.kinds import kind_of
-from mmgenre.measuring import evaluation, jackknife, metrics, results
+from mmgenre.measuring import by_value, evaluation, jackknife, metrics, results
+from mmgenre.measuring.by_value import row_blocks
 from mmgenre.measuring.differences import groups_of
 from mmgenre.measuring.evaluation import Measured, Scored
 from mmgenre.measuring.results import EncoderResult, FusionResult, Row, RunResult, judged
@@ -117,7 +120,7 @@ def _measure(run: Run, name: str, scores: Scores) -> FusionResult:
 
     def measured(row: int, items: str) -> Measured:
         here = kept[items]
-        own = list(scores.values[here, row].swapaxes(0, 1).astype(np.float64, order="C"))
+        own = [_of_row(scores, row, k, here, run.folder) for k in range(len(about["seeds"]))]
         thresholds = about["rows"][row]["thresholds"]
         has_input = scores.has_input(row)[here]
         return evaluation.measure(sets[items], own, thresholds, has_input, n_train)
@@ -145,7 +148,9 @@ def _measure(run: Run, name: str, scores: Scores) -> FusionResult:
         "labels": about["labels"],
         "seeds": about["seeds"],
         "rows": rows,
-        "baselines": evaluation.baselines(everything, n_train, seed=about["seeds"][0]),
+        "baselines": evaluation.baselines(
+            everything, n_train, seed=about["seeds"][0], folder=run.folder
+        ),
         "differences": {
             items: evaluation.differences(
                 {name: own[name] for name in judged(about["rows"])}, sets[items].blocks
@@ -157,10 +162,21 @@ def _measure(run: Run, name: str, scores: Scores) -> FusionResult:
     }
 
 
+def _of_row(
+    scores: Scores, row: int, seed: int, here: NDArray[np.bool_], folder: Path
+) -> NDArray[np.float64]:
+    """The scores of some items by a row's head, (m, L)."""
+    rows = np.flatnonzero(here)
+    found: Any = scratch((len(rows), scores.values.shape[-1]), np.float64, folder)
+    for own in row_blocks(*found.shape):
+        found[own] = scores.values[rows[own], row, seed]
+    return cast(NDArray[np.float64], found)
+
+
 @cache
 def _code() -> str:
     """Hash of the code that computes figures."""
-    code = "".join(map(inspect.getsource, (evaluation, jackknife, metrics, results)))
+    code = "".join(map(inspect.getsource, (evaluation, jackknife, metrics, by_value, results)))
     return hashlib.sha256(code.encode()).hexdigest()[:16]
 
 
