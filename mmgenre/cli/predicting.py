@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from enum import StrEnum
@@ -141,7 +141,7 @@ def predict(
                 assert listed is not None
                 with shared.usage():  # a modality that this model does not know
                     tagger.check_modalities(next(iter(listed)))
-            predictions, own = tagger.predict_manifest(
+            parts = tagger.predict_parts(
                 listed,
                 features=given,
                 explain=explain,
@@ -149,6 +149,14 @@ def predict(
                 coverage=coverage,
                 progress=progress,
             )
+            if out is not None and form is not Format.JSON and not (one or write_tags):
+                refused += _write_parts(parts, form, top, out)  # never all of them in memory
+                shared.finish(refused)
+                return
+            predictions, own = [], []
+            for some, why in parts:
+                predictions += some
+                own += why
         refused += own
     if one:
         the_one(predictions, refused)
@@ -264,6 +272,26 @@ def _write(
     with replacing(out) as temporary:
         temporary.write_text(content, encoding="utf-8")
     typer.echo(f"{out}: {len(predictions):,} item(s)", err=True)
+
+
+def _write_parts(
+    parts: Iterable[tuple[list[Prediction], list[Refusal]]], form: Format, top: int, out: Path
+) -> list[Refusal]:
+    """Writes predictions as they are made; returns what was refused."""
+    from mmgenre.cli.formats import shown
+    from mmgenre.disk.files import replacing
+
+    n, refused = 0, list[Refusal]()
+    with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        for predictions, why in parts:
+            refused += why
+            if predictions:
+                file.write(shown(predictions, [], form.value, top, is_first=not n))
+            n += len(predictions)
+        if not n:
+            file.write(shown([], [], form.value, top))
+    typer.echo(f"{out}: {n:,} item(s)", err=True)
+    return refused
 
 
 @contextmanager

@@ -165,10 +165,10 @@ def _rule(held: Mapping[str, Any]) -> Rule:
 def closed_upward(values: NDArray[Any], labels: LabelSpace) -> NDArray[Any]:
     """(n, L) in which a genre has at least the value of each genre below it."""
     column = {name: j for j, name in enumerate(labels.names)}
-    found = values.copy()
+    found, parents = values.copy(), labels.parents
     depth = [name.count("/") for name in labels.names]
     for j in np.argsort(depth)[::-1]:  # the narrowest first
-        parent = labels.parents[j]
+        parent = parents[j]
         if parent in column and not labels.exclusive:
             above = column[parent]
             found[:, above] = np.maximum(found[:, above], found[:, j])

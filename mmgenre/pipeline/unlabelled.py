@@ -12,6 +12,7 @@ from mmgenre.fusion.head import FusionModel
 from mmgenre.fusion.ranking import Asked, rank
 from mmgenre.fusion.shares import players_of
 from mmgenre.fusion.table import IN_MEMORY_BYTES
+from mmgenre.fusion.tagger import AT_ONCE
 from mmgenre.fusion.trust import Trust
 from mmgenre.items.manifest import LIST_SEPARATOR
 from mmgenre.pipeline.align import Places, feature_table
@@ -19,7 +20,6 @@ from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.tables import presence
 
 COLUMNS = ("id", "genres", "best", "score", "from", "unsure")
-AT_ONCE = 2_000  # items: predictions of 250 genres each take 100 MB
 
 
 def write_predictions(

@@ -31,7 +31,7 @@ from mmgenre.disk.store import write_store
 
 MODALITIES = ("audio", "text", "image")
 WIDTH, N_LABELS, MISSING, OF_ARTIST, BLOCK = 2048, 250, 0.2, 10, 10_000
-EPOCHS, BATCH = 2, 256
+EPOCHS, BATCH = 1, 1024
 STEPS = ("fuse", "measure", "predict", "search")
 
 
