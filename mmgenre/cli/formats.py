@@ -24,13 +24,18 @@ SHOWN = {
 
 
 def shown(
-    predictions: Sequence[Prediction], refused: Sequence[Refusal], form: Format, top: int
+    predictions: Sequence[Prediction],
+    refused: Sequence[Refusal],
+    form: Format,
+    top: int,
+    *,
+    is_first: bool = True,
 ) -> str:
     """The text of a format, with a line end.
 
     "json" is one object of `predictions` and `refused`; "jsonl" an object an item; "csv" and "tsv"
     have the columns id, named (joined by `;`), unsure, kind, used, then genre_k and score_k up to
-    `top`.
+    `top`; their header is left out unless it `is_first`.
     """
     if form == "json":
         content = {
@@ -42,7 +47,8 @@ def shown(
         lines = [json.dumps(_plain(p, top), ensure_ascii=False) for p in predictions]
         return "".join(f"{line}\n" for line in lines)
     if form in SEPARATORS:
-        return _table(predictions, SEPARATORS[form], top)
+        whole = _table(predictions, SEPARATORS[form], top)
+        return whole if is_first else whole.partition("\n")[2]
     lines = []
     for p in predictions:
         lines.append(f"{p.id}  from {', '.join(p.used)}  ({p.kind}; * = named)")

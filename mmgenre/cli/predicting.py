@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -136,11 +136,18 @@ def predict(
             listed, refused = _found(paths, by, media_root or (), Path(covers), progress)
         if labels is not None:
             assert listed is not None
-            predictions, own = _by_names_alone(model, labels, listed, progress)
+            parts = iter([_by_names_alone(model, labels, listed, progress)])
         else:
             tagger = _tagger(model, fusion, entities_url, allow or ())
-            predictions, own = _by_tagger(tagger, listed, given, asked, progress, one=one)
-        refused += own
+            parts = _by_tagger(tagger, listed, given, asked, progress, one=one)
+        if out is not None and form is not Format.JSON and not (one or write_tags):
+            refused += _write_parts(parts, form, top, out)  # never all of them in memory
+            shared.finish(refused)
+            return
+        predictions: list[Prediction] = []
+        for some, why in parts:
+            predictions += some
+            refused += why
     if one:
         the_one(predictions, refused)
     _write(predictions, refused, form, top, out)
@@ -182,12 +189,12 @@ def _by_tagger(
     progress: Progress,
     *,
     one: bool,
-) -> tuple[list[Prediction], list[Refusal]]:
+) -> Iterator[tuple[list[Prediction], list[Refusal]]]:
     if one:
         assert items is not None
         with shared.usage():  # a modality that this model does not know
             tagger.check_modalities(next(iter(items)))
-    return tagger.predict_manifest(items, features=features, **asdict(asked), progress=progress)
+    return tagger.predict_parts(items, features=features, **asdict(asked), progress=progress)
 
 
 def _one_or_listed(
@@ -270,3 +277,23 @@ def _write(
     with replacing(out) as temporary:
         temporary.write_text(content, encoding="utf-8")
     typer.echo(f"{out}: {len(predictions):,} item(s)", err=True)
+
+
+def _write_parts(
+    parts: Iterable[tuple[list[Prediction], list[Refusal]]], form: Format, top: int, out: Path
+) -> list[Refusal]:
+    """Writes predictions as they are made; returns what was refused."""
+    from mmgenre.cli.formats import shown
+    from mmgenre.disk.files import replacing
+
+    n, refused = 0, list[Refusal]()
+    with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        for predictions, why in parts:
+            refused += why
+            if predictions:
+                file.write(shown(predictions, [], form.value, top, is_first=not n))
+            n += len(predictions)
+        if not n:
+            file.write(shown([], [], form.value, top))
+    typer.echo(f"{out}: {n:,} item(s)", err=True)
+    return refused

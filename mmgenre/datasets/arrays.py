@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,16 @@ BAD_FILE = (
 Array: TypeAlias = "NDArray[Any] | sparse.csr_array[Any]"
 
 
-def row_faults(x: Array) -> list[str]:
+class HasShape(Protocol):
+    """An array, or what is read as one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+
+def row_faults(x: HasShape) -> list[str]:
     """Why an array is not (n, width) numbers; none if it is."""
     faults = []
     if len(x.shape) != 2:

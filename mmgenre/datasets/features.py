@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mmgenre.datasets.arrays import NUMBERS, Array, dense, read_npy, read_npz, row_faults
 from mmgenre.datasets.parquet import read_parquet
 from mmgenre.disk.provenance import Provenance, sha256_file
-from mmgenre.disk.store import FeatureStore, group_names, write_store
+from mmgenre.disk.store import FeatureStore, group_names, write_groups
 from mmgenre.disk.store.plain import is_plain, read_plain
 from mmgenre.errors import StoreError, fault_list
 from mmgenre.items.item import TRACK_SEPARATOR
@@ -24,16 +24,31 @@ VECTORS = ("x", "features", "embeddings")
 ID_FILES = ("{}.ids.txt", "{}.ids.tsv", "{}_ids.txt")  # beside {}.npy or {}.npz
 BLOCK_ROWS = 1024
 HDF5 = (".h5", ".hdf5")
-IdRows = tuple[Sequence[str], NDArray[np.float32]]  # n ids, (n, width)
+IdRows = tuple[Sequence[str], NDArray[Any]]  # n ids, (n, width) of float32 or float16
+
+
+class StoredRows:
+    """The rows of a store, which are read as they are asked for."""
+
+    def __init__(self, path: Path, group: str) -> None:
+        self.store = FeatureStore(path, group)
+        self.shape = (len(self.store), *(width or 0 for width in self.store.row_shape))
+        self.dtype = self.store.dtype
+
+    def __getitem__(self, at: slice) -> NDArray[Any]:
+        return self.store.rows_at(np.arange(*at.indices(len(self.store))))
 
 
 @dataclass(frozen=True)
 class Features:
-    """Vectors by id; a StoreError lists the faults of ids, shape, type and counts."""
+    """Vectors by id; a StoreError lists the faults of ids, shape, type and counts.
+
+    Those in half precision stay so: to write them wider would take twice the disk and say no more.
+    """
 
     source: Path
     ids: tuple[str, ...]
-    x: Array  # (n, width), dense (perhaps still on disk) or sparse
+    x: Array | StoredRows  # (n, width), dense (perhaps still on disk) or sparse
 
     def __post_init__(self) -> None:
         faults = row_faults(self.x)
@@ -50,19 +65,24 @@ class Features:
             raise StoreError(fault_list(str(self.source), faults))
 
     def blocks(self) -> Iterator[IdRows]:
-        """Blocks of ids and float32 rows; a StoreError lists all rows that are not finite."""
+        """Blocks of ids and rows; a StoreError lists all rows that are not finite."""
         for ids, rows, bad in self._blocks():
             if bad.size:
                 raise StoreError(fault_list(str(self.source), self._not_finite()))
             yield ids, rows
 
-    def _blocks(self) -> Iterator[tuple[Sequence[str], NDArray[np.float32], NDArray[np.intp]]]:
+    def _blocks(self) -> Iterator[tuple[Sequence[str], NDArray[Any], NDArray[np.intp]]]:
         """Blocks of ids, rows, and the positions of those that are not finite."""
         for start in range(0, len(self.ids), BLOCK_ROWS):
             at = slice(start, start + BLOCK_ROWS)
             with np.errstate(over="ignore"):  # becomes infinite
-                rows = np.asarray(dense(self.x[at]), dtype=np.float32)
+                rows = np.asarray(dense(self.x[at]), self.dtype)
             yield self.ids[at], rows, np.flatnonzero(~np.isfinite(rows).all(axis=1))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As rows are stored."""
+        return np.dtype(np.float16 if self.x.dtype == np.float16 else np.float32)
 
     def _not_finite(self) -> list[str]:
         return [
@@ -130,14 +150,24 @@ def import_features(
 
 def write_features(groups: Mapping[str, Sequence[Features]], target: Path) -> Path:
     """Writes groups of parts with distinct ids and one width, as the mean of each item's rows."""
+    new = {}
     for name, parts in groups.items():
         sources = {part.source.name: sha256_file(part.source) for part in parts}
         if any(TRACK_SEPARATOR in row_id for part in parts for row_id in part.ids):
             rows = iter([_mean_by_item(parts)])
         else:
-            rows = (block for part in parts for block in part.blocks())
-        write_store(target, name, rows, Provenance(STAGE, STAGE_VERSION, {"sources": sources}))
+            rows = _all_blocks(parts)
+        new[name] = rows, Provenance(STAGE, STAGE_VERSION, {"sources": sources})
+    write_groups(target, new)
     return target
+
+
+def _all_blocks(parts: Sequence[Features]) -> Iterator[IdRows]:
+    """The blocks of all parts, in the precision of the first one with more."""
+    dtype = max((part.dtype for part in parts), key=lambda own: own.itemsize)
+    for part in parts:
+        for ids, rows in part.blocks():
+            yield ids, rows.astype(dtype, copy=False)
 
 
 def _mean_by_item(parts: Sequence[Features]) -> IdRows:
@@ -212,5 +242,5 @@ def _from_store(name: str, path: Path) -> dict[str, Features]:
         with FeatureStore(path, group) as store:
             store.verify()
             key = name or group if len(groups) == 1 or not name else f"{name}-{group}"
-            read[key] = Features(path, store.ids, store.take(store.ids))
+            read[key] = Features(path, store.ids, StoredRows(path, group))
     return read

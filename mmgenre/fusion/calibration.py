@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from mmgenre.measuring.calibration import losses
 
@@ -169,7 +170,8 @@ def _line(z: Floats, y: Bools, *, exclusive: bool, by_label: bool) -> tuple[Floa
             gradient += [of_slope + own[0] / SLOPE_SPREAD**2, of_bias + own[1] / BIAS_SPREAD**2]
         return float(loss), np.concatenate(gradient)
 
-    found = minimize(objective, start, jac=True, method="L-BFGS-B")
+    with threadpool_limits(1, "blas"):  # few numbers: threads would wait for each other
+        found = minimize(objective, start, jac=True, method="L-BFGS-B")
     slope, bias = parts(found.x)
     return np.asarray(slope).ravel(), np.asarray(bias).ravel()
 

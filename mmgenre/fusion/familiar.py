@@ -75,13 +75,16 @@ class Familiar:
 
         -inf for an item without any input.
         """
-        found = np.full(len(table), -np.inf)
-        for name, space in self.spaces.items():
-            here = table.present[name]
-            if here.any() and space.judges:
-                middle, spread = space.usual
-                apart = ((space.distances(table.x[name][here]) - middle) / spread).max(axis=1)
-                found[here] = np.maximum(found[here], apart)
+        found, start = np.full(len(table), -np.inf), 0
+        for part in table.blocks():
+            own = found[start : start + len(part)]
+            for name, space in self.spaces.items():
+                here = part.present[name]
+                if here.any() and space.judges:
+                    middle, spread = space.usual
+                    apart = ((space.distances(part.x[name][here]) - middle) / spread).max(axis=1)
+                    own[here] = np.maximum(own[here], apart)
+            start += len(part)
         return found
 
     def nearest(self, table: FeatureTable, n: int) -> tuple[NDArray[np.intp], Floats]:
@@ -97,6 +100,13 @@ class Familiar:
         return order, np.take_along_axis(cosines, order, axis=1)
 
 
+def kept_rows(n: int) -> NDArray[np.intp]:
+    """Which of n training items a model keeps, in order: all, or some drawn at random."""
+    if n <= MOST_ITEMS:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(SEED).choice(n, MOST_ITEMS, replace=False))
+
+
 def fit_familiar(
     train: FeatureTable,
     val: FeatureTable,
@@ -105,11 +115,8 @@ def fit_familiar(
 ) -> Familiar:
     """Of training items with their genres; validation items say which distances are usual.
 
-    `untrained`: inputs that are made without training.
+    `train`: at most those of `kept_rows`. `untrained`: inputs that are made without training.
     """
-    if len(train) > MOST_ITEMS:
-        chosen = np.sort(np.random.default_rng(SEED).choice(len(train), MOST_ITEMS, replace=False))
-        train, genres = train.select(chosen), [genres[k] for k in chosen]
     dense = {modality_of(name) for name in untrained}
     spaces = {}
     for name in train.x:
@@ -125,7 +132,8 @@ def fit_familiar(
 def _space(x: Floats, here: NDArray[np.bool_]) -> Space:
     own = x[here].astype(np.float64)
     mean = own.mean(axis=0)
-    apart = own - mean
+    own -= mean
+    apart = own
     # Directions of the rows by the smaller of the two products: those of the SVD.
     is_wide = len(own) < apart.shape[1]
     with threadpool_limits(1, "blas"):  # the same numbers on every number of cores

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +17,7 @@ from mmgenre.disk.bundle import read_bundle, write_bundle
 from mmgenre.disk.provenance import Provenance
 from mmgenre.errors import BundleError
 from mmgenre.fusion.settings import HEADS, FusionConfig
+from mmgenre.fusion.stored import slices
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.labels import LabelSpace
 from mmgenre.items.modalities import JOINT
@@ -61,12 +62,14 @@ class FusionHead(nn.Module):
         return target.loss(self(batch, unit=True), batch["target"])
 
 
+# Values of a target, (n, target_dim), or what gives those of some rows where all would be too many.
+Goals = NDArray[np.float32] | Callable[[NDArray[np.intp]], NDArray[np.float32]]
+
+
 class FusionExamples:
     """Items with their targets; training hides modalities at random."""
 
-    def __init__(
-        self, table: FeatureTable, targets: NDArray[np.float32], modality_dropout: float
-    ) -> None:
+    def __init__(self, table: FeatureTable, targets: Goals, modality_dropout: float) -> None:
         self.table, self.targets, self.modality_dropout = table, targets, modality_dropout
 
     def __len__(self) -> int:
@@ -74,17 +77,21 @@ class FusionExamples:
 
     def batch(self, rows: NDArray[np.intp], rng: np.random.Generator | None) -> Batch:
         """{"x.I": (batch, width), "present.I": (batch,) bool for every input I, "target"}."""
-        result = {"target": torch.from_numpy(self.targets[rows])}
+        goals = self.targets(rows) if callable(self.targets) else self.targets[rows]
+        result = {"target": torch.from_numpy(goals)}
         kept: dict[str, NDArray[np.bool_]] = {}
-        for name, x in self.table.x.items():
+        for name in self.table.x:
             present = self.table.present[name][rows]
             if rng is not None and self.modality_dropout:
                 modality = name.removeprefix(JOINT)  # hidden with its joint vector, or not
                 if modality not in kept:
                     kept[modality] = rng.random(len(rows)) >= self.modality_dropout
                 present = present & kept[modality]
-            # On all cores, unlike x[rows].
-            result[f"x.{name}"] = torch.from_numpy(x).index_select(0, torch.from_numpy(rows))
+            if self.table.is_stored:
+                result[f"x.{name}"] = torch.from_numpy(self.table.take(name, rows))
+            else:  # on all cores, unlike x[rows]
+                x = torch.from_numpy(self.table.x[name])
+                result[f"x.{name}"] = x.index_select(0, torch.from_numpy(rows))
             result[f"present.{name}"] = torch.from_numpy(present)
         return result
 
@@ -93,7 +100,7 @@ def train_fusion(
     train: FeatureTable,
     val: FeatureTable,
     target: Target,
-    targets: Mapping[str, NDArray[np.float32]],
+    targets: Mapping[str, Goals],
     config: FusionConfig,
     *,
     exclusive: bool,
@@ -101,7 +108,11 @@ def train_fusion(
     task: str = "fusion",
     progress: Progress = silent,
 ) -> tuple[FusionHead, FitLog]:
-    """Trains a head over all inputs of the tables; `targets` has "train" and "val" rows."""
+    """Trains a head over all inputs of the tables; `targets` has "train" and "val" rows.
+
+    Where the vectors stay in their stores, each pass takes them in an order that is shuffled in
+    windows (`fusion.stored.windowed_order`), else in one of all rows.
+    """
     dropout = config.dropout_for(exclusive=exclusive)
     make = resolve(HEADS[config.network])
     head = cast(FusionHead, seeded(seed, lambda: make(train.widths, target.dim, dropout)))
@@ -115,6 +126,7 @@ def train_fusion(
         checked,
         config.training,
         seed=seed,
+        order=learned.table.order,
         task=task,
         progress=progress,
     )
@@ -132,17 +144,24 @@ class _WithLoss(nn.Module):
         return self.head.loss(batch, self.target)
 
 
-@torch.inference_mode()
 def predict(head: FusionHead, target: Target, table: FeatureTable) -> NDArray[np.float64]:
     """Scores of all items of a table, (n, n_labels)."""
+    return np.concatenate(list(predicted(head, target, table)))
+
+
+def predicted(
+    head: FusionHead, target: Target, table: FeatureTable
+) -> Iterator[NDArray[np.float64]]:
+    """Scores of a table's items in order, by blocks of at most 1024."""
     head.eval()
-    examples = FusionExamples(table, np.zeros((len(table), 0), np.float32), 0.0)
-    blocks = []
-    for start in range(0, len(table), 1024):
-        rows = np.arange(start, min(start + 1024, len(table)))
-        output = head(to_device(examples.batch(rows, None), head))
-        blocks.append(target.scores(output.cpu().numpy()))
-    return np.concatenate(blocks)
+    for part in table.blocks():
+        examples = FusionExamples(part, np.zeros((len(part), 0), np.float32), 0.0)
+        for own in slices(len(part), 1024):
+            rows = np.arange(own.start, own.stop)
+            with torch.inference_mode():
+                output = head(to_device(examples.batch(rows, None), head))
+                scores = target.scores(output.cpu().numpy())
+            yield scores
 
 
 @dataclass(frozen=True)

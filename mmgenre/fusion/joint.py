@@ -89,8 +89,9 @@ def infonce_loss(
 class JointExamples:
     """Items with a random negative of each modality, drawn anew at every step."""
 
-    def __init__(self, table: FeatureTable) -> None:
-        self.table = table
+    def __init__(self, table: FeatureTable, *, negatives: bool = True) -> None:
+        """`negatives`: whether they are drawn; a loss by the others of a batch needs none."""
+        self.table, self.negatives = table, negatives
         self.having = {name: np.flatnonzero(here) for name, here in table.present.items()}
         for name, rows in self.having.items():
             if len(rows) < 2:
@@ -107,13 +108,14 @@ class JointExamples:
         rng = rng or np.random.default_rng(0)  # the same negatives at every evaluation
         result: dict[str, Tensor] = {}
         for name, having in self.having.items():
-            drawn = rng.integers(len(having), size=len(rows))
-            # Where an item drew itself, the next one is its negative.
-            drawn = np.where(having[drawn] == rows, (drawn + 1) % len(having), drawn)
-            x, present = self.table.x[name], self.table.present[name]
-            result[f"x.{name}"] = torch.from_numpy(x[rows])
-            result[f"negative.{name}"] = torch.from_numpy(x[having[drawn]])
-            result[f"present.{name}"] = torch.from_numpy(present[rows])
+            result[f"x.{name}"] = torch.from_numpy(self.table.take(name, rows))
+            result[f"present.{name}"] = torch.from_numpy(self.table.present[name][rows])
+            if self.negatives:
+                drawn = rng.integers(len(having), size=len(rows))
+                # Where an item drew itself, the next one is its negative.
+                drawn = np.where(having[drawn] == rows, (drawn + 1) % len(having), drawn)
+                negative = self.table.take(name, having[drawn])
+                result[f"negative.{name}"] = torch.from_numpy(negative)
         return result
 
 
@@ -127,15 +129,17 @@ def train_joint(
 ) -> tuple[JointSpace, FitLog]:
     """Learns the joint space of all inputs of the tables.
 
-    Items with fewer than two modalities teach nothing here and are left out.
+    Items with fewer than two modalities teach nothing here and are left out. Rows are drawn as by
+    `train_fusion`; negatives are any items, wherever their vectors lie.
     """
 
     def pairs(table: FeatureTable) -> JointExamples:
-        return JointExamples(table.select(np.sum(list(table.present.values()), axis=0) >= 2))
+        several = np.sum(list(table.present.values()), axis=0) >= 2
+        return JointExamples(table.select(several), negatives=config.loss == "margin")
 
     def loss(module: nn.Module, batch: Batch) -> Tensor:
         x, negative, present = (
-            {name: batch[f"{part}.{name}"] for name in train.x}
+            {name: batch[key] for name in train.x if (key := f"{part}.{name}") in batch}
             for part in ("x", "negative", "present")
         )
         if config.dropout and module.training:
@@ -150,8 +154,9 @@ def train_joint(
     space = cast(JointSpace, seeded(seed, lambda: JointSpace(train.widths, config.dim)))
     of_train, of_val = pairs(train), pairs(val)
     log = fit(
-        space, loss, of_train, of_val, config.training, seed=seed, task=KIND, progress=progress
-    )
+        space, loss, of_train, of_val, config.training, seed=seed, order=of_train.table.order,
+        task=KIND, progress=progress,
+    )  # fmt: skip
     return space, log
 
 

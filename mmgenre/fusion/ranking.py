@@ -90,14 +90,15 @@ def rank(
         found = Prediction(
             table.ids[i],
             kind,
-            tuple(Genre(names[j], float(p[j])) for j in by_score),
-            tuple(names[j] for j in by_score if judged.named[i, j]),
+            tuple(map(Genre, map(names.__getitem__, by_score.tolist()), p[by_score].tolist())),
+            tuple(names[j] for j in by_score[judged.named[i][by_score]].tolist()),
             used,
             notes=tuple(f"{modality}: {note.text}" for modality, note in own_notes.items()),
         )
         if asked.coverage in judged.sets:
             likely = judged.sets[asked.coverage][i]
-            found = replace(found, likely=tuple(names[j] for j in by_score if likely[j]))
+            by_set = tuple(names[j] for j in by_score[likely[by_score]].tolist())
+            found = replace(found, likely=by_set)
         if why := _unsure(judged, i, asked, [own_notes.get(modality) for modality in used]):
             found = replace(found, unsure=why, named=())
         if shares is not None:

@@ -73,5 +73,4 @@ def having(table: FeatureTable, players: Players) -> FeatureTable:
         name: here if modality_of(name) in players else np.zeros_like(here)
         for name, here in table.present.items()
     }
-    x = {name: np.where(present[name][:, None], rows, 0) for name, rows in table.x.items()}
-    return FeatureTable(table.ids, x, present)
+    return table.keeping(present)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from mmgenre.fusion.in_memory import Cover, Track, as_files
 from mmgenre.fusion.pieces import Judge, with_pieces
 from mmgenre.fusion.prediction import Prediction, one_item, the_one
 from mmgenre.fusion.ranking import Asked, rank, worth_of
+from mmgenre.fusion.stored import slices
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.fusion.trust import TRUST, Trust
 from mmgenre.fusion.whole import Parts, encoder_parent, model_of
@@ -50,6 +52,8 @@ if TYPE_CHECKING:  # torch takes seconds to import, and models of ONNX need none
     from mmgenre.fusion.head import FusionModel
     from mmgenre.fusion.joint import JointSpace
     from mmgenre.learning.encoder import Encoder
+
+AT_ONCE = 2_000  # items: predictions of 250 genres each take 100 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,24 +259,73 @@ class GenreTagger:
             StoreError: vectors that cannot be read, or of another width.
             BundleError: vectors that the model does not read, or texts that would be sent away.
         """
+        parts = self.predict_parts(
+            manifest, features=features, explain=explain, risk=risk, coverage=coverage,
+            workers=workers, limit_s=limit_s, progress=progress,
+        )  # fmt: skip
+        predictions, refused = list[Prediction](), list[Refusal]()
+        for own, why in parts:
+            predictions += own
+            refused += why
+        return predictions, refused
+
+    def predict_parts(
+        self,
+        manifest: Manifest | None = None,
+        *,
+        features: Mapping[str, Path] | None = None,
+        explain: bool = False,
+        risk: float | None = None,
+        coverage: float = 0.9,
+        workers: int | None = None,
+        limit_s: float | None = None,
+        progress: Progress = silent,
+    ) -> Iterator[tuple[list[Prediction], list[Refusal]]]:
+        """As `predict_manifest`, in parts that are forgotten before the next one.
+
+        Of items without media that the model reads, which vectors made elsewhere tell all about, a
+        part is `AT_ONCE`; else all are one.
+        """
         asked = Asked(explain, risk, coverage)
-        given = self._given_vectors(features or {})
-        if manifest is None:
-            items = dict.fromkeys(item_id for rows in given.values() for item_id in rows)
-            manifest = Manifest([Item(item_id) for item_id in items])
-        elif strange := [i for rows in given.values() for i in rows if i not in manifest]:
-            text = f"{len(strange):,} ids of vectors are no item (first: {strange[0]!r})"
-            warnings.warn(f"{manifest.where}: {text}", VectorsWarning, stacklevel=2)
+        with ExitStack() as stack:
+            given = self._given_vectors(features or {}, stack)
+            if manifest is None:
+                manifest = Manifest.of_ids(i for own in given.values() for i in _ids_of(own))
+            elif strange := [
+                i for own in given.values() for i in _ids_of(own) if i not in manifest
+            ]:
+                text = f"{len(strange):,} ids of vectors are no item (first: {strange[0]!r})"
+                warnings.warn(f"{manifest.where}: {text}", VectorsWarning, stacklevel=2)
+            if any(manifest.count(having=[modality]) for modality in self.modalities):
+                yield self._predict(manifest, given, asked, workers, limit_s, progress)
+                return
+            ids = manifest.ids()
+            for start in range(0, len(ids), AT_ONCE):
+                progress("naming genres", start, len(ids))
+                part = manifest.only_rows(start, start + AT_ONCE)
+                yield self._predict(part, given, asked, workers, limit_s, silent)
+            progress("naming genres", len(ids), len(ids))
+
+    def _predict(
+        self,
+        manifest: Manifest,
+        given: Mapping[str, FeatureStore],
+        asked: Asked,
+        workers: int | None,
+        limit_s: float | None,
+        progress: Progress,
+    ) -> tuple[list[Prediction], list[Refusal]]:
+        """Genres of some items, by their media and by vectors that were given for them."""
         with TemporaryDirectory(prefix="mmgenre-") as folder:
             found = self._embedded(manifest, Path(folder), workers, progress, limit_s)
-            refused, vectors = found.refused, given | found.vectors
+            refused, vectors = found.refused, self._own(manifest.ids(), given) | found.vectors
             table = self._table(manifest.ids(), vectors)
             has_input = np.any(list(table.present.values()), axis=0)
             order = (*self.modalities, *self.given)
             ranked = rank(
                 self.fusion, self.trust, table.select(has_input), order, asked, found.notes
             )
-            if explain:
+            if asked.explain:
                 worth = worth_of(self.fusion, self.trust)
                 judge = Judge(
                     self.reads,
@@ -371,28 +424,38 @@ class GenreTagger:
         how = f"vectors made elsewhere ({names}; predict --features NAME=FILE)"
         return f"reads {own}{' and ' if own else ''}{how}"
 
-    def _given_vectors(self, features: Mapping[str, Path]) -> dict[str, Vectors]:
-        """Input -> item -> vector, of all inputs made elsewhere; of those not in `features` {}."""
-        vectors: dict[str, Vectors] = {name: {} for name in self.given}
+    def _given_vectors(
+        self, features: Mapping[str, Path], stack: ExitStack
+    ) -> dict[str, FeatureStore]:
+        """Input -> store of its vectors, of those in `features`; open until `stack` closes."""
         if not features:
-            return vectors
+            return {}
         from mmgenre.datasets.features import import_features  # which most models do without
 
-        with TemporaryDirectory(prefix="mmgenre-") as folder:
-            path = import_features(features, Path(folder) / "features.h5")
-            names = group_names(path)
-            if unknown := [name for name in names if name not in self.given]:
-                raise BundleError(f"vectors {', '.join(unknown)}: this model {self._needs()}")
-            for name in names:
-                with FeatureStore(path, name) as store:
-                    rows, width = store.take(store.ids), self.given[name]
-                    if rows.shape[1] != width:
-                        raise StoreError(
-                            f"{features.get(name, name)}: {name} has vectors of width "
-                            f"{rows.shape[1]:,}, and the model was trained on {width:,}; were they "
-                            "made by another program?"
-                        )
-                    vectors[name] = dict(zip(store.ids, rows, strict=True))
+        folder = stack.enter_context(TemporaryDirectory(prefix="mmgenre-"))
+        path = import_features(features, Path(folder) / "features.h5")
+        names = group_names(path)
+        if unknown := [name for name in names if name not in self.given]:
+            raise BundleError(f"vectors {', '.join(unknown)}: this model {self._needs()}")
+        given = {name: stack.enter_context(FeatureStore(path, name)) for name in names}
+        for name, store in given.items():
+            width = store.row_shape[0]
+            if width != self.given[name]:
+                raise StoreError(
+                    f"{features.get(name, name)}: {name} has vectors of width {width or 0:,}, and "
+                    f"the model was trained on {self.given[name]:,}; were they made by another "
+                    "program?"
+                )
+        return given
+
+    def _own(self, ids: Sequence[str], given: Mapping[str, FeatureStore]) -> dict[str, Vectors]:
+        """Input -> item -> vector, of all inputs made elsewhere; {} of those not given."""
+        vectors: dict[str, Vectors] = {name: {} for name in self.given}
+        for name, store in given.items():
+            rows = store.positions(ids)
+            here = np.flatnonzero(rows >= 0)
+            values = np.asarray(store.rows_at(rows[here]), np.float32)
+            vectors[name] = dict(zip((ids[k] for k in here.tolist()), values, strict=True))
         return vectors
 
     def _table(self, ids: tuple[str, ...], vectors: Mapping[str, Vectors]) -> FeatureTable:
@@ -419,6 +482,12 @@ class GenreTagger:
                 x[f"{JOINT}{name}"] = np.zeros((len(ids), e.shape[1]), np.float32)
                 x[f"{JOINT}{name}"][here] = e
         return FeatureTable(ids, x, present)
+
+
+def _ids_of(store: FeatureStore) -> Iterator[str]:
+    """Ids in order, none of which stays in memory."""
+    for own in slices(len(store)):
+        yield from store.ids_at(range(own.start, own.stop))
 
 
 def _trained_head(model: Path) -> FusionModel:

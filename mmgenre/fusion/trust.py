@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mmgenre.disk.bundle import odd_as_error, read_bundle, write_bundle
 from mmgenre.disk.provenance import Provenance
 from mmgenre.fusion.calibration import Calibration, Link, fit_calibration
-from mmgenre.fusion.familiar import Familiar, arrays_of, familiar_of, fit_familiar
+from mmgenre.fusion.familiar import Familiar, arrays_of, familiar_of, fit_familiar, kept_rows
 from mmgenre.fusion.shares import MOST_PLAYERS, having, players_of
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.labels import LabelSpace
@@ -26,7 +26,7 @@ from mmgenre.measuring import metrics
 
 KIND, TRUST = "trust", "trust"  # also the folder in that of a model
 LEAST_ITEMS = 30  # of validation with all modalities of a set, below which it is judged as others
-MOST_ITEMS = 20_000  # of validation
+MOST_ITEMS, MOST_JUDGEMENTS = 20_000, 2_000_000  # of validation; and of these times labels
 COVERAGES = (0.8, 0.9, 0.95)  # of label sets
 STRANGE = 0.05  # the share of validation items that is called strange
 Bools = NDArray[np.bool_]
@@ -165,10 +165,10 @@ def _rule(held: Mapping[str, Any]) -> Rule:
 def closed_upward(values: NDArray[Any], labels: LabelSpace) -> NDArray[Any]:
     """(n, L) in which a genre has at least the value of each genre below it."""
     column = {name: j for j, name in enumerate(labels.names)}
-    found = values.copy()
+    found, parents = values.copy(), labels.parents
     depth = [name.count("/") for name in labels.names]
     for j in np.argsort(depth)[::-1]:  # the narrowest first
-        parent = labels.parents[j]
+        parent = parents[j]
         if parent in column and not labels.exclusive:
             above = column[parent]
             found[:, above] = np.maximum(found[:, above], found[:, j])
@@ -197,12 +197,14 @@ def fit_trust(
     """
     names = tuple(model.widths)
     train, val = train.only(names), val.only(names)
-    if len(val) > MOST_ITEMS:
-        chosen = np.sort(np.random.default_rng(0).choice(len(val), MOST_ITEMS, replace=False))
-        val, y_val, folds = val.select(chosen), y_val[chosen], folds[chosen]
     labels = model.labels
-    genres = [[labels.names[j] for j in np.flatnonzero(row)] for row in y_train]
-    familiar = fit_familiar(train, val, genres, untrained)
+    most = min(MOST_ITEMS, max(LEAST_ITEMS, MOST_JUDGEMENTS // len(labels)))
+    if len(val) > most:
+        chosen = np.sort(np.random.default_rng(0).choice(len(val), most, replace=False))
+        val, y_val, folds = val.select(chosen), y_val[chosen], folds[chosen]
+    kept = kept_rows(len(train))
+    genres = [[labels.names[j] for j in np.flatnonzero(row)] for row in y_train[kept]]
+    familiar = fit_familiar(train.select(kept), val, genres, untrained)
     players = players_of(val.x)
     sets: list[Having] = [()]
     if len(players) <= MOST_PLAYERS:

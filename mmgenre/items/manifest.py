@@ -9,7 +9,7 @@ import hashlib
 import json
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from itertools import compress
@@ -38,6 +38,13 @@ class Manifest:
         self.columns = items if isinstance(items, Columns) else columns_of(items, where)
         self.where = where
         self._ids: dict[tuple[Split | None, tuple[Modality, ...]], tuple[str, ...]] = {}
+
+    @classmethod
+    def of_ids(cls, ids: Iterable[str]) -> Manifest:
+        """Items of which nothing is known but their ids; a million of them take little memory."""
+        known = sorted(set(ids))
+        blank, none = [""] * len(known), list[Split | None]([None]) * len(known)
+        return cls(Columns(known, blank, blank, none, [()] * len(known), {}, {}, {}))
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -143,10 +150,14 @@ class Manifest:
         """Those of the items that have one of the ids."""
         wanted = set(ids)
         here = [item_id in wanted for item_id in self.columns.ids]
+        return self._of(lambda cells: list(compress(cells, here)))
 
-        def own(cells: Sequence[Cell]) -> list[Cell]:
-            return list(compress(cells, here))
+    def only_rows(self, start: int, stop: int) -> Manifest:
+        """The items from one place to another in the order of ids."""
+        return self._of(lambda cells: cells[start:stop])
 
+    def _of(self, own: Callable[[Any], Any]) -> Manifest:
+        """Some of the items, by what takes their cells of a column."""
         c = self.columns
         columns = replace(
             c,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -14,6 +14,7 @@ from mmgenre.learning.settings import TrainingConfig
 
 LEAST_ROUND = 25  # steps between two evaluations of a small set
 LEAST_ROUNDS = 20  # evaluations of a large one, several of which may be in an epoch
+Order = Callable[[np.random.Generator], NDArray[np.intp]]  # draws one of all rows for a pass
 WARMUP = 0.05  # the share of the budget over which warmup-cosine raises the learning rate
 
 
@@ -76,22 +77,24 @@ class Budget:
         return self.config.learning_rate * (1 + math.cos(math.pi * share)) / 2
 
     def batches(
-        self, number: int, seed: int, rng: np.random.Generator
+        self, number: int, seed: int, rng: np.random.Generator, order: Order | None = None
     ) -> Iterator[NDArray[np.intp]]:
         """The rows of each step of a round: an epoch, drawn by `rng`, or a stretch of passes.
 
         A pass may begin in one round and end in another: its order depends on its own number.
+        `order` draws it; None: any order of all rows is as likely.
         """
         size = self.config.batch_size
+        draw = order or (lambda own: own.permutation(self.n))
         if self.config.min_steps is None:
-            yield from islice(batches_of(rng.permutation(self.n), size), len(self.steps(number)))
+            yield from islice(batches_of(draw(rng), size), len(self.steps(number)))
             return
         pass_: list[NDArray[np.intp]] = []
         for step in self.steps(number):
             n_passes, k = divmod(step, self.epoch)
             if k == 0 or not pass_:
-                order = np.random.default_rng((seed, 0, 1 + n_passes)).permutation(self.n)
-                pass_ = list(batches_of(order, size))
+                drawn = draw(np.random.default_rng((seed, 0, 1 + n_passes)))
+                pass_ = list(batches_of(drawn, size))
             yield pass_[k]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmgenre.errors import INTERRUPTS, TrainingError
 from mmgenre.learning import optimisation, processes
-from mmgenre.learning.budget import Budget, batches_of
+from mmgenre.learning.budget import Budget, Order, batches_of
 from mmgenre.learning.selection import Metric, best_epoch
 from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.stopping import signals_held_back
@@ -77,6 +77,7 @@ def fit(
     config: TrainingConfig,
     *,
     seed: int,
+    order: Order | None = None,
     rates: optimisation.Rates | None = None,
     metric: Metric | None = None,
     checkpoint: Path | None = None,
@@ -99,6 +100,8 @@ def fit(
     loss of given weights. The final weights are those of a single process up to rounding if the
     loss is a mean over rows and the module has no dropout, batch norm or random views. Views and
     dropout are drawn from (seed, epoch, batch, rank), so they only have the same distribution.
+
+    `order` draws the rows of each pass, as `Budget.batches` takes it.
 
     `module` is left on `device` (default: `pick_device`) in evaluation mode. `loss` gives the mean
     of a batch. Training resumes from the safetensors file `checkpoint` if it exists; this holds
@@ -154,7 +157,9 @@ def fit(
             in_bfloat16 = config.precision == "bfloat16"
             with torch.autocast(device.type, torch.bfloat16, in_bfloat16, cache_enabled=False):
                 module.train()
-                train_loss = _train_round(shared, loss, train, budget, optimizer, (seed, epoch))
+                train_loss = _train_round(
+                    shared, loss, train, budget, optimizer, (seed, epoch), order
+                )
                 processes.copy_buffers(module)
                 val_loss, metrics = evaluate(module, loss, val, config.batch_size, chosen_by)
             if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
@@ -212,12 +217,13 @@ def _train_round(
     budget: Budget,
     optimizer: torch.optim.Optimizer,
     seed: tuple[int, int],
+    order: Order | None,
 ) -> float:
     """Mean training loss of a round, the number of which is in `seed`, over all ranks' examples."""
     rank, n = processes.place()
     rng = np.random.default_rng(seed)
     steps, total, n_seen = budget.steps(seed[1]), 0.0, 0
-    for number, rows in enumerate(budget.batches(seed[1], seed[0], rng)):
+    for number, rows in enumerate(budget.batches(seed[1], seed[0], rng, order)):
         for group in optimizer.param_groups:
             group["lr"] = budget.rate(steps[number]) * group["factor"]
         # Batch norm needs two rows per rank; each rank computes the whole of a smaller batch.

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mmgenre.measuring.by_value import AT_ONCE, parts, row_blocks
+
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 BINS = 15  # of equally many judgements (Nguyen and O'Connor 2015)
@@ -35,6 +37,8 @@ def judgements(y: Bools, p: Floats, *, exclusive: bool) -> tuple[Floats, Bools]:
 
 def reliability(y: Bools, p: Floats, *, exclusive: bool, bins: int = BINS) -> Reliability:
     """Judgements sorted by probability, in bins of equally many; equal ones share a bin."""
+    if not exclusive and p.size > AT_ONCE:
+        return _many(y, p, bins)
     said, true = judgements(y, p, exclusive=exclusive)
     order = np.argsort(said, kind="stable")
     said, hits = said[order], true[order].astype(np.float64)
@@ -42,6 +46,23 @@ def reliability(y: Bools, p: Floats, *, exclusive: bool, bins: int = BINS) -> Re
     starts = np.unique(starts)
     n = np.diff([*starts, len(said)])
     return Reliability(np.add.reduceat(said, starts) / n, np.add.reduceat(hits, starts) / n, n)
+
+
+def _many(y: Bools, p: Floats, bins: int) -> Reliability:
+    """As `reliability` of more judgements than are sorted at once."""
+    places, above, edges = np.arange(bins) * p.size // bins, p.size, list[float]()
+    for part in parts(y, p):  # from the highest down
+        above -= len(part.scores)
+        own = places[(places >= above) & (places < above + len(part.scores))] - above
+        edges += np.sort(part.scores)[own].tolist()
+    edge = np.unique(edges)
+    sums = np.zeros((3, len(edge)))
+    for rows in row_blocks(*p.shape):
+        said, true = p[rows].ravel(), y[rows].ravel()
+        own = np.searchsorted(edge, said, side="right") - 1
+        for k, weights in enumerate((said, true, None)):
+            sums[k] += np.bincount(own, weights, minlength=len(edge))
+    return Reliability(sums[0] / sums[2], sums[1] / sums[2], sums[2].astype(np.intp))
 
 
 def calibration_error(y: Bools, p: Floats, *, exclusive: bool, bins: int = BINS) -> float:
@@ -56,7 +77,8 @@ def calibration_error(y: Bools, p: Floats, *, exclusive: bool, bins: int = BINS)
 
 def brier(y: Bools, p: Floats) -> float:
     """Mean over items of the squared distance of probabilities from labels (Brier 1950)."""
-    return float(np.square(p - y).sum(axis=1).mean())
+    blocks = [np.square(p[own] - y[own]).sum(axis=1) for own in row_blocks(*p.shape)]
+    return float(np.concatenate(blocks).mean())
 
 
 def losses(y: Bools, p: Floats, *, exclusive: bool) -> Floats:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmgenre.disk.scratch import scratch
 from mmgenre.items.labels import LabelSpace, ancestors
 from mmgenre.measuring import jackknife as jk
 from mmgenre.measuring import metrics
+from mmgenre.measuring.by_value import row_blocks
 from mmgenre.measuring.differences import rows_apart
 from mmgenre.measuring.jackknife import Blocks, Without
 from mmgenre.measuring.metrics import FIGURES, Bools, Floats
@@ -144,24 +148,33 @@ def differences(rows: Mapping[str, Measured], blocks: Blocks) -> list[RowDiffere
     return found
 
 
-def baselines(items: Scored, n_train: Sequence[int], *, seed: int) -> dict[str, Result]:
+def baselines(
+    items: Scored, n_train: Sequence[int], *, seed: int, folder: Path | None = None
+) -> dict[str, Result]:
     """What scores at random reach, and what always naming the commonest genres does.
 
     Of overlapping genres, random ones are named as often as genres are true, and of the commonest
-    as many as a training item has on average.
+    as many as a training item has on average. `folder`: for scores that are too many for memory.
     """
     n, n_labels = items.y.shape
     share = np.asarray(n_train, float) / max(sum(n_train), 1)
     rng = np.random.default_rng((seed, 0xBA5E))
-    drawn = [rng.random((n, n_labels)) for _ in range(BASELINE_SEEDS)]
-    common = np.tile(share, (n, 1))
+    *drawn, common = (
+        cast(Floats, scratch((n, n_labels), np.float64, folder or Path()))
+        for _ in range(BASELINE_SEEDS + 1)
+    )
+    common[:] = share
+    for s in drawn:
+        for own in row_blocks(n, n_labels):
+            s[own] = rng.random((own.stop - own.start, n_labels))
+            if items.labels.exclusive:
+                s[own] /= s[own].sum(axis=1, keepdims=True)
     named: list[float | None] = [None] * BASELINE_SEEDS
     commonest: list[float | None] = [None]
-    if items.labels.exclusive:
-        drawn = [s / s.sum(axis=1, keepdims=True) for s in drawn]
-    else:
+    if not items.labels.exclusive:
         true = float(items.y.mean())
-        named = [float(np.quantile(s, 1 - true)) for s in drawn]
+        first = next(row_blocks(n, n_labels))  # of very many, some say as much
+        named = [float(np.quantile(s[first], 1 - true)) for s in drawn]
         k = max(1, round(float(items.y.sum(axis=1).mean())))
         commonest = [float(np.sort(share)[-min(k, n_labels)])]
     everything = np.ones(n, bool)

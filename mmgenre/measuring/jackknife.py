@@ -25,12 +25,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mmgenre.measuring.by_value import AT_ONCE, parts, row_blocks
 from mmgenre.measuring.metrics import Bools, Floats, check
 
 MOST_BLOCKS = 100
 Without = Floats  # (B + 1,) or (B + 1, L); NaN: no value
-# Of one label: truth, scores and block of each item, number of blocks -> two sums, (B + 1,) each,
-# of which the figure is the share.
+# Of one label, or several pooled: truth, scores and block of each item, number of blocks -> two
+# sums, (B + 1,) each, of which the figure is the share.
 Ranking = Callable[[Bools, Floats, NDArray[np.intp], int], tuple[Without, Without]]
 
 
@@ -60,6 +61,9 @@ class Blocks:
 
     def sums(self, x: NDArray[np.number] | Bools) -> Without:
         """Sums over items of x, (n,) or (n, L), with all and without each block."""
+        if x.ndim == 2 and x.shape[1] > 1 and x.size > AT_ONCE:
+            some = [self.sums(x[:, own]) for own in row_blocks(x.shape[1], len(x))]
+            return np.concatenate(some, axis=1)
         order, starts = self._order
         x = x.astype(np.float64)[order]
         held = np.bincount(self.of, minlength=len(self)) > 0
@@ -136,13 +140,7 @@ def roc_auc(y: Bools, scores: Floats, blocks: Blocks) -> Without:
 def micro_roc_auc(y: Bools, scores: Floats, blocks: Blocks) -> Without:
     """As `metrics.micro` of `metrics.roc_auc`, (B + 1,)."""
     check(y, scores)
-    n_labels, folds = y.shape[1], blocks.folds
-    repeated = Blocks(
-        np.repeat(blocks.of, n_labels),
-        blocks.sizes,
-        None if folds is None else np.repeat(folds, n_labels),
-    )
-    return _ranked(_auc, y.ravel(), scores.ravel(), repeated)
+    return _ranked(_auc, y, scores, blocks)
 
 
 def average_precision(y: Bools, scores: Floats, blocks: Blocks) -> Without:
@@ -154,28 +152,33 @@ def _of_labels(ranking: Ranking, y: Bools, scores: Floats, blocks: Blocks) -> Wi
     check(y, scores)
     found = np.full((len(blocks) + 1, y.shape[1]), np.nan)
     for j in np.flatnonzero(y.any(axis=0) & ~y.all(axis=0)):
-        found[:, j] = _ranked(ranking, y[:, j], scores[:, j], blocks)
+        own = slice(j, j + 1)
+        found[:, j] = _ranked(ranking, y[:, own], scores[:, own], blocks)
     return found
 
 
 def _ranked(ranking: Ranking, y: Bools, scores: Floats, blocks: Blocks) -> Without:
-    """Sums over folds, if there are any, divided by one another: (B + 1,)."""
-    folds = np.zeros(len(y), np.intp) if blocks.folds is None else blocks.folds
-    above, below = np.zeros(len(blocks) + 1), np.zeros(len(blocks) + 1)
-    for fold in np.unique(folds):
-        here = folds == fold
+    """The two sums, over folds if there are any, divided by one another: (B + 1,)."""
+    folds = blocks.folds
+    kept = [slice(None)] if folds is None else [folds == fold for fold in np.unique(folds)]
+    sums = np.zeros((2, len(blocks) + 1))
+    for here in kept:
         if y[here].any() and not y[here].all():
-            won, of = ranking(y[here], scores[here], blocks.of[here], len(blocks))
-            above, below = above + won, below + of
-    return np.where(below > 0, above / np.maximum(below, 1), np.nan)
+            sums += ranking(y[here], scores[here], blocks.of[here], len(blocks))
+    return np.where(sums[1] > 0, sums[0] / np.maximum(sums[1], 1), np.nan)
 
 
 def _auc(
     y: Bools, scores: Floats, block: NDArray[np.intp], n_blocks: int
 ) -> tuple[Without, Without]:
-    """Pairs in order, and pairs: with all items, and without each block."""
-    _, rank = np.unique(scores, return_inverse=True)
-    key = block * (int(rank.max()) + 1) + rank  # sorts by block, then by score
+    """Pairs in order, and pairs: with all items, and without each block.
+
+    Of all pairs of y and scores (n, L) pooled; `block` (n,) of each item.
+    """
+    of_items = y.sum(axis=1)
+    positives = np.bincount(block, of_items, n_blocks)
+    negatives = np.bincount(block, y.shape[1] - of_items, n_blocks)
+    n_p, n_n = int(positives.sum()), int(negatives.sum())
 
     def below(values: NDArray[np.intp], of: NDArray[np.intp]) -> Floats:
         """How many of `of` are below each value, and half of those that are equal."""
@@ -183,41 +186,59 @@ def _auc(
         both = [np.searchsorted(ordered, values, side) for side in ("left", "right")]
         return np.asarray(sum(both)) / 2
 
-    p, n = block[y], block[~y]
-    positives, negatives = (np.bincount(b, minlength=n_blocks) for b in (p, n))
-    wins = below(rank[y], rank[~y])  # of each positive
-    won = len(p) - below(rank[~y], rank[y])  # by positives, of each negative
-    before = np.cumsum(negatives) - negatives  # negatives in blocks before
-    within = below(key[y], key[~y]) - before[p]
-    of_p, of_n, of_both = (
-        np.bincount(b, weights=w, minlength=n_blocks) for b, w in ((p, wins), (n, won), (p, within))
-    )
-    pairs = np.append(len(p) * len(n), (len(p) - positives) * (len(n) - negatives)).astype(float)
-    return np.append(wins.sum(), wins.sum() - of_p - of_n + of_both), pairs
+    total, (of_p, of_n, of_both) = 0.0, np.zeros((3, n_blocks))
+    higher, lower = 0, negatives  # positives of the parts before, negatives of the parts behind
+    for part in parts(y, scores):
+        is_p, own = part.y, block[part.items]
+        _, rank = np.unique(part.scores, return_inverse=True)
+        key = own * (int(rank.max()) + 1) + rank  # sorts by block, then by score
+        p, n = own[is_p], own[~is_p]
+        here = np.bincount(n, minlength=n_blocks)
+        lower = lower - here
+        wins = lower.sum() + below(rank[is_p], rank[~is_p])  # of each positive
+        # By positives, of each negative.
+        won = higher + len(p) - below(rank[~is_p], rank[is_p])
+        before = np.cumsum(here) - here  # negatives in blocks before
+        within = lower[p] + below(key[is_p], key[~is_p]) - before[p]
+        of_p += np.bincount(p, wins, n_blocks)
+        of_n += np.bincount(n, won, n_blocks)
+        of_both += np.bincount(p, within, n_blocks)
+        total += float(wins.sum())
+        higher += len(p)
+    pairs = np.append(n_p * n_n, (n_p - positives) * (n_n - negatives)).astype(float)
+    return np.append(total, total - of_p - of_n + of_both), pairs
 
 
 def _ap(
     y: Bools, scores: Floats, block: NDArray[np.intp], n_blocks: int
 ) -> tuple[Without, Without]:
-    """Sums of the precision at each positive, and positives: likewise."""
+    """Sums of the precision at each positive, and positives: likewise. Of one column (n, 1)."""
+    y, scores = y[:, 0], scores[:, 0]
     thresholds = np.unique(scores[y])[::-1]  # of positives, from the highest down
     at = np.searchsorted(-thresholds, -scores, side="left")  # the first that reaches an item
-    n, reached = len(thresholds), at < len(thresholds)
+    hits, claimed, value = (np.zeros(n_blocks + 1) for _ in range(3))
+    order = np.argsort(at, kind="stable")
+    ends = np.searchsorted(at[order], np.arange(len(thresholds)), side="right")
 
-    def counts(kept: Bools) -> Floats:
-        """Items at each threshold or above: with all, and without each block, (n, B + 1)."""
-        kept = kept & reached
-        cells = np.bincount(at[kept] * n_blocks + block[kept], minlength=n * n_blocks)
-        own = cells.reshape(n, n_blocks).cumsum(axis=0)
+    def counts(rows: NDArray[np.intp], start: int, n: int) -> Floats:
+        """Items at each of n thresholds: with all, and without each block, (n, B + 1)."""
+        cells = np.bincount((at[rows] - start) * n_blocks + block[rows], minlength=n * n_blocks)
+        own = cells.reshape(n, n_blocks)
         total = own.sum(axis=1, keepdims=True)
         return np.concatenate([total, total - own], axis=1).astype(float)
 
-    hits, claimed = counts(y), counts(np.ones_like(y))
-    more = np.diff(hits, axis=0, prepend=0)
-    positives = hits[-1]
+    for some in row_blocks(len(thresholds), n_blocks + 1):  # a common genre has many of them
+        rows = order[ends[some.start - 1] if some.start else 0 : ends[some.stop - 1]]
+        n = some.stop - some.start
+        more = counts(rows[y[rows]], some.start, n)
+        own_hits = hits + more.cumsum(axis=0)
+        own_claimed = claimed + counts(rows, some.start, n).cumsum(axis=0)
+        terms = more * share(own_hits, own_claimed)
+        value = np.concatenate([value[None], terms]).sum(axis=0)
+        hits, claimed = own_hits[-1], own_claimed[-1]
     negatives = np.append(0, -np.bincount(block[~y], minlength=n_blocks)) + (~y).sum()
-    there = (positives > 0) & (negatives > 0)
-    return np.where(there, (more * share(hits, claimed)).sum(axis=0), 0), positives * there
+    there = (hits > 0) & (negatives > 0)
+    return np.where(there, value, 0), hits * there
 
 
 class Jackknife(NamedTuple):

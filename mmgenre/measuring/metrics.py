@@ -6,7 +6,7 @@ no positive: such entries are NaN, and `macro` is the mean over the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.items.labels import ancestors
+from mmgenre.measuring.by_value import parts, row_blocks
 from mmgenre.measuring.calibration import brier, calibration_error
 
 Bools = NDArray[np.bool_]
@@ -65,15 +66,21 @@ def roc_auc(y: Bools, scores: NDArray[np.floating]) -> Floats:
 
     AUC = (sum of the positives' ranks - P (P + 1) / 2) / (P N): the Mann-Whitney statistic.
     """
+    return _of_labels(_auc, y, scores)
+
+
+def _auc(y: Bools, scores: NDArray[np.floating]) -> float:
+    """Of one column (n, 1)."""
     from scipy.stats import rankdata  # half a second, which whoever measures nothing saves
 
-    check(y, scores)
-    positives = y.sum(axis=0).astype(float)
-    negatives = len(y) - positives
-    ranks = rankdata(scores, axis=0)
-    wins = np.where(y, ranks, 0.0).sum(axis=0) - positives * (positives + 1) / 2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where((positives > 0) & (negatives > 0), wins / (positives * negatives), np.nan)
+    positives = int(y.sum())
+    negatives = below = y.size - positives
+    wins = 0.0
+    for part in parts(y, scores):
+        own = int(part.y.sum())
+        below -= len(part.y) - own  # negatives with lower scores than any of this part
+        wins += float(rankdata(part.scores)[part.y].sum()) - own * (own + 1) / 2 + own * below
+    return wins / (positives * negatives)
 
 
 def average_precision(y: Bools, scores: NDArray[np.floating]) -> Floats:
@@ -81,17 +88,44 @@ def average_precision(y: Bools, scores: NDArray[np.floating]) -> Floats:
 
     Items with equal scores share a threshold.
     """
+    return _of_labels(_average_precision, y, scores)
+
+
+def _average_precision(y: Bools, scores: NDArray[np.floating]) -> float:
+    """Of one column (n, 1)."""
+    positives, before, found = int(y.sum()), 0.0, 0.0
+    for hits, claimed, _ in _thresholds(y, scores):
+        recall = hits / positives
+        found += float(np.sum(np.diff(recall, prepend=before) * (hits / claimed)))
+        before = float(recall[-1])
+    return found
+
+
+def _thresholds(
+    y: Bools, scores: NDArray[np.floating]
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], Floats]]:
+    """Of every distinct score, from the highest down: how many positives and pairs reach it, it."""
+    hit = seen = 0
+    for part in parts(y, scores):
+        order = np.argsort(-part.scores, kind="stable")
+        ordered = part.scores[order]
+        last = np.append(np.flatnonzero(np.diff(ordered)), len(order) - 1)  # ends of ties
+        hits = hit + np.cumsum(part.y[order])[last]
+        yield hits, seen + last + 1, ordered[last]
+        hit, seen = int(hits[-1]), seen + len(order)
+
+
+def _of_labels(
+    metric: Callable[[Bools, NDArray[np.floating]], float],
+    y: Bools,
+    scores: NDArray[np.floating],
+) -> Floats:
+    """A metric of each label that has a positive and a negative item, NaN of others."""
     check(y, scores)
-    n, n_labels = y.shape
-    result = np.full(n_labels, np.nan)
-    for j in np.flatnonzero(y.any(axis=0) & ~y.all(axis=0)):
-        order = np.argsort(-scores[:, j], kind="stable")
-        hits = np.cumsum(y[order, j])
-        last = np.append(np.flatnonzero(np.diff(scores[order, j])), n - 1)  # ends of ties
-        precision = hits[last] / (last + 1)
-        recall = hits[last] / hits[-1]
-        result[j] = float(np.sum(np.diff(recall, prepend=0.0) * precision))
-    return result
+    found = np.full(y.shape[1], np.nan)
+    for j in np.flatnonzero(y.any(axis=0) & ~y.all(axis=0)).tolist():
+        found[j] = metric(y[:, j : j + 1], scores[:, j : j + 1])
+    return found
 
 
 def micro(
@@ -145,12 +179,17 @@ def top_k_accuracy(y: Bools, scores: NDArray[np.floating], k: int) -> float:
 def in_top_k(y: Bools, scores: NDArray[np.floating], k: int) -> Bools:
     """Whether each item has a true label among the k labels of highest score, (n,)."""
     check(y, scores)
-    return np.asarray(np.take_along_axis(y, _top(scores, k), axis=1).any(axis=1))
+    blocks = [
+        np.take_along_axis(y[own], _top(scores[own], k), axis=1).any(axis=1)
+        for own in row_blocks(*scores.shape)
+    ]
+    return np.concatenate(blocks)
 
 
 def adiv(scores: NDArray[np.floating], k: int) -> float:
     """ADiv@k: share of labels that are in the top k of some item (Oramas 2018, sec. 5.3)."""
-    return float(len(np.unique(_top(scores, k))) / scores.shape[1])
+    tops = [np.unique(_top(scores[own], k)) for own in row_blocks(*scores.shape)]
+    return float(len(np.unique(np.concatenate(tops))) / scores.shape[1])
 
 
 def _top(scores: NDArray[np.floating], k: int) -> NDArray[np.intp]:
@@ -175,13 +214,13 @@ def best_threshold(y: Bools, scores: Floats) -> float:
     F1 is evaluated at every distinct score; a label is predicted where score >= threshold.
     """
     check(y, scores)
-    flat, truth = scores.ravel(), y.ravel()
-    order = np.argsort(-flat, kind="stable")
-    hits = np.cumsum(truth[order])
-    claimed = np.arange(1, len(flat) + 1)
-    f1 = 2 * hits / (claimed + truth.sum())
-    last = np.append(np.flatnonzero(np.diff(flat[order])), len(flat) - 1)
-    return float(flat[order][last[int(np.argmax(f1[last]))]])
+    positives, best, found = int(y.sum()), -1.0, 0.0
+    for hits, claimed, ordered in _thresholds(y, scores):
+        f1 = 2 * hits / (claimed + positives)
+        k = int(np.argmax(f1))
+        if f1[k] > best:
+            best, found = float(f1[k]), float(ordered[k])
+    return found
 
 
 def sample_precision_recall_f1(y: Bools, predicted: Bools) -> tuple[Floats, Floats, Floats]:
@@ -197,9 +236,14 @@ def ranking_precision(y: Bools, scores: NDArray[np.floating]) -> Floats:
 
     An item with no label, or with all, has 1, as scikit-learn's.
     """
+    check(y, scores)
+    blocks = [_ranking_precision(y[own], scores[own]) for own in row_blocks(*scores.shape)]
+    return np.concatenate(blocks)
+
+
+def _ranking_precision(y: Bools, scores: NDArray[np.floating]) -> Floats:
     from scipy.stats import rankdata
 
-    check(y, scores)
     among_all = rankdata(-scores, method="max", axis=1)
     among_true = rankdata(np.where(y, -scores, np.inf), method="max", axis=1)
     n_true = y.sum(axis=1)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmgenre.disk.bundle import bundle_fingerprint
 from mmgenre.disk.provenance import Provenance
-from mmgenre.disk.store import FeatureStore, write_store
-from mmgenre.fusion.table import FeatureTable, gather
+from mmgenre.disk.store import Block, FeatureStore, write_store
+from mmgenre.fusion.table import IN_MEMORY_BYTES, FeatureTable, gather
 from mmgenre.items.modalities import short_name
 from mmgenre.learning.processes import from_main, is_main
 from mmgenre.pipeline.artefact import Artefact, in_store, rows_of
 from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.run import Run
 from mmgenre.progress import Progress
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from mmgenre.fusion.joint import JointSpace
 
 JOINT_VERSION = 2  # rises when the code of the step changes what it writes
 Places = Mapping[str, tuple[Path, str]]  # input -> (store, group) of its vectors
@@ -39,19 +43,21 @@ def joint_of(run: Run, recipe: Recipe, vectors: Mapping[str, Artefact], places: 
 
     def make(progress: Progress) -> None:
         # Here, since torch takes seconds to import, which a no-op saves.
-        from mmgenre.fusion.joint import load_joint, project, save_joint, train_joint
+        from mmgenre.fusion.joint import load_joint, save_joint, train_joint
 
         if from_main(lambda: bundle_fingerprint(folder) != provenance.fingerprint):
             ids = run.manifest.ids
-            train, val = (feature_table(places, ids(split)) for split in ("train", "val"))
+            train, val = (
+                feature_table(places, ids(split), IN_MEMORY_BYTES) for split in ("train", "val")
+            )
             space, log = train_joint(train, val, recipe.joint, seed=recipe.seed, progress=progress)
             if is_main():
                 save_joint(folder, space, log, provenance)
         if is_main():
-            table = feature_table(places, run.manifest.ids())
-            for name, rows in project(load_joint(folder), table).items():
-                here = [i for i, has in zip(table.ids, table.present[name], strict=True) if has]
-                write_store(store, name, [(here, rows)], provenance)
+            table = feature_table(places, run.manifest.ids(), IN_MEMORY_BYTES)
+            for name in table.x:
+                blocks = _joint_blocks(load_joint(folder), table.only([name]))
+                write_store(store, name, blocks, provenance)
 
     def stored() -> str | None:
         found = bundle_fingerprint(folder)
@@ -63,18 +69,37 @@ def joint_of(run: Run, recipe: Recipe, vectors: Mapping[str, Artefact], places: 
     )  # fmt: skip
 
 
+def _joint_blocks(space: JointSpace, table: FeatureTable) -> Iterator[Block]:
+    """Ids and joint vectors of the items that have the one input of a table."""
+    from mmgenre.fusion.joint import project
+
+    [name] = table.x
+    for own in table.blocks():
+        here = [i for i, has in zip(own.ids, own.present[name], strict=True) if has]
+        yield here, project(space, own)[name]
+
+
 def joint_store(folder: Path) -> Path:
     """The store of the vectors of a joint space, one group per input."""
     return folder.with_name(f"{folder.name}.h5")
 
 
-def feature_table(places: Places, ids: Sequence[str]) -> FeatureTable:
-    """Vectors of some items from where they lie."""
+def feature_table(
+    places: Places, ids: Sequence[str], most_bytes: int | None = None
+) -> FeatureTable:
+    """Vectors of some items from where they lie.
+
+    More than `most_bytes` of them stay there, in stores that are open as long as the table lives;
+    None: never.
+    """
     stores: dict[str, FeatureStore] = {}
+    stay = False
     try:
         for name, (path, group) in places.items():
             stores[name] = FeatureStore(path, group)
-        return gather(stores, ids)
+        table = gather(stores, ids, most_bytes)
+        stay = table.is_stored
+        return table
     finally:
-        for store in stores.values():
+        for store in stores.values() if not stay else ():
             store.close()

@@ -130,7 +130,8 @@ def _figures(name: str, run: Run, runs: Sequence[Run], fusions: Sequence[Artefac
     outside |= known - set(labels.names)
     y = labels.encode([run.manifest[i].labels for i in scores.ids], outside=outside)
     groups = groups_of(scores.ids, [run.manifest[i].artist for i in scores.ids])
-    result = figures_of(name, scores, Scored(y, labels, groups, folds), y.sum(axis=0).tolist())
+    everything = Scored(y, labels, groups, folds)
+    result = figures_of(name, scores, everything, y.sum(axis=0).tolist(), run.folder)
     result["folds"] = {
         "n_items": np.bincount(folds).tolist(),
         "left_out": sorted(outside),

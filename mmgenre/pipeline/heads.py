@@ -6,8 +6,9 @@ n test items, R rows, K seeds, L labels.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,21 @@ from mmgenre.disk.files import swap, temporary_name
 from mmgenre.disk.locks import claimed
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.records import write_record
-from mmgenre.disk.store import write_store
+from mmgenre.disk.scratch import scratch
+from mmgenre.disk.store import Block, write_store
 from mmgenre.errors import MmgenreError
 from mmgenre.frozen.licences import of_models
 from mmgenre.fusion.experts import FOLDS
-from mmgenre.fusion.head import FusionModel, predict, train_fusion
+from mmgenre.fusion.head import FusionModel, predicted, train_fusion
+from mmgenre.fusion.stored import slices
+from mmgenre.fusion.table import IN_MEMORY_BYTES, FeatureTable
 from mmgenre.fusion.trust import TRUST, fit_trust
 from mmgenre.fusion.whole import MODEL, carry
 from mmgenre.items.item import SPLITS
 from mmgenre.items.modalities import JOINT
 from mmgenre.learning.encoder import load_task_head
 from mmgenre.learning.processes import is_main
-from mmgenre.learning.targets import make_target
+from mmgenre.learning.targets import Target, make_target
 from mmgenre.learning.tracking import unseen
 from mmgenre.measuring import metrics
 from mmgenre.measuring.curves import Curve
@@ -44,6 +48,8 @@ from mmgenre.pipeline.tables import SCORED, Made, Scored, check_row, tables_of
 from mmgenre.pipeline.unlabelled import write_predictions
 from mmgenre.pipeline.words import with_words
 from mmgenre.progress import Progress
+
+BLOCK_BYTES = 1 << 24  # of the scores that are written at once
 
 
 def make_fusion(
@@ -97,9 +103,7 @@ def make_fusion(
         try:
             path = temporary / of.SCORES
             for split, scored in made.scored.items():
-                n, n_rows, _, n_labels = scored.scores.shape
-                scores = scored.scores.reshape(n, n_rows * n_seeds, n_labels)
-                write_store(path, of.SCORES_OF[split], [(scored.ids, scores)], provenance)
+                write_store(path, of.SCORES_OF[split], _score_blocks(scored), provenance)
                 write_store(path, of.INPUTS_OF[split], [(scored.ids, scored.given)], provenance)
             if made.model is not None:
                 made.model.save(temporary / MODEL, provenance, frozen)
@@ -114,6 +118,14 @@ def make_fusion(
             swap(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _score_blocks(scored: Scored) -> Iterator[Block]:
+    """Ids and scores of some items at a time, (m, R * K, L)."""
+    n, n_rows, n_seeds, n_labels = scored.scores.shape
+    scores = scored.scores.reshape(n, n_rows * n_seeds, n_labels)
+    for own in slices(n, max(1, BLOCK_BYTES // (4 * n_rows * n_seeds * n_labels))):
+        yield scored.ids[own], scores[own]
 
 
 def _carry_parts(
@@ -136,42 +148,43 @@ def _score_by_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progres
     y = {split: run.truth(run.manifest.ids(split), recipe) for split in SPLITS}
     target = make_target(recipe.fusion_target, len(labels), exclusive=exclusive)
     target.fit(y["train"])
-    tables, given = tables_of(run, recipe, heads)
+    tables, given = tables_of(run, recipe, heads, IN_MEMORY_BYTES)
+    scores: dict[of.On, Any] = {
+        split: scratch(
+            (len(tables[split]), len(heads.rows), heads.seeds, len(labels)), np.float32, run.folder
+        )
+        for split in SCORED
+    }
 
-    def train(
-        row: of.RowInputs, seed: int
-    ) -> tuple[FusionModel, Curve, dict[of.On, NDArray[np.float32]]]:
+    def train(r: int, k: int) -> tuple[FusionModel, Curve]:
+        row, seed = heads.rows[r], recipe.seed + k
         own = {split: table.only(row.inputs) for split, table in tables.items()}
         having = check_row(row, own)
-        fit, val = (own[s].select(having[s]) for s in ("train", "val"))
-        truth = {s: y[s][having[s]] for s in ("train", "val")}
-        goals = {s: target.targets(truth[s]) for s in truth}
+        fit, val = (_some(own[s], having[s]) for s in ("train", "val"))
+        truth = {s: y[s] if having[s].all() else y[s][having[s]] for s in ("train", "val")}
+        goals = {
+            s: partial(_goals, target, truth[s]) if table.is_stored else target.targets(truth[s])
+            for s, table in (("train", fit), ("val", val))
+        }
         head, log = train_fusion(
             fit, val, target, goals, recipe.fusion, exclusive=exclusive, seed=seed,
             progress=unseen(progress, f"{row.name}, seed {seed}"),
         )  # fmt: skip
         threshold = None
         if not exclusive:
-            threshold = metrics.best_threshold(truth["val"], predict(head, target, val))
-        model = FusionModel(head, target, recipe.fusion.head, labels, threshold)
-        scores = {s: model.scores(own[s]).astype(np.float32) for s in SCORED}
-        return model, log.curve(), scores
+            held: Any = scratch((len(val), len(labels)), np.float64, run.folder)
+            _fill(held, predicted(head, target, val))
+            threshold = metrics.best_threshold(truth["val"], held)
+        for s in SCORED:
+            _fill(scores[s][:, r, k], predicted(head, target, own[s]))
+        return FusionModel(head, target, recipe.fusion.head, labels, threshold), log.curve()
 
     trained = []
-    for number, row in enumerate(heads.rows):
+    for number in range(len(heads.rows)):
         progress("fusion heads", number, len(heads.rows))
-        trained.append([train(row, recipe.seed + k) for k in range(heads.seeds)])
+        trained.append([train(number, k) for k in range(heads.seeds)])
     progress("fusion heads", len(heads.rows), len(heads.rows))
-    scored = {
-        split: Scored(
-            tables[split].ids,
-            np.stack(
-                [np.stack([s[split] for _, _, s in seeds], axis=1) for seeds in trained], axis=1
-            ),
-            given[split],
-        )
-        for split in SCORED
-    }
+    scored = {s: Scored(tables[s].ids, scores[s], given[s]) for s in SCORED}
     model, trust = trained[-1][0][0], None
     if is_main() and run.pool is None:  # cells of experiments are measured and do not predict
         folds = run.folds(FOLDS, "val").of
@@ -180,11 +193,29 @@ def _score_by_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progres
         trust = fit_trust(model, *rows[0], *rows[1], of_items, untrained_of(run, heads))
     return Made(
         scored,
-        [[model.threshold for model, _, _ in seeds] for seeds in trained],
+        [[model.threshold for model, _ in seeds] for seeds in trained],
         [seeds[0][1] for seeds in trained],
         model,
         trust=trust,
     )
+
+
+def _some(table: FeatureTable, having: NDArray[np.bool_]) -> FeatureTable:
+    """Some of the items; no copy if they are all."""
+    return table if having.all() else table.select(having)
+
+
+def _goals(target: Target, y: NDArray[np.bool_], rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """What heads learn of some items; of a million at once it would be as much as a vector each."""
+    return target.targets(y[rows])
+
+
+def _fill(out: NDArray[Any], blocks: Iterable[NDArray[Any]]) -> None:
+    """Puts blocks of rows after each other."""
+    start = 0
+    for block in blocks:
+        out[start : start + len(block)] = block
+        start += len(block)
 
 
 def _score_by_encoder(

@@ -108,7 +108,7 @@ def _measure(run: Run, name: str, scores: Scores) -> FusionResult:
     n_train = run.truth(run.manifest.ids("train"), space=labels).sum(axis=0).tolist()
     groups = groups_of(scores.ids, [run.manifest[i].artist for i in scores.ids])
     everything = Scored(run.truth(scores.ids, space=labels), labels, groups)
-    return figures_of(name, scores, everything, n_train)
+    return figures_of(name, scores, everything, n_train, run.folder)
 
 
 def _encoder_result(modality: str, folder: Path) -> EncoderResult:

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.disk.records import read_record
+from mmgenre.disk.scratch import scratch
 from mmgenre.disk.store import FeatureStore, fingerprint_of, group_names
 from mmgenre.errors import StoreError
 from mmgenre.frozen.settings import FrozenInput
+from mmgenre.measuring.by_value import row_blocks
 from mmgenre.pipeline.align import Places
 
 SCORES, ABOUT = "scores.h5", "fusion.json"
@@ -134,7 +136,11 @@ def read_scores(folder: Path, on: On = "test") -> Scores:
         if store.fingerprint != about["provenance"]["fingerprint"]:
             raise StoreError(f"{folder}: is just being made anew; wait, then run this again")
         store.verify()
-        ids, values = store.ids, store.take(store.ids)
+        ids = store.ids
+        width = [n for n in store.row_shape if n is not None]  # of scores all are known
+        values: Any = scratch((len(ids), *width), store.dtype, folder)
+        for own in row_blocks(len(ids), values[:1].size):
+            store.read_rows(own.start, values[own])
     with FeatureStore(folder / SCORES, INPUTS_OF[on]) as store:
         store.verify()
         given = store.take(ids)

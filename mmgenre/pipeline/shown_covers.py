@@ -85,7 +85,7 @@ def neighbours_of_covers(run: Run) -> results.NeighbourResult:
     """
     with opened(run.embeddings("image"), "image") as store:
         ids = [i for i, split in run.manifest.splits.items() if split and i in store]
-        vectors = store.take(ids)
+        vectors = store.take(ids).astype(np.float32, copy=False)
     items = [run.manifest[i] for i in ids]
     tests = [k for k, item in enumerate(items) if item.split == "test"]
     queries = np.array(sorted(tests, key=lambda k: ids[k]), dtype=np.intp)
@@ -140,7 +140,7 @@ def map_of_covers(run: Run, *, seed: int) -> results.PointMap:
     """Image embeddings of the items that the image encoder was not trained on."""
     with opened(run.embeddings("image"), "image") as store:
         ids = [i for s in ("val", "test") for i in run.manifest.ids(s) if i in store]
-        unit = unit_length(store.take(ids))  # as fusion takes them
+        unit = unit_length(store.take(ids).astype(np.float32, copy=False))  # as fusion takes them
     detail = "image embeddings of length 1, validation and test split: unseen in training"
     items = [run.manifest[i] for i in ids]
     return point_map("Albums by their covers", detail, unit, items, seed=seed)

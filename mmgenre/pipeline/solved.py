@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.disk.store import FeatureStore
+from mmgenre.errors import MmgenreError
 from mmgenre.fusion.ensemble import Fitting, Inputs, Pattern, SolvedFusion
 from mmgenre.fusion.experts import (
     FOLDS,
@@ -34,16 +36,23 @@ from mmgenre.learning.validation import chance_auc
 from mmgenre.measuring import metrics
 from mmgenre.measuring.results import Choice
 from mmgenre.pipeline import scores as of
+from mmgenre.pipeline.align import Places
 from mmgenre.pipeline.recipe import Recipe
 from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.tables import SCORED, Made, Scored, check_row, tables_of
 from mmgenre.progress import Progress
 
+COPIES = 4  # of the vectors: scaled in float64, beside each other, and those of folds
 LEAST_THRESHOLD_ITEMS = 20  # of validation, below which training items decide, cross-fitted
 
 
 def solve_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progress) -> Made:
-    """Fits every row; figures are of heads that learned from training items only."""
+    """Fits every row; figures are of heads that learned from training items only.
+
+    Raises:
+        MmgenreError: their vectors would not fit into this machine's memory.
+    """
+    check_memory({name: heads.places[name] for name in heads.inputs}, len(run.manifest))
     tables, given = tables_of(run, recipe, heads)
     tasks = _tasks(run, recipe)
     target, labels = tasks["train"].target, run.labels(recipe)
@@ -97,6 +106,32 @@ def solve_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progress) -
         for split in SCORED
     }
     return Made(scored, thresholds, [None] * len(heads.rows), model, choices, trust)
+
+
+def check_memory(places: Places, n: int, memory: int | None = None) -> None:
+    """Refuses what cannot be solved in memory, before hours of trying.
+
+    Args:
+        places: where the vectors of the inputs lie.
+        n: items.
+        memory: bytes; None: those of this machine.
+
+    Raises:
+        MmgenreError: the items' vectors would take more, with the scaled copies of them.
+    """
+    width = 0
+    for path, group in places.values():
+        with FeatureStore(path, group) as store:
+            width += int(store.row_shape[0] or 0)
+    memory = memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = COPIES * 4 * width * n
+    if needed > memory:
+        raise MmgenreError(
+            f"fusion.solver lbfgs: to solve heads on {n:,} items with vectors of {width:,} numbers "
+            f"takes about {needed / 1e9:,.0f} GB of memory, and this machine has "
+            f"{memory / 1e9:,.0f}; train them by mini-batches, which takes under 3: --set "
+            "fusion.solver=sgd --set fusion.combine=concatenation"
+        )
 
 
 def _refit(model: SolvedFusion, fitting: Fitting) -> SolvedFusion:

@@ -47,14 +47,14 @@ class Made(NamedTuple):
 
 
 def tables_of(
-    run: Run, recipe: Recipe, heads: of.Heads
+    run: Run, recipe: Recipe, heads: of.Heads, most_bytes: int | None = None
 ) -> tuple[dict[Split, FeatureTable], dict[of.On, NDArray[np.uint8]]]:
     """Rows of all inputs by split, and which of them items of validation and test have.
 
-    Of the test items, the share that the recipe says is hidden.
+    Of the test items, the share that the recipe says is hidden. `most_bytes`: see `feature_table`.
     """
     places = {name: heads.places[name] for name in heads.inputs}
-    tables = {split: feature_table(places, run.manifest.ids(split)) for split in SPLITS}
+    tables = {split: feature_table(places, run.manifest.ids(split), most_bytes) for split in SPLITS}
     there = presence(tables["test"])
     share = recipe.fusion.missing_share
     fixed = hidden_by_columns(run, recipe, tables["test"].ids)

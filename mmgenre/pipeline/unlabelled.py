@@ -11,6 +11,8 @@ from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.head import FusionModel
 from mmgenre.fusion.ranking import Asked, rank
 from mmgenre.fusion.shares import players_of
+from mmgenre.fusion.table import IN_MEMORY_BYTES
+from mmgenre.fusion.tagger import AT_ONCE
 from mmgenre.fusion.trust import Trust
 from mmgenre.items.item import LIST_SEPARATOR
 from mmgenre.pipeline.align import Places, feature_table
@@ -18,7 +20,6 @@ from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.tables import presence
 
 COLUMNS = ("id", "genres", "best", "score", "from", "unsure")
-AT_ONCE = 10_000  # items; vectors of a million would not fit into memory
 
 
 def write_predictions(
@@ -42,8 +43,7 @@ def write_predictions(
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         rows.writeheader()
-        for first in range(0, len(ids), AT_ONCE):
-            table = feature_table(own, ids[first : first + AT_ONCE])
+        for table in feature_table(own, ids, IN_MEMORY_BYTES).blocks(AT_ONCE):
             table = table.select(np.asarray(presence(table).any(axis=1)))
             for found in rank(model, trust, table, order, Asked(), {}):
                 best = found.genres[0]

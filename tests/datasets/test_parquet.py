@@ -54,6 +54,7 @@ def test_whole_numbers_are_ids_and_several_row_groups_are_one_table(tmp_path: Pa
     parquet.write_table(table, tmp_path / "v.parquet", row_group_size=7)
     found = read_features(tmp_path / "v.parquet")
     assert found.ids == tuple(map(str, range(100)))
+    assert isinstance(found.x, np.ndarray)
     np.testing.assert_array_equal(found.x[:, 0], np.arange(100))
 
 

@@ -26,4 +26,5 @@ from mmgenre.disk.store.reading import group_names as group_names
 from mmgenre.disk.store.reading import provenance_of as provenance_of
 from mmgenre.disk.store.reading import store_info as store_info
 from mmgenre.disk.store.reading import verify_stores as verify_stores
+from mmgenre.disk.store.writing import write_groups as write_groups
 from mmgenre.disk.store.writing import write_store as write_store

@@ -63,6 +63,19 @@ class Chunks:
                 target[:] = self._check(chunk)[first : first + len(target)]
             done += count
 
+    def take_into(self, out: NDArray[Any], rows: NDArray[np.intp]) -> None:
+        """Fills `out`, contiguous (n, *row_shape), with rows in any order."""
+        chunk, skipped = np.divmod(rows, self.rows)
+        for k in np.unique(chunk[~self.checked[chunk]]).tolist():
+            self._check(k)
+        flat = out.reshape(len(out), -1).view(np.uint8)
+        # Rows that follow each other are read at once.
+        ends = np.flatnonzero((np.diff(rows) != 1) | (np.diff(chunk) != 0)) + 1
+        starts = np.concatenate([[0], ends]).tolist()
+        places = (self.places[chunk] + skipped * self.row_bytes).tolist()
+        for first, last in zip(starts, [*ends.tolist(), len(rows)], strict=True):
+            self._pread(flat[first:last].reshape(-1), places[first])
+
     def _check(self, chunk: int) -> NDArray[np.uint8]:
         """The bytes of a whole chunk."""
         start = chunk * self.rows

@@ -133,6 +133,40 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
         with damage_as_error(self.path, f"{self._where} cannot be read"):
             self._chunks.read_into(out, start)
 
+    def rows_at(self, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """Rows of fixed shape by position, in any order, (n, *row_shape)."""
+        if self.ragged or (len(rows) and not 0 <= rows.min() <= rows.max() < len(self)):
+            raise ValueError(
+                f"{self._where}: {len(self):,} rows {self.row_shape}; asked for {rows}"
+            )
+        out = np.empty((len(rows), *self._data.shape[1:]), self.dtype)
+        if len(rows):
+            with damage_as_error(self.path, f"{self._where} cannot be read"):
+                self._chunks.take_into(out, rows)
+        return out
+
+    def positions(self, ids: Sequence[str]) -> NDArray[np.intp]:
+        """Where ids lie, (n,); -1: nowhere. A million ids take little memory, unlike `rows_of`."""
+        wanted = np.array([item_id.encode() for item_id in ids], dtype="S")
+        if not len(self) or not len(wanted):
+            return np.full(len(wanted), -1, np.intp)
+        order, own = self._sorted_ids
+        place = np.minimum(np.searchsorted(own, wanted), len(own) - 1)
+        found = place if order is None else order[place]
+        return np.where(own[place] == wanted, found, -1)
+
+    @cached_property
+    def _sorted_ids(self) -> tuple[NDArray[np.intp] | None, NDArray[np.bytes_]]:
+        """Positions by id, None if they are in order, and the ids so; StoreError if ids repeat."""
+        own, order = self._encoded_ids, None
+        if not (own[1:] > own[:-1]).all():
+            order = np.argsort(own)
+            own = own[order]
+        if repeated := int((own[1:] == own[:-1]).sum()):
+            n = len(own) - repeated
+            raise StoreError(f"{self._where}: {len(self)} rows but {n} distinct ids")
+        return order, own
+
     def ids_at(self, rows: Sequence[int]) -> list[str]:
         """Ids by position, without decoding all."""
         with damage_as_error(self.path, f"{self.path}: group {self.name!r} is damaged"):
@@ -210,11 +244,12 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
             last = max(first + 1, last)
             values = self._in_order(int(ends[first]), int(ends[last]))
             digest.update(values.data)
+            ids = self.ids_at(range(first, last))
             if prints is not None and own is not None:
-                known = zip(self.ids[first:last], islice(own, last - first), strict=True)
+                known = zip(ids, islice(own, last - first), strict=True)
                 prints.of.update((i, found) for i, found in known if found is not None)
             cuts = ends[first + 1 : last] - ends[first]
-            yield self.ids[first:last], np.split(values, cuts) if self.ragged else values
+            yield ids, np.split(values, cuts) if self.ragged else values
             first = last
         if layout.content_digest(digest, self.ids, self._data, self._offsets) != self.sha256:
             raise StoreError(
@@ -265,7 +300,7 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
 
     def verify(self, progress: Progress = silent) -> None:
         """Reads everything; StoreError if the content is not what was written."""
-        self.rows_of(self.ids)  # finds ids that repeat
+        _ = self._sorted_ids  # finds ids that repeat
         self.made_from()
         if self.prints_by is not None:
             for _ in self.prints(self.prints_by):

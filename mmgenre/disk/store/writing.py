@@ -50,19 +50,34 @@ def write_store(
     StoreError: ids repeat, counts or shapes differ, values are of another type or not finite;
     another process writes the file; the disk is full. The earlier file stays as it was.
     """
-    path = Path(path)
-    if not name or "/" in name or name == ".":
-        raise StoreError(f"{path}: {name!r} is no name for a group")
+    how = refused, ragged, made_from, prints
+    return _write_all(Path(path), {name: (blocks, provenance.as_dict(), *how)})
+
+
+def write_groups(
+    path: Path | str, groups: Mapping[str, tuple[Iterable[Block], Provenance]]
+) -> Path:
+    """Writes several groups at once, each as `write_store` does; the file is written once."""
+    rest: Any = (), False, NOTHING, None
+    new = {name: (blocks, own.as_dict(), *rest) for name, (blocks, own) in groups.items()}
+    return _write_all(Path(path), new)
+
+
+def _write_all(path: Path, new: Mapping[str, tuple[Any, ...]]) -> Path:
+    """Groups by name, with the arguments of `_write`; others that the file has stay."""
+    for name in new:
+        if not name or "/" in name or name == ".":
+            raise StoreError(f"{path}: {name!r} is no name for a group")
     with _new_file(path) as (file, disk):
         for other in group_names(path):
-            if other != name:  # through our own reader: HDF5's copy follows links and damage
+            if other not in new:  # through our own reader: HDF5's copy follows links and damage
                 with FeatureStore(path, other) as old:
                     group, made = file.create_group(other), old.provenance
                     kept = None if old.prints_by is None else Prints(old.prints_by)
                     how = old.refused, old.ragged, old.made_from(), kept
                     _write(disk, group, old.blocks(kept), made, *how)
-        group, made = file.create_group(name), provenance.as_dict()
-        _write(disk, group, blocks, made, refused, ragged, made_from, prints)
+        for name, given in new.items():
+            _write(disk, file.create_group(name), *given)
     return path
 
 
