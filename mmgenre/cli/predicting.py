@@ -124,7 +124,7 @@ def predict(
     with ExitStack() as stack:
         progress = stack.enter_context(shared.progress_bars())
         covers = Path(stack.enter_context(TemporaryDirectory(prefix="mmgenre-")))
-        listed, refused = None, list[Refusal]()
+        listed, refused, notes = None, list[Refusal](), tuple[str, ...]()
         if manifest is not None or one:
             listed = _one_or_listed(manifest, media_root or (), audio, text, image)
         elif paths:
@@ -149,6 +149,7 @@ def predict(
                 coverage=coverage,
                 progress=progress,
             )
+            notes = tagger.notes
         refused += own
     if one:
         the_one(predictions, refused)
@@ -158,6 +159,8 @@ def predict(
             raise typer.BadParameter("--write-tags needs audio files, and vectors alone have none")
         with _undo_told(undo if not dry_run else None):
             refused += _write_tags(listed, predictions, confidence, undo, dry_run=dry_run)
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)  # what is on stdout may be for a program
     shared.finish(refused)
 
 

@@ -251,6 +251,7 @@ class TableResult(TypedDict):
     rows: list[TableRow]
     differences: list[RowDifference]  # of the headline metric, between all rows
     steps: list[StepCount]
+    notes: NotRequired[list[str]]  # what a person should know; not of earlier versions
     refused: list[dict[str, str]]
 
 
@@ -303,6 +304,7 @@ class BenchmarkFolder(TypedDict):
     exclusive: bool
     n_items: list[int]  # measured items of each split
     rows: list[BenchmarkRow]
+    notes: list[str]  # what a person should know of its runs
     refused: list[dict[str, str]]
 
 
