@@ -20,6 +20,7 @@ from small import Small
 from test_end_to_end import kill_when, mmgenre
 from test_experiment import NAMES
 
+from mmgenre.cli.experiments import MOST_NOTES
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import MmgenreError, RecipeError, WeightsError
@@ -377,9 +378,9 @@ def test_the_table_on_disk(small: Small, runs: Path, call: Call) -> None:
     assert ".346" in done.out
     notes = result["notes"]
     few = [note for note in notes if re.search(r"learned from \d+ training rows only", note)]
-    assert sorted(note.partition(" ")[0] for note in few) == ["audio", "image", "text"]
+    assert {note.partition(" ")[0] for note in few} >= {"audio", "image", "text"}
     assert [line for line in done.out.splitlines() if line.startswith("note: ")] == [
-        f"note: {note}" for note in notes
+        f"note: {note}" for note in notes[:MOST_NOTES]
     ]
     assert "ALL" in (folder / "table.md").read_text(encoding="utf-8")
     lines = list(csv.DictReader(as_csv(result).splitlines()))
