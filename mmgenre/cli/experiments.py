@@ -13,6 +13,7 @@ from typer import Argument, Option
 from mmgenre.cli import shared
 from mmgenre.errors import Refusal
 
+MOST_NOTES = 20  # lines on stdout; an experiment may have hundreds of networks
 RecipeArgument = Annotated[
     str, Argument(help="An experiment: its name, as oramas2018/table2, or a TOML file.")
 ]
@@ -58,8 +59,12 @@ def run(
         typer.echo(readable(result))
     else:
         shared.print_rich(rich_published(result))
-        curves = shared.curves_told(prepared.pool) if track else []
-        typer.echo("\n".join([*curves, str(table), f"page: {page}"]))
+        notes = result.get("notes", [])
+        lines = [f"note: {note}" for note in notes[:MOST_NOTES]]
+        if left := notes[MOST_NOTES:]:
+            lines.append(f"{len(left):,} further notes: table.json, beside the table")
+        lines += shared.curves_told(prepared.pool) if track else []
+        typer.echo("\n".join([*lines, str(table), f"page: {page}"]))
     failed = [f"{row['name']}: {fault}" for row in result["rows"] for fault in row["failed"]]
     for fault in failed:
         typer.secho(f"failed: {fault}", fg=typer.colors.RED, err=True)
@@ -130,6 +135,9 @@ def benchmark(
         shared.show(result, (), as_json=True)
     else:
         shared.print_rich(rich_benchmark(result))
+        for own in result["folders"]:
+            for note in own["notes"]:
+                typer.echo(f"note: {own['name']}: {note}")
     for fault in result["failed"]:
         typer.secho(f"failed: {fault['folder']}: {fault['error']}", fg=typer.colors.RED, err=True)
     refused = [Refusal(**r) for f in result["folders"] for r in f["refused"]]  # type: ignore[arg-type]

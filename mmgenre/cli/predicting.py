@@ -129,7 +129,7 @@ def predict(
         raise typer.BadParameter("--risk: of a trained model, whose scores are probabilities")
 
     with shared.progress_bars() as progress, TemporaryDirectory(prefix="mmgenre-") as covers:
-        listed, refused = None, list[Refusal]()
+        listed, refused, notes = None, list[Refusal](), tuple[str, ...]()
         if manifest is not None or one:
             listed = _one_or_listed(manifest, media_root or (), audio, text, image)
         elif paths:
@@ -140,9 +140,10 @@ def predict(
         else:
             tagger = _tagger(model, fusion, entities_url, allow or ())
             parts = _by_tagger(tagger, listed, given, asked, progress, one=one)
+            notes = tagger.notes
         if out is not None and form is not Format.JSON and not (one or write_tags):
             refused += _write_parts(parts, form, top, out)  # never all of them in memory
-            shared.finish(refused)
+            _end(notes, refused)
             return
         predictions: list[Prediction] = []
         for some, why in parts:
@@ -153,6 +154,12 @@ def predict(
     _write(predictions, refused, form, top, out)
     if write_tags:
         refused += tagging.write_tags(listed, predictions, confidence, undo, dry_run=dry_run)
+    _end(notes, refused)
+
+
+def _end(notes: Sequence[str], refused: Sequence[Refusal]) -> None:
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)  # what is on stdout may be for a program
     shared.finish(refused)
 
 

@@ -33,6 +33,7 @@ from mmgenre.fusion.ensemble import KIND as SOLVED
 from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.exported import check_exported, copy_model, downloaded, is_on_hub, push
 from mmgenre.fusion.in_memory import Cover, Track, as_files
+from mmgenre.fusion.notes import model_notes
 from mmgenre.fusion.pieces import Judge, with_pieces
 from mmgenre.fusion.prediction import Prediction, one_item, the_one
 from mmgenre.fusion.ranking import Asked, rank, worth_of
@@ -71,6 +72,7 @@ class GenreTagger:
     folder: Path | None = None  # of the model that it was loaded from
     by_onnx: Mapping[str, OnnxEncoder] = field(default_factory=dict)  # by view, without torch
     trust: Trust | None = None  # None: of a model of an earlier version
+    notes: tuple[str, ...] = ()  # what of it stands at chance, or had too little data
 
     def __repr__(self) -> str:
         """`GenreTagger('multi-logistic-a+t', 24 genres, reads audio, text, from 'runs/x/...')`."""
@@ -162,7 +164,9 @@ class GenreTagger:
         reads = {view: reads[view] for view in kinds}
         loaded = ByNeed(encoders, load)
         trust = Trust.load(model / TRUST) if (model / TRUST).is_dir() else None
-        return cls(loaded, reads, joint, heads, name, given, unasked, model, by_onnx, trust)
+        with odd_as_error(model):
+            notes = model_notes(getattr(heads, "about", {}), places)
+        return cls(loaded, reads, joint, heads, name, given, unasked, model, by_onnx, trust, notes)
 
     def predict(
         self,

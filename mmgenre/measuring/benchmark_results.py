@@ -35,6 +35,7 @@ class BenchmarkFolder(TypedDict):
     exclusive: bool
     n_items: list[int]  # measured items of each split
     rows: list[BenchmarkRow]
+    notes: list[str]  # what a person should know of its runs
     refused: list[dict[str, str]]
 
 

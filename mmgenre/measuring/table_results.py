@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from mmgenre.measuring.results import RowDifference, Spread
 
@@ -72,6 +72,7 @@ class TableResult(TypedDict):
     rows: list[TableRow]
     differences: list[RowDifference]  # of the headline metric, between all rows
     steps: list[StepCount]
+    notes: NotRequired[list[str]]  # what a person should know; not of earlier versions
     refused: list[dict[str, str]]
 
 

@@ -45,6 +45,7 @@ from mmgenre.measuring.results import FusionResult, PairedResult, Row
 from mmgenre.pipeline.artefact import FAILURES
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.measure import measured
+from mmgenre.pipeline.notes import fusion_notes, of_all_or_some, run_notes
 from mmgenre.pipeline.prepare import prepare_run
 from mmgenre.pipeline.run import Run
 from mmgenre.pipeline.scores import Scores, read_scores
@@ -222,6 +223,11 @@ class _Split:
     scores: Scores
 
     @property
+    def notes(self) -> list[str]:
+        """What a person should know of the run and of its fusion."""
+        return [*run_notes(self.run), *fusion_notes(self.result, self.run.recipe.target.name)]
+
+    @property
     def labels(self) -> dict[str, str]:
         """Label as the manifest names it -> genre of the task.
 
@@ -360,6 +366,9 @@ def _compared(
         "exclusive": first["exclusive"],
         "n_items": [len(split.scores.ids) for split in splits],
         "rows": rows,
+        "notes": of_all_or_some(
+            {f"split {k}": split.notes for k, split in zip(SPLIT_NUMBERS, splits, strict=True)}
+        ),
         "refused": [vars(refusal) for refusal in refused],
     }
 

@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from mmgenre.datasets.sources import card_names, load_card
 from mmgenre.disk.bundle import CONFIG, bundle_file
-from mmgenre.frozen.citations import IMAGENET, Work, work_of
+from mmgenre.frozen.citations import IMAGENET, Work, card_of, work_of
 from mmgenre.frozen.licences import name_of
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.pipeline.learn import models_of
@@ -84,10 +84,10 @@ def _of_models(run: Run) -> Iterator[tuple[Entry | None, str | None]]:
     folders = [run.encoder(view.name) for view in views]
     for about in models_of(folders):
         name = str(about["model"])
-        work = work_of(name)
+        work = work_of(name) or card_of(name)
         why = f"frozen model {name}"
         entry = None if work is None else Entry(work.key, why, work.bibtex)
-        lacks = "" if entry else "; its citation is not known here: see its card"
+        lacks = "" if work_of(name) else "; its citation is not known here: see its card"
         yield entry, f"{name}: licence {name_of(about['licence'])}{lacks}"
     for folder in folders:
         if not folder.is_dir():
@@ -99,6 +99,8 @@ def _of_models(run: Run) -> Iterator[tuple[Entry | None, str | None]]:
             work = work_of(network)
             if work is not None:
                 yield Entry(work.key, why, work.bibtex), None
+            else:
+                yield None, f"{why}: its citation is not known here"
             if config["config"]["weights"] == "imagenet":
                 yield Entry(IMAGENET.key, why, IMAGENET.bibtex), None
 

@@ -19,6 +19,7 @@ from mmgenre.learning.tracking import check_tracking
 from mmgenre.measuring.table_results import TableResult
 from mmgenre.pipeline.artefact import carry_out
 from mmgenre.pipeline.as_settings import SettingsLike, as_settings
+from mmgenre.pipeline.cell_notes import experiment_notes
 from mmgenre.pipeline.cells import Plan, PlannedCell, tabulate
 from mmgenre.pipeline.experiment import Cell, Experiment, load_experiment, small_overlay
 from mmgenre.pipeline.fuse import plan_fusion
@@ -155,4 +156,9 @@ def run_experiment(
     wanted = [cell.scores for cell in plan.cells]
     how: dict[str, Any] = {"keep_going": True, "track": plan.track}
     outcome = carry_out(wanted, plan.pool, **how, progress=progress, tell=tell)
-    return from_main(lambda: tabulate(plan, outcome.failed, outcome.seconds))
+
+    def table() -> TableResult:
+        result = tabulate(plan, outcome.failed, outcome.seconds)
+        return {**result, "notes": experiment_notes(plan, outcome.failed)}
+
+    return from_main(table)

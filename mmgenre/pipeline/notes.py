@@ -6,16 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, cast
 
 from mmgenre.disk.bundle import CONFIG, bundle_file
 from mmgenre.frozen.licences import name_of, of_models, terms
+from mmgenre.fusion.notes import curve_notes, expert_notes
 from mmgenre.items.labels import ancestors, closure
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.items.notes import manifest_notes
-from mmgenre.learning.budget import Budget
-from mmgenre.learning.verdict import verdicts
-from mmgenre.measuring.curves import Curve
 from mmgenre.measuring.results import Choice, FusionResult
 from mmgenre.pipeline.earlier import earlier_ids, learned_digest
 from mmgenre.pipeline.learn import models_of
@@ -37,11 +34,27 @@ def run_notes(run: Run) -> list[str]:
         *library_notes(run.folder, run.dataset),
         *names,
         *twin_notes(run),
-        *_of_splits(run),
+        *split_notes(run),
         *_of_encoders(run),
         *_of_licences(run),
     ]
     return list(dict.fromkeys(notes))  # some were made when the manifest was built, too
+
+
+def of_all_or_some(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Notes on several of a kind, each said once, with the names of those it is about unless all.
+
+    >>> of_all_or_some({"split 0": ["few items", "twins"], "split 1": ["few items"]})
+    ['few items', 'split 0: twins']
+    """
+    found: dict[str, list[str]] = {}
+    for name, own in notes.items():
+        for note in dict.fromkeys(own):
+            found.setdefault(note, []).append(name)
+    return [
+        note if len(names) == len(notes) else f"{', '.join(names)}: {note}"
+        for note, names in found.items()
+    ]
 
 
 def _of_source(run: Run) -> Iterator[str]:
@@ -53,7 +66,8 @@ def _of_source(run: Run) -> Iterator[str]:
         )
 
 
-def _of_splits(run: Run) -> Iterator[str]:
+def split_notes(run: Run) -> Iterator[str]:
+    """What the splits of a run lack."""
     n = run.manifest.count("val")
     if n < FEW:
         yield f"validation has {n} items: thresholds and choices made on so few are luck"
@@ -110,14 +124,8 @@ def _of_encoders(run: Run) -> Iterator[str]:
                     f"learn anew on all: mmgenre extract-features --run {run.folder} --retrain"
                 )
                 yield from _of_new_genres(run, view.name, folder)
-            if (folder / "curve.json").is_file():
-                held = cast(Curve, bundle_file(folder, "curve.json"))
-                training = run.recipe.of(modality).training
-                rounds = Budget.of(training, held["n_train"]).rounds if "n_train" in held else None
-                for sentence in (
-                    verdicts(held, rounds) if held["epochs"] else ()
-                ):  # none: not trained
-                    yield f"{view.name} ({view.encoder}): {sentence}"
+            for sentence in curve_notes(folder, run.recipe.of(modality).training):
+                yield f"{view.name} ({view.encoder}): {sentence}"
 
 
 def _of_new_genres(run: Run, view: str, folder: Path) -> Iterator[str]:
@@ -162,21 +170,9 @@ def fusion_notes(result: FusionResult, target: str) -> list[str]:
         )
     choice = result["rows"][-1].get("choice") if result["rows"] else None
     if choice is not None:
-        notes += [*_of_experts(result["rows"]), _joined(result["rows"][-1]["name"], choice)]
+        choices = [row["choice"] for row in result["rows"] if "choice" in row]
+        notes += [*expert_notes(choices), _joined(result["rows"][-1]["name"], choice)]
     return notes
-
-
-def _of_experts(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    told = set()
-    for row in rows:
-        for key, expert in row.get("choice", {}).get("experts", {}).items():
-            auc, chance = expert.get("roc_auc"), expert.get("chance")
-            if key not in told and None not in (auc, chance) and auc <= chance:
-                told.add(key)
-                yield (
-                    f"{key}: at chance on training items, cross-fitted (ROC-AUC {auc:.2f}; chance "
-                    f"reaches {chance:.2f}): it says nothing about genres"
-                )
 
 
 def _joined(name: str, choice: Choice) -> str:

@@ -25,6 +25,7 @@ from mmgenre.items.manifest import Manifest
 from mmgenre.items.splits import make_splits
 from mmgenre.measuring.benchmark_results import BenchmarkFigure, BenchmarkFolder, BenchmarkResult
 from mmgenre.pipeline.benchmark import run_benchmark
+from mmgenre.pipeline.notes import run_notes
 from mmgenre.pipeline.run import open_run
 from mmgenre.pipeline.scores import Scores, read_scores
 
@@ -384,6 +385,20 @@ def test_a_failed_folder_is_told_and_the_others_go_on(tiny: Tiny, call: Call) ->
     assert f"failed: {tiny.folder / 'nowhere'}: " in done.err
     assert "manifest-0.csv" in done.err
     assert "no such file" in done.err
+
+
+def test_notes_on_the_runs_are_told_at_the_end(tiny: Tiny, call: Call) -> None:
+    notes = tiny.of("one")["notes"]
+    few = [note for note in notes if "text (vsm): learned from" in note]
+    assert few
+    for number in range(3):
+        for note in run_notes(open_run(tiny.runs / f"one-{number}")):
+            assert [n for n in notes if n == note or n.endswith(f": {note}")], note
+    assert len(set(notes)) == len(notes)
+    done = call(*words(tiny, tiny.folder / "one"))
+    assert [line for line in done.out.splitlines() if line.startswith("note: ")] == [
+        f"note: one: {note}" for note in notes
+    ]
 
 
 def test_figures_are_of_validation_unless_test_is_asked_for(tiny: Tiny, call: Call) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from small import Small
 from test_end_to_end import kill_when, mmgenre
 from test_experiment import NAMES
 
+from mmgenre.cli.experiments import MOST_NOTES
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import MmgenreError, RecipeError, WeightsError
@@ -374,6 +376,12 @@ def test_the_table_on_disk(small: Small, runs: Path, call: Call) -> None:
     result: TableResult = json.loads((folder / "table.json").read_text(encoding="utf-8"))
     assert "CNN_AUDIO+MM_AUDIO" in done.out
     assert ".346" in done.out
+    notes = result["notes"]
+    few = [note for note in notes if re.search(r"learned from \d+ training rows only", note)]
+    assert {note.partition(" ")[0] for note in few} >= {"audio", "image", "text"}
+    assert [line for line in done.out.splitlines() if line.startswith("note: ")] == [
+        f"note: {note}" for note in notes[:MOST_NOTES]
+    ]
     assert "ALL" in (folder / "table.md").read_text(encoding="utf-8")
     lines = list(csv.DictReader(as_csv(result).splitlines()))
     assert len(lines) == 9 * 3
