@@ -70,5 +70,5 @@ def make_small(folder: Path) -> Small:
     """32 albums, all three encoders, one fusion with two seeds."""
     manifest = make_catalogue(folder / "catalogue", seed=1, n_albums=32)
     run = folder / "run"
-    extract_features(manifest, run=run, recipe="quick", settings=SETTINGS)
+    extract_features(manifest, run=run, recipe="quick", settings=SETTINGS, workers=1)
     return Small(manifest, run, fuse(run=run, seeds=2))
