@@ -161,9 +161,10 @@ def _score_by_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progres
         own = {split: table.only(row.inputs) for split, table in tables.items()}
         having = check_row(row, own)
         fit, val = (_some(own[s], having[s]) for s in ("train", "val"))
-        truth = {s: y[s] if having[s].all() else y[s][having[s]] for s in ("train", "val")}
         goals = {
-            s: partial(_goals, target, truth[s]) if table.is_stored else target.targets(truth[s])
+            s: partial(_goals, target, y[s], np.flatnonzero(having[s]))
+            if table.is_stored
+            else target.targets(y[s][having[s]])
             for s, table in (("train", fit), ("val", val))
         }
         head, log = train_fusion(
@@ -174,7 +175,7 @@ def _score_by_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progres
         if not exclusive:
             held: Any = scratch((len(val), len(labels)), np.float64, run.folder)
             _fill(held, predicted(head, target, val))
-            threshold = metrics.best_threshold(truth["val"], held)
+            threshold = metrics.best_threshold(y["val"][having["val"]], held)
         for s in SCORED:
             _fill(scores[s][:, r, k], predicted(head, target, own[s]))
         return FusionModel(head, target, recipe.fusion.head, labels, threshold), log.curve()
@@ -205,9 +206,11 @@ def _some(table: FeatureTable, having: NDArray[np.bool_]) -> FeatureTable:
     return table if having.all() else table.select(having)
 
 
-def _goals(target: Target, y: NDArray[np.bool_], rows: NDArray[np.intp]) -> NDArray[np.float32]:
-    """What heads learn of some items; of a million at once it would be as much as a vector each."""
-    return target.targets(y[rows])
+def _goals(
+    target: Target, y: NDArray[np.bool_], kept: NDArray[np.intp], rows: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """What heads learn of some of the kept items; of a million at once it would be a GB."""
+    return target.targets(y[kept[rows]])
 
 
 def _fill(out: NDArray[Any], blocks: Iterable[NDArray[Any]]) -> None:

@@ -456,3 +456,11 @@ def test_cells_that_spreadsheets_take_for_formulas_come_back_as_they_were(tmp_pa
     before = path.read_bytes()
     again.write(path)
     assert path.read_bytes() == before
+
+
+def test_of_ids_alone_and_some_rows() -> None:
+    manifest = Manifest.of_ids(["c", "a", "b", "a"])
+    assert manifest.ids() == ("a", "b", "c")
+    assert manifest.only_rows(1, 9).ids() == ("b", "c")
+    assert manifest["b"].media == {}
+    assert manifest.count(having=["audio"]) == 0
