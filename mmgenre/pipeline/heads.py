@@ -30,7 +30,7 @@ from mmgenre.fusion.stored import slices
 from mmgenre.fusion.table import IN_MEMORY_BYTES, FeatureTable
 from mmgenre.fusion.trust import TRUST, fit_trust
 from mmgenre.fusion.whole import MODEL, carry
-from mmgenre.items.item import SPLITS
+from mmgenre.items.item import SPLITS, Split
 from mmgenre.items.modalities import JOINT
 from mmgenre.learning.encoder import load_task_head
 from mmgenre.learning.processes import is_main
@@ -160,12 +160,13 @@ def _score_by_heads(run: Run, recipe: Recipe, heads: of.Heads, progress: Progres
         row, seed = heads.rows[r], recipe.seed + k
         own = {split: table.only(row.inputs) for split, table in tables.items()}
         having = check_row(row, own)
-        fit, val = (_some(own[s], having[s]) for s in ("train", "val"))
-        goals = {
+        seen: tuple[Split, Split] = ("train", "val")
+        fit, val = (_some(own[s], having[s]) for s in seen)
+        goals: dict[str, Any] = {
             s: partial(_goals, target, y[s], np.flatnonzero(having[s]))
             if table.is_stored
             else target.targets(y[s][having[s]])
-            for s, table in (("train", fit), ("val", val))
+            for s, table in zip(seen, (fit, val), strict=True)
         }
         head, log = train_fusion(
             fit, val, target, goals, recipe.fusion, exclusive=exclusive, seed=seed,
