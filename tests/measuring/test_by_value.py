@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from mmgenre.measuring import by_value, calibration, metrics
 from mmgenre.measuring import jackknife as jk
 
-Bools, Floats = NDArray[np.bool_], NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 N, N_LABELS = 300, 7
 
 
