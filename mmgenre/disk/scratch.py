@@ -22,7 +22,11 @@ def scratch(shape: Sequence[int], dtype: DTypeLike, folder: Path) -> NDArray[np.
     if n_bytes <= MEMORY_BYTES:
         return np.empty(shape, dtype)
     try:
-        file = TemporaryFile(dir=folder)  # noqa: SIM115 (the array keeps it open)
+        return _mapped(shape, dtype, folder)
     except OSError:  # a run that may only be read
-        file = TemporaryFile()  # noqa: SIM115
-    return np.memmap(file, dtype=dtype, mode="w+", shape=tuple(shape))
+        return _mapped(shape, dtype, None)
+
+
+def _mapped(shape: Sequence[int], dtype: DTypeLike, folder: Path | None) -> NDArray[np.generic]:
+    with TemporaryFile(dir=folder) as file:  # the map keeps what it needs of it
+        return np.memmap(file, dtype=dtype, mode="w+", shape=tuple(shape))

@@ -129,7 +129,7 @@ def check_memory(places: Places, n: int, memory: int | None = None) -> None:
         raise MmgenreError(
             f"fusion.solver lbfgs: to solve heads on {n:,} items with vectors of {width:,} numbers "
             f"takes about {needed / 1e9:,.0f} GB of memory, and this machine has "
-            f"{memory / 1e9:,.0f}; train them by mini-batches, which takes under 3: --set "
+            f"{memory / 1e9:,.0f}; train them by mini-batches, which leaves them on disk: --set "
             "fusion.solver=sgd --set fusion.combine=concatenation"
         )
 
