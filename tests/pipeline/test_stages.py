@@ -362,7 +362,7 @@ def test_a_new_metric_needs_no_training(
         return replace(found, result={**found.result, "summary": summary})
 
     monkeypatch.setattr(evaluation, "measure", with_one_more)
-    monkeypatch.setattr("mmgenre.pipeline.measure._code", lambda: "of the new metric")
+    monkeypatch.setattr("mmgenre.pipeline.measure.code_of_figures", lambda: "of the new metric")
     result = fuse(run=run, seeds=2)
     assert result["rows"][0]["all"]["summary"]["new"]["mean"] == 0.5
     saved = json.loads((run / "metrics.json").read_text(encoding="utf-8"))

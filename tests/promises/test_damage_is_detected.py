@@ -26,9 +26,9 @@ from mmgenre.errors import BundleError, StoreError
 from mmgenre.pipeline.scores import SCORES
 
 # Files with checksums of their own (tests/pipeline/test_edited_files.py), and what is made again if
-# it is not as it was, or is written for people to read.
+# it is not as it was, or is written for people to read: pages, and what steps took.
 ELSEWHERE = {"run.json", "manifest.csv", "metrics.json", "qualitative.json", "fusion.json"}
-MADE_AGAIN = {"twins.json", "report.html"}
+MADE_AGAIN = {"twins.json", "report.html", "log.jsonl"}
 
 
 @dataclass(frozen=True)
