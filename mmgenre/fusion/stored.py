@@ -117,7 +117,7 @@ def windowed_order(
     single block it is `rng.permutation(n)`.
 
     >>> windowed_order(6, np.random.default_rng(1), block=2, blocks=2).tolist()
-    [3, 0, 1, 2, 5, 4]
+    [3, 0, 2, 1, 5, 4]
     """
     starts = block * rng.permutation(-(-n // block))
     parts = [np.arange(start, min(start + block, n)) for start in starts.tolist()]
