@@ -160,6 +160,8 @@ def main() -> None:
     if given.step:
         step(given.step, given.folder)
         return
+    if given.folder is not None:
+        given.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="mmgenre-", dir=given.folder) as temporary:
         for n in given.items:
             folder = Path(temporary) / str(n)
