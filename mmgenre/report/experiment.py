@@ -108,15 +108,16 @@ def _picture(result: TableResult, judged: str) -> dict[str, Any] | None:
 
 
 def _equals(result: TableResult, best: TableRow | None) -> dict[str, Any] | None:
-    """The rows that cannot be told from the highest, if differences were tested."""
+    """The rows that cannot be told from the highest, and the others, if these were tested."""
     found = result["differences"]
     if not found or best is None:
         return None
-    others = []
+    others: dict[bool, list[str]] = {True: [], False: []}
     for pair in found:
-        if pair["verdict"] == SAME and best["name"] in (pair["a"], pair["b"]):
-            others.append(pair["b"] if pair["a"] == best["name"] else pair["a"])
-    return {"best": best["name"], "others": others, "all": found}
+        if best["name"] in (pair["a"], pair["b"]):
+            other = pair["b"] if pair["a"] == best["name"] else pair["a"]
+            others[pair["verdict"] == SAME].append(other)
+    return {"best": best["name"], "others": others[True], "told": others[False], "all": found}
 
 
 def _row(

@@ -105,7 +105,7 @@ def test_what_cannot_be_told_from_the_highest_is_said() -> None:
                 "p": 0.01, "p_holm": 0.02, "verdict": verdict,
             }
         )  # fmt: skip
-    assert f"{best} cannot be told from {other}." in parsed(table)[1]
+    assert f"{best} is better than {third} and cannot be told from {other}." in parsed(table)[1]
     assert BOLD.findall(render_experiment(table)) == [f"{means[best]:.3f}"[1:]]
     table["differences"][0]["verdict"] = "worse"
     assert f"{best} can be told from every other row." in parsed(table)[1]
