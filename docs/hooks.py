@@ -44,9 +44,9 @@ def _commands(command: Any, name: str, parent: Any) -> Iterator[str]:
             yield from _commands(command.get_command(context, below), below, context)
         return
     yield from (f"## {context.command_path}", "", inspect.cleandoc(command.help or ""), "")
-    yield from ("| | | default |", "|---|---|---|")
+    yield from ("| option | what it is | default |", "|---|---|---|")
     for parameter in command.get_params(context):
-        if "-h" in parameter.opts:
+        if "--help" in parameter.opts:
             continue
         if parameter.param_type_name == "argument":
             names = f"`{parameter.name.upper()}{'...' if parameter.nargs != 1 else ''}`"
@@ -68,7 +68,7 @@ def settings_page() -> str:
     lines = ["# Recipe settings", "", intro, ""]
     for name, section in _sections(recipe_type(), ""):
         lines += [f"## `[{name}]`" if name else "## At the top", ""]
-        lines += [inspect.cleandoc(section.__doc__ or ""), ""] if name else []
+        lines += [_without_sections(inspect.cleandoc(section.__doc__ or "")), ""] if name else []
         lines += ["| setting | values | default |", "|---|---|---|"]
         for key, field in section.model_fields.items():
             if _below(field.annotation) is None:
@@ -76,6 +76,12 @@ def settings_page() -> str:
                 lines.append(f"| `{key}` | {_cell(_values(field))} | {_cell(f'`{default}`')} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _without_sections(text: str) -> str:
+    """The text without references to METHOD, notes on the paper that are not in the repository."""
+    text = re.sub(r" \(METHOD sec(tion|\.) \d+\)", "", text)
+    return re.sub(r"\AMETHOD section \d+: ", "As in the paper: ", text)
 
 
 def _sections(of: type[BaseModel], name: str) -> Iterator[tuple[str, type[BaseModel]]]:

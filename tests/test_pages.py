@@ -76,6 +76,7 @@ def test_settings_are_in_the_reference(hooks: ModuleType) -> None:
     for section in ("labels", "target", "audio.input", "image.training", "fusion"):
         assert f"## `[{section}]`" in page
     assert '| `select` | `"loss"`, `"metric"` | `"loss"` |' in page
+    assert "METHOD" not in page  # no part of the repository
     assert "| `margin` | number, ≥ -1, ≤ 1 | `0.5` |" in page
 
 

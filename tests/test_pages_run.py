@@ -29,9 +29,9 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     items = [item for item in Manifest.read(folder / "items.csv") if "image" in item.media]
     for item in items:
         (cover,) = item.media["image"]
-        genre = folder / "covers" / ancestors(item.labels[0])[0]
-        genre.mkdir(parents=True, exist_ok=True)
-        shutil.copy(cover, genre / f"{item.id}{Path(cover).suffix}")
+        shelf = folder / "covers" / ancestors(item.labels[0])[0]
+        shelf.mkdir(parents=True, exist_ok=True)
+        shutil.copy(cover, shelf / f"{item.id}{Path(cover).suffix}")
     shutil.copy(items[0].media["image"][0], folder / "cover.jpg")
     for number in range(16):  # every fourth artist has a track without a genre
         genre = ("Rock", "Jazz")[number % 2]
