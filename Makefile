@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/default
 
-.PHONY: demo test lint slow bench gpu clean
+.PHONY: demo test lint slow bench gpu docs clean
 
 demo: .venv/installed
 	$(BIN)/mmgenre quickstart --run $(RUN)
@@ -25,10 +25,17 @@ bench: .venv/installed
 gpu: .venv/installed
 	$(BIN)/python tests/gpu/check.py
 
+docs: .venv/with-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # without a notice of the theme's own
+
 # Made again when what is to be installed changes; a second call reuses it.
 .venv/installed: pyproject.toml constraints.txt
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+.venv/with-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
 clean:

@@ -10,9 +10,9 @@ InputCode = Literal[
     "missing",  # no such file
     "unreadable",  # no decoder accepts it
     "truncated",  # far fewer samples, pixels or bytes than it declares
-    "not_finite",  # NaN or Inf among the samples
-    "too_short",
-    "silent",
+    "not_finite",  # NaN or infinity among the samples
+    "too_short",  # less audio than audio.input.min_s
+    "silent",  # hardly any of the audio varies
     "empty",  # a text without a word
     "encoding",  # a text that is not UTF-8, or no text at all
     "unknown_words",  # a text without a word that the encoder knows
