@@ -85,7 +85,8 @@ def _is_supported(x: Tensor) -> bool:
         x.device.type == "cpu"
         and x.dtype == torch.float32
         and not x.requires_grad  # the products of the first layer give its input no gradient
-        and not torch.compiler.is_exporting()  # others know the layers, not the products
+        # Compilers and exporters know the layers, not the products.
+        and not (torch.compiler.is_compiling() or torch.compiler.is_exporting())
         and len(x) > 0
         and x.shape[1] == 1  # torch has an error for any other number of channels
         and not torch.is_autocast_enabled("cpu")

@@ -119,7 +119,9 @@ def save_tensors(
     from safetensors.torch import save_file
 
     try:
-        save_file(dict(tensors), temporary, metadata=dict(metadata) if metadata else None)
+        # Weights of networks of images may be channels last, which the format does not know.
+        plain = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(plain, temporary, metadata=dict(metadata) if metadata else None)
     except SafetensorError as error:  # no OSError, whatever the disk says
         raise OSError(
             f"{target}: cannot be written: {error}; make room, then run this again"

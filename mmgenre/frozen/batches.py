@@ -22,7 +22,7 @@ def mean_vectors(
     vector may differ in its last digits by its neighbours, which pays for windows of audio, of
     which short ones take half of the time (docs/measured.md), and not for covers and texts.
     """
-    from mmgenre.learning.training import pick_device
+    from mmgenre.learning.devices import pick_device
 
     if pick_device().type == "cpu" and not on_cpu:
         return [_means([row], vectors)[0] for row in rows]

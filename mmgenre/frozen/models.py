@@ -143,7 +143,7 @@ def strictly(
     """
     import torch
 
-    from mmgenre.learning.training import pick_device
+    from mmgenre.learning.devices import pick_device
 
     with silence():
         network, found = load.from_pretrained(

@@ -122,7 +122,7 @@ def _check_weights(place: Place) -> None:
 def _load_silently(folder: Path) -> Any:
     from sentence_transformers import SentenceTransformer  # takes seconds to import
 
-    from mmgenre.learning.training import pick_device
+    from mmgenre.learning.devices import pick_device
 
     with silence():
         return SentenceTransformer(

@@ -20,7 +20,7 @@ from mmgenre.frozen.pictures import Pictures
 from mmgenre.frozen.places import PICKLES, Place, files_of
 from mmgenre.frozen.pooling import pooled
 from mmgenre.frozen.settings import FrozenInput
-from mmgenre.learning.training import pick_device
+from mmgenre.learning.devices import pick_device
 
 
 def load(place: Place, reads: FrozenInput) -> Pictures:

@@ -84,7 +84,7 @@ def embedded(
     if isinstance(encoder, OnnxEncoder):
         rows = encoder.embed(source, known, task=task, progress=progress)
     else:
-        from mmgenre.learning.encoder import embed
+        from mmgenre.learning.embedding import embed
 
         rows = embed(encoder, source, known, task=task, progress=progress)
     ids, means = mean_by_item(known, rows)

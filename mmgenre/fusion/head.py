@@ -21,10 +21,11 @@ from mmgenre.fusion.stored import slices
 from mmgenre.fusion.table import FeatureTable
 from mmgenre.items.labels import LabelSpace
 from mmgenre.items.modalities import JOINT
+from mmgenre.learning.devices import Batch, to_device
 from mmgenre.learning.kind import resolve
 from mmgenre.learning.settings import TargetName
 from mmgenre.learning.targets import Target, load_target
-from mmgenre.learning.training import Batch, FitLog, fit, seeded, to_device
+from mmgenre.learning.training import FitLog, fit, seeded
 from mmgenre.progress import Progress, silent
 
 KIND = "fusion head"

@@ -18,7 +18,8 @@ from mmgenre.disk.provenance import Provenance
 from mmgenre.errors import TrainingError
 from mmgenre.fusion.settings import JointConfig
 from mmgenre.fusion.table import FeatureTable
-from mmgenre.learning.training import Batch, FitLog, fit, seeded, to_device
+from mmgenre.learning.devices import Batch, to_device
+from mmgenre.learning.training import FitLog, fit, seeded
 from mmgenre.progress import Progress, silent
 
 KIND = "joint space"

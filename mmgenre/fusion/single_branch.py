@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from mmgenre.fusion.head import FusionHead
 from mmgenre.fusion.joint import infonce_loss
+from mmgenre.learning.devices import Batch
 from mmgenre.learning.targets import Target
-from mmgenre.learning.training import Batch
 
 DIM = 512  # of the shared network
 TEMPERATURE, WEIGHT = 0.2, 0.1  # of the contrastive loss

@@ -27,6 +27,7 @@ class ImageEncoder(nn.Module):
 
     mean: Tensor
     std: Tensor
+    reads_channels_last = True  # see `learning.devices.put`
 
     def __init__(self, config: ImageConfig, whole: nn.Module | None = None) -> None:
         super().__init__()

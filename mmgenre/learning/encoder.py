@@ -1,4 +1,4 @@
-"""What all encoders share: the genre task on top of one, its training, embedding, saving."""
+"""What all encoders share: the genre task on top of one, its training and saving."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from mmgenre.disk.bundle import Bundle, read_bundle, write_bundle
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore
 from mmgenre.errors import BundleError
+from mmgenre.learning.devices import Batch
 from mmgenre.learning.kind import Kind, is_foreign, resolve
 from mmgenre.learning.permission import checked_inputs, unnamed
 from mmgenre.learning.rows import Source
 from mmgenre.learning.selection import Metric
 from mmgenre.learning.settings import EmbeddingDim, TrainingConfig
 from mmgenre.learning.targets import Target, load_target
-from mmgenre.learning.threads import map_by_threads
-from mmgenre.learning.training import Batch, FitLog, fit, seeded
+from mmgenre.learning.training import FitLog, fit, seeded
 from mmgenre.progress import Progress, silent
 
 KIND = "{} encoder"  # of a modality: what its folder is
@@ -148,46 +148,6 @@ def train_encoder(
         progress=progress,
     )
     return network, log
-
-
-def embed(
-    encoder: Encoder,
-    source: Source,
-    ids: Sequence[str],
-    *,
-    precision: str = "float32",
-    batch_size: int = 16,
-    task: str = "embedding",
-    progress: Progress = silent,
-) -> NDArray[np.float32]:
-    """Embeddings of input rows, (n, embedding_dim): the mean over the evaluation views.
-
-    The same numbers with any number of CPU threads.
-    """
-    encoder.eval()
-    device = next(iter(encoder.state_dict().values())).device  # some have no parameter
-    result = np.zeros((len(ids), encoder.embedding_dim), np.float32)
-
-    def batches() -> Iterator[NDArray[Any]]:
-        for start in range(0, len(ids), batch_size):
-            progress(task, start, len(ids))
-            yield source.views(ids[start : start + batch_size], None)
-
-    @torch.inference_mode()
-    def embedded(views: NDArray[Any]) -> NDArray[np.float32]:
-        n, k = views.shape[:2]
-        x = torch.from_numpy(views.reshape(n * k, *views.shape[2:])).to(device)
-        with torch.autocast(device.type, torch.bfloat16, precision == "bfloat16"):
-            vectors = encoder(x).view(n, k, -1).mean(dim=1)
-        return cast(NDArray[np.float32], vectors.float().cpu().numpy())
-
-    in_turn = map_by_threads if device.type == "cpu" else map
-    start = 0
-    for vectors in in_turn(embedded, batches()):
-        result[start : start + len(vectors)] = vectors
-        start += len(vectors)
-    progress(task, len(ids), len(ids))
-    return result
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,11 @@ def read_checkpoint(
         i, key = name.split(".")
         state.setdefault(int(i), {})[key] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    # Files have no layouts, and a fused optimiser goes through weights and states side by side.
+    for parameter, held in optimizer.state.items():
+        for key, value in held.items():
+            if torch.is_tensor(value) and value.shape == parameter.shape:
+                held[key] = torch.empty_like(parameter).copy_(value)
     return _below("best.", tensors), log
 
 

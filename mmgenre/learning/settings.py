@@ -13,6 +13,7 @@ TargetName = Literal["logistic", "cosine"]
 ClassWeights = Literal["none", "balanced", "adjusted"]
 Encoders = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]  # their names
 Options = dict[str, dict[str, Any]]  # settings of encoders from outside the package, by name
+Tf32 = Literal["none", "convolutions", "all"]
 EmbeddingDim = Annotated[int, Field(ge=1)] | Literal["native"]  # native: as the network ends
 
 
@@ -25,7 +26,9 @@ class TrainingConfig(Settings):
     "warmup-cosine" raises it over the first steps and lowers it to 0 over the whole budget.
     `accumulate`: parts in which a batch is computed; their gradients are added, which takes less
     memory for the same step (except for batch norm). `channels_last`: memory layout of images and
-    patches; not part of the method.
+    patches; not part of the method. On CUDA only, and neither part of it: `tf32`, what is computed
+    in TF32 where `precision` is float32 (`learning.devices.tf32`); "convolutions" is torch's own
+    default. `compile`: steps are compiled by torch.compile; evaluations and vectors are not.
 
     For sets of any size, not part of the method: `min_steps` is the least budget in optimiser
     steps; a set whose `max_epochs` are fewer steps is passed over more often, with new random
@@ -52,6 +55,8 @@ class TrainingConfig(Settings):
     select: Literal["loss", "metric"] = "loss"
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = False
+    tf32: Tf32 = "convolutions"
+    compile: bool = False
 
     @model_validator(mode="after")
     def _settings_go_together(self) -> Self:

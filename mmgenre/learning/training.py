@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,27 +18,15 @@ from torch import Tensor, nn
 from mmgenre.errors import INTERRUPTS, TrainingError
 from mmgenre.learning import optimisation, processes
 from mmgenre.learning.budget import Budget, Order, batches_of
+from mmgenre.learning.devices import pick_device, put, tf32, to_device
+from mmgenre.learning.feed import ahead_for, feed, pinned
+from mmgenre.learning.rounds import Examples, Loss, parts_of, train_round
 from mmgenre.learning.selection import Metric, best_epoch
 from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.stopping import signals_held_back
 from mmgenre.learning.tracking import curve_of
 from mmgenre.measuring.curves import Curve, Epoch
 from mmgenre.progress import Progress, silent, tell
-
-Batch = dict[str, Tensor]
-Loss = Callable[[nn.Module, Batch], Tensor]
-SPARSE_DEVICES = ("cpu", "cuda")  # that support sparse tensors
-
-
-class Examples(Protocol):
-    """Examples by position; the first axis of a tensor is the batch.
-
-    With an `rng`, `batch` draws training views (random patches, negatives, dropped modalities),
-    without one it returns the same evaluation views each time.
-    """
-
-    def __len__(self) -> int: ...
-    def batch(self, rows: NDArray[np.intp], rng: np.random.Generator | None) -> Batch: ...
 
 
 @dataclass
@@ -61,14 +49,6 @@ class FitLog:
         return cast(Curve, asdict(self))
 
 
-def pick_device() -> torch.device:
-    """The device of a launched rank; else the first CUDA device, Apple's, or the CPU."""
-    if (own := processes.device()) is not None:
-        return own
-    mps_or_cpu = "mps" if torch.backends.mps.is_available() else "cpu"
-    return torch.device("cuda" if torch.cuda.is_available() else mps_or_cpu)
-
-
 def fit(
     module: nn.Module,
     loss: Loss,
@@ -83,6 +63,7 @@ def fit(
     checkpoint: Path | None = None,
     checkpoint_every_s: float = 60.0,
     device: torch.device | None = None,
+    ahead: int | None = None,
     task: str = "training",
     progress: Progress = silent,
 ) -> FitLog:
@@ -104,11 +85,14 @@ def fit(
     `order` draws the rows of each pass, as `Budget.batches` takes it.
 
     `module` is left on `device` (default: `pick_device`) in evaluation mode. `loss` gives the mean
-    of a batch. Training resumes from the safetensors file `checkpoint` if it exists; this holds
-    four times the weights and is synced to disk, so `checkpoint_every_s` pass between two of them.
-    `progress` is called on rank 0 after each epoch, and writes the curve if it is `Tracked`. A
-    signal that ends a single process waits until the epoch at work is saved, unless the one before
-    it is, or there is none.
+    of a batch. A thread prepares `ahead` batches before they are needed (default: `ahead_for` the
+    device); rows and views are the same with it.
+
+    Training resumes from the safetensors file `checkpoint` if it exists; this holds four times the
+    weights and is synced to disk, so `checkpoint_every_s` pass between two of them. `progress` is
+    called on rank 0 after each epoch, and writes the curve if it is `Tracked`. A signal that ends a
+    single process waits until the epoch at work is saved, unless the one before it is, or there is
+    none.
 
     Raises:
         TrainingError: no examples, a NaN or infinite loss, no `metric` to select by, or a `device`
@@ -125,9 +109,8 @@ def fit(
             f"{task}: got device {device}, but the launcher gave rank {rank} of {n_processes} "
             f"{processes.device()}; pass no device"
         )
-    module.to(device)
-    if config.channels_last:
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ahead = ahead_for(device) if ahead is None else ahead
+    put(module, device, channels_last=config.channels_last)
     optimizer = optimisation.make_optimizer(module, config, rates)
     budget = Budget.of(config, len(train))
     log = FitLog(n_train=len(train), n_val=len(val))
@@ -140,11 +123,13 @@ def fit(
     saved_at, n_saved = monotonic(), len(log.epochs)
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        tf32(config.tf32, device),
         processes.shared(module) as shared,
         _telling(task, lambda: n_saved, budget.rounds),
         curve_of(progress, log.epochs) as keep,
         signals_held_back(wanted=n_processes == 1 and checkpoint is not None) as stop,
     ):
+        stepped = cast(nn.Module, torch.compile(shared)) if config.compile else shared
         for epoch in range(len(log.epochs) + 1, budget.rounds + 1):
             if not budget.is_patient(epoch - 1, log.best_epoch):
                 break
@@ -157,11 +142,11 @@ def fit(
             in_bfloat16 = config.precision == "bfloat16"
             with torch.autocast(device.type, torch.bfloat16, in_bfloat16, cache_enabled=False):
                 module.train()
-                train_loss = _train_round(
-                    shared, loss, train, budget, optimizer, (seed, epoch), order
-                )
+                parts = parts_of(train, budget, (seed, epoch), order, device)
+                with feed(parts, device, ahead) as fed:
+                    train_loss = train_round(stepped, shared, loss, fed, budget, optimizer)
                 processes.copy_buffers(module)
-                val_loss, metrics = evaluate(module, loss, val, config.batch_size, chosen_by)
+                val_loss, metrics = evaluate(module, loss, val, config.batch_size, chosen_by, ahead)
             if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
                 raise TrainingError(
                     f"{task}: epoch {epoch} gave losses {train_loss:g} (training) and "
@@ -210,42 +195,6 @@ def _telling(task: str, n_saved: Callable[[], int], n: int) -> Iterator[None]:
         raise
 
 
-def _train_round(
-    shared: nn.Module,
-    loss: Loss,
-    train: Examples,
-    budget: Budget,
-    optimizer: torch.optim.Optimizer,
-    seed: tuple[int, int],
-    order: Order | None,
-) -> float:
-    """Mean training loss of a round, the number of which is in `seed`, over all ranks' examples."""
-    rank, n = processes.place()
-    rng = np.random.default_rng(seed)
-    steps, total, n_seen = budget.steps(seed[1]), 0.0, 0
-    for number, rows in enumerate(budget.batches(seed[1], seed[0], rng, order)):
-        for group in optimizer.param_groups:
-            group["lr"] = budget.rate(steps[number]) * group["factor"]
-        # Batch norm needs two rows per rank; each rank computes the whole of a smaller batch.
-        split = len(rows) >= 2 * n
-        own = np.array_split(rows, n)[rank] if split else rows
-        weight = n * len(own) / len(rows) if split else 1.0  # in the mean over ranks
-        if n > 1:
-            rng = np.random.default_rng((*seed, 1 + number, rank if split else 0))
-        # The same number of parts on every rank: SyncBatchNorm waits for the others in each part.
-        least = len(rows) // n if split else len(rows)
-        parts = np.array_split(own, min(budget.config.accumulate, max(1, least // 2)))
-        optimizer.zero_grad(set_to_none=True)
-        for k, part in enumerate(parts):
-            with processes.gradients_apart(shared) if k + 1 < len(parts) else nullcontext():
-                value = loss(shared, to_device(train.batch(part, rng), shared))
-                (value * (len(part) / len(own) * weight)).backward()  # type: ignore[no-untyped-call]
-            total += float(value.detach()) * len(part) / (1 if split else n)
-        optimizer.step()
-        n_seen += len(rows)
-    return float(processes.summed(np.array([total]))[0]) / n_seen
-
-
 def evaluate_loss(module: nn.Module, loss: Loss, examples: Examples, batch_size: int) -> float:
     """Mean loss over all examples, in evaluation mode; several ranks share the batches."""
     return evaluate(module, loss, examples, batch_size)[0]
@@ -258,16 +207,24 @@ def evaluate(
     examples: Examples,
     batch_size: int,
     metric: Metric | None = None,
+    ahead: int = 0,
 ) -> tuple[float, dict[str, float]]:
-    """Mean loss over all examples, and the metrics of all outputs; several ranks share the work."""
+    """Mean loss over all examples, and the metrics of all outputs; several ranks share the work.
+
+    A thread prepares `ahead` batches before they are needed.
+    """
     module.eval()
     rank, n = processes.place()
     batches = list(batches_of(np.arange(len(examples)), batch_size))
     losses, own = np.zeros(len(batches)), list[NDArray[np.float32]]()
-    with _outputs_to(own, module) if metric else nullcontext():
-        for k in range(rank, len(batches), n):
-            batch = to_device(examples.batch(batches[k], None), module)
-            losses[k] = float(loss(module, batch)) * len(batches[k])
+    device, mine = next(module.parameters()).device, range(rank, len(batches), n)
+    views = (pinned(examples.batch(batches[k], None), device) for k in mine)
+    with (
+        _outputs_to(own, module) if metric else nullcontext(),
+        feed(views, device, ahead) as fed,
+    ):
+        for k, batch in zip(mine, fed, strict=True):
+            losses[k] = float(loss(module, to_device(batch, module))) * len(batches[k])
     # Summed in the order of the batches: bit-equal for any number of ranks.
     mean = float(sum(processes.summed(losses).tolist())) / len(examples)
     if metric is None:
@@ -289,17 +246,6 @@ def _outputs_to(kept: list[NDArray[np.float32]], module: nn.Module) -> Iterator[
         yield
     finally:
         hook.remove()
-
-
-def to_device(batch: Batch, module: nn.Module) -> Batch:
-    """The batch on the module's device; dense where that has no sparse tensors, as Apple's MPS.
-
-    MPS with dense rows has not been tested: no such device was available.
-    """
-    device = next(module.parameters()).device
-    if device.type not in SPARSE_DEVICES:
-        batch = {k: x.to_dense() if x.is_sparse else x for k, x in batch.items()}
-    return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
 def seeded(seed: int, make: Callable[[], nn.Module]) -> nn.Module:

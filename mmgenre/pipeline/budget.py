@@ -80,11 +80,12 @@ def seconds_of_a_step(run: Run, view: View) -> float:
     """The median time of a training step on real rows, on the device that trains."""
     import torch
 
+    from mmgenre.learning.devices import pick_device, put, to_device
     from mmgenre.learning.encoder import GenreNetwork, InputExamples
     from mmgenre.learning.optimisation import make_optimizer
     from mmgenre.learning.rows import item_of
     from mmgenre.learning.targets import make_target
-    from mmgenre.learning.training import pick_device, seeded, to_device
+    from mmgenre.learning.training import seeded
 
     recipe, section = run.recipe, run.recipe.of(view.modality)
     make = resolve(kind_of(view.modality).encoder(view.encoder).make)
@@ -101,7 +102,8 @@ def seconds_of_a_step(run: Run, view: View) -> float:
         def build() -> GenreNetwork:
             return GenreNetwork(make(section, recipe.target.name, store, rows), target.dim)
 
-        network = seeded(0, build).to(pick_device()).train()
+        network = seeded(0, build).train()
+        put(network, pick_device(), channels_last=training.channels_last)
         optimizer = make_optimizer(network, training)
         goals = target.targets(run.truth([item_of(row) for row in batch]))
         source = network.encoder.source(store)  # type: ignore[union-attr,operator]

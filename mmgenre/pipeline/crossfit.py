@@ -47,7 +47,9 @@ def crossfit_of(run: Run, view: View, inputs: Artefact, n: int) -> Artefact:
 
     def make(progress: Progress) -> None:
         # Here, since torch takes seconds to import, which a no-op saves.
-        from mmgenre.learning.encoder import embed, load_encoder, load_task_head
+        from mmgenre.learning.devices import embedding_device
+        from mmgenre.learning.embedding import embed
+        from mmgenre.learning.encoder import load_encoder, load_task_head
         from mmgenre.learning.rows import item_of, known_rows, mean_by_item
 
         kind, blocks = kind_of(view.modality), []
@@ -69,7 +71,8 @@ def crossfit_of(run: Run, view: View, inputs: Artefact, n: int) -> Artefact:
                 rows, _ = known_rows(source, rows, view.modality, view.name)
                 if not rows:
                     continue
-                vectors = embed(network, source, rows, task=task, progress=progress)
+                device = embedding_device()
+                vectors = embed(network, source, rows, device=device, task=task, progress=progress)
                 ids, means = mean_by_item(rows, vectors)
                 head = load_task_head(encoder.path, view.modality)
                 blocks.append((ids, head.outputs(means)))

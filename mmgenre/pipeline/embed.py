@@ -42,7 +42,9 @@ def embeddings_of(run: Run, view: View, inputs: Artefact, encoder: Artefact) -> 
 
     def make(progress: Progress) -> None:
         # Here, since torch takes seconds to import, which a no-op saves.
-        from mmgenre.learning.encoder import embed, load_encoder
+        from mmgenre.learning.devices import embedding_device
+        from mmgenre.learning.embedding import embed
+        from mmgenre.learning.encoder import load_encoder
         from mmgenre.learning.rows import item_of, known_rows, mean_by_item
 
         kind = kind_of(view.modality)
@@ -58,6 +60,7 @@ def embeddings_of(run: Run, view: View, inputs: Artefact, encoder: Artefact) -> 
                 source,
                 ids,
                 precision=precision,
+                device=embedding_device(),
                 task=f"embedding {view.name}",
                 progress=progress,
             )

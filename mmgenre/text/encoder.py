@@ -102,7 +102,7 @@ class WordLayer(nn.Module):
     Rows may be dense, or sparse and coalesced; the function is the same. On one CPU, sparse rows
     read the weights of their own words only, and give a sparse gradient of these. Dropping a word
     that a text does not have changes nothing, so dropout needs only the words that it has.
-    Devices without sparse tensors, such as Apple's, get dense rows (`training.to_device`); this has
+    Devices without sparse tensors, such as Apple's, get dense rows (`devices.to_device`); this has
     not been tried on one.
     """
 

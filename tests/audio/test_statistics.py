@@ -18,7 +18,7 @@ from mmgenre.audio.statistics import (
 from mmgenre.disk.bundle import read_bundle, write_bundle
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
-from mmgenre.learning.encoder import embed
+from mmgenre.learning.embedding import embed
 
 PROVENANCE = Provenance("test", 1, {})
 SILENCE_DB = -80.0

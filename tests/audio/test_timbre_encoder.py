@@ -16,7 +16,8 @@ from mmgenre.audio.encoder import TimbreEncoder
 from mmgenre.audio.settings import AudioConfig
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
-from mmgenre.learning.encoder import GenreNetwork, embed
+from mmgenre.learning.embedding import embed
+from mmgenre.learning.encoder import GenreNetwork
 from mmgenre.learning.rows import mean_by_item
 from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.targets import LogisticTarget

@@ -38,7 +38,8 @@ from mmgenre.image.decoding import load_image
 from mmgenre.image.encoder import ImageEncoder
 from mmgenre.image.settings import ImageConfig
 from mmgenre.image.sources import ImageSource
-from mmgenre.learning.encoder import GenreNetwork, embed
+from mmgenre.learning.embedding import embed
+from mmgenre.learning.encoder import GenreNetwork
 
 REAL = Path(__file__).parents[3] / "shared/data/real/covers"
 N_COVERS, BATCH, ROUNDS = 32, 16, 5

@@ -22,7 +22,7 @@ from mmgenre.frozen.settings import FrozenInput
 from mmgenre.image.settings import ImageInput
 from mmgenre.items.item import Item
 from mmgenre.items.manifest import Manifest
-from mmgenre.learning import training
+from mmgenre.learning import devices
 from mmgenre.reading import parts
 from mmgenre.reading.extraction import extract_inputs, inputs_provenance, parts_folder, parts_of
 from mmgenre.text.settings import TextInput
@@ -78,7 +78,7 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return plain(rows, counted)
 
     monkeypatch.setattr(batches, "_means", means)
-    monkeypatch.setattr(training, "pick_device", lambda: torch.device("meta"))
+    monkeypatch.setattr(devices, "pick_device", lambda: torch.device("meta"))
     return sizes
 
 

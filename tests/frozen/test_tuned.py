@@ -25,6 +25,7 @@ from mmgenre.frozen.tuned import blocks_of, make_tuned
 from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Manifest
 from mmgenre.learning import encoder as learning
+from mmgenre.learning.embedding import embed
 from mmgenre.learning.settings import TargetConfig, TrainingConfig
 from mmgenre.learning.targets import make_target
 from mmgenre.learning.training import fit
@@ -95,7 +96,7 @@ def test_untrained_it_gives_the_models_vectors(
     plain = load_model(FrozenInput(model=f"dir:{tiny[name]}", layer=last), medium)
     encoder = made(tiny[name], medium, "all").eval()
     with FeatureStore(store_of(tmp_path, medium, getattr(plain, "size_px", 0)), medium) as store:
-        found = learning.embed(encoder, encoder.source(store), IDS)
+        found = embed(encoder, encoder.source(store), IDS)
         read = store.read_text if medium == "text" else store.read
         rows = [read(i) for i in IDS]
         expected = plain.vectors(rows if medium == "text" else np.stack(rows))

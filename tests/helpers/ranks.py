@@ -27,9 +27,10 @@ from torch.nn import functional
 from mmgenre.disk.provenance import Provenance
 from mmgenre.errors import TrainingError
 from mmgenre.learning import processes
+from mmgenre.learning.devices import Batch
 from mmgenre.learning.selection import Metric
 from mmgenre.learning.settings import TrainingConfig
-from mmgenre.learning.training import Batch, FitLog, evaluate_loss, fit, seeded
+from mmgenre.learning.training import FitLog, evaluate_loss, fit, seeded
 from mmgenre.pipeline.artefact import Artefact, carry_out
 from mmgenre.progress import Progress
 

@@ -27,7 +27,7 @@ from mmgenre.image.descriptors import (
 from mmgenre.image.kernel import load_descriptors, make_descriptors
 from mmgenre.image.settings import ImageConfig
 from mmgenre.kinds import KINDS
-from mmgenre.learning.encoder import embed
+from mmgenre.learning.embedding import embed
 from mmgenre.learning.kernel import KernelEncoder
 
 Square = NDArray[np.uint8]

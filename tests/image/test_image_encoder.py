@@ -22,10 +22,12 @@ from mmgenre.image.backbones import BACKBONES, Backbone, ImageNetwork, stage_of
 from mmgenre.image.encoder import ImageEncoder
 from mmgenre.image.settings import ImageConfig, ImageInput
 from mmgenre.image.sources import ImageSource
-from mmgenre.learning.encoder import GenreNetwork, embed
+from mmgenre.learning.devices import Batch
+from mmgenre.learning.embedding import embed
+from mmgenre.learning.encoder import GenreNetwork
 from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.targets import LogisticTarget
-from mmgenre.learning.training import Batch, FitLog, fit
+from mmgenre.learning.training import FitLog, fit
 
 SIDE, CROP = 12, 8
 CONFIG = ImageConfig(

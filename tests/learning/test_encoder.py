@@ -20,7 +20,8 @@ from mmgenre.disk.store import FeatureStore, write_store
 from mmgenre.errors import BundleError
 from mmgenre.image.settings import ImageConfig, ImageInput
 from mmgenre.items.modalities import Modality
-from mmgenre.learning.encoder import GenreNetwork, InputExamples, embed, load_task_head
+from mmgenre.learning.embedding import embed
+from mmgenre.learning.encoder import GenreNetwork, InputExamples, load_task_head
 from mmgenre.learning.rows import item_of, mean_by_item
 from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.targets import LogisticTarget

@@ -16,9 +16,10 @@ from pydantic import ValidationError
 from test_training import Lines, StopError, same, squares, weights
 from torch import Tensor, nn
 
+from mmgenre.learning.devices import Batch
 from mmgenre.learning.optimisation import make_optimizer
 from mmgenre.learning.settings import TrainingConfig
-from mmgenre.learning.training import Batch, FitLog, fit, seeded
+from mmgenre.learning.training import FitLog, fit, seeded
 
 CPU = torch.device("cpu")
 

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmgenre.errors import StoppingWarning
+from mmgenre.learning.devices import Batch
 from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.stopping import signals_held_back
-from mmgenre.learning.training import Batch, FitLog, fit, seeded
+from mmgenre.learning.training import FitLog, fit, seeded
 from mmgenre.progress import Progress, silent
 
 SIX = TrainingConfig(max_epochs=6, patience=6, batch_size=8, learning_rate=0.01)

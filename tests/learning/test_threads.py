@@ -16,7 +16,7 @@ from mmgenre.audio.settings import AudioConfig
 from mmgenre.disk.provenance import Provenance
 from mmgenre.image.encoder import ImageEncoder
 from mmgenre.image.settings import ImageConfig
-from mmgenre.learning.encoder import embed
+from mmgenre.learning.embedding import embed
 from mmgenre.learning.kernel import KernelEncoder
 from mmgenre.learning.threads import MOST, map_by_threads
 from mmgenre.learning.training import seeded

@@ -18,17 +18,11 @@ from torch.nn import functional
 from mmgenre.errors import TrainingError
 from mmgenre.learning import optimisation, training
 from mmgenre.learning.budget import Budget
+from mmgenre.learning.devices import Batch, pick_device
 from mmgenre.learning.optimisation import save_checkpoint
 from mmgenre.learning.selection import Metric
 from mmgenre.learning.settings import TrainingConfig
-from mmgenre.learning.training import (
-    Batch,
-    FitLog,
-    evaluate_loss,
-    fit,
-    pick_device,
-    seeded,
-)
+from mmgenre.learning.training import FitLog, evaluate_loss, fit, seeded
 
 CPU = torch.device("cpu")
 Weights = dict[str, Tensor]

@@ -23,7 +23,8 @@ from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.item import Item
 from mmgenre.items.manifest import Manifest
 from mmgenre.kinds import KINDS, kind_of
-from mmgenre.learning.encoder import embed, load_encoder, load_task_head
+from mmgenre.learning.embedding import embed
+from mmgenre.learning.encoder import load_encoder, load_task_head
 from mmgenre.learning.kind import Kind
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.run import open_run
@@ -133,7 +134,7 @@ def test_what_is_added_is_read_and_embedded_and_nothing_else(
         embedded.extend(ids)
         return embed(encoder, source, ids, **how)
 
-    monkeypatch.setattr("mmgenre.learning.encoder.embed", counting)
+    monkeypatch.setattr("mmgenre.learning.embedding.embed", counting)
     notes = added.extract()
     new = [item.id for item in added.items[-N_ADDED:]]
     assert sorted(added.read) == sorted(new)

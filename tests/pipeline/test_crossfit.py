@@ -17,7 +17,8 @@ from mmgenre.fusion.ensemble import KIND, SolvedFusion
 from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Manifest
 from mmgenre.kinds import kind_of
-from mmgenre.learning.encoder import embed, load_encoder, load_task_head
+from mmgenre.learning.embedding import embed
+from mmgenre.learning.encoder import load_encoder, load_task_head
 from mmgenre.measuring.results import FusionResult
 from mmgenre.pipeline.commands import extract_features, fuse
 from mmgenre.pipeline.notes import fusion_notes

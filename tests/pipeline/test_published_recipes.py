@@ -37,6 +37,8 @@ NEW_SETTINGS_OFF: dict[str, Any] = {
     "fusion.cross_fit": 0,
     "fusion.refit": False,
     **{f"{training}.select": "loss" for training in TRAININGS},
+    **{f"{training}.tf32": "convolutions" for training in TRAININGS},
+    **{f"{training}.compile": False for training in TRAININGS},
 }
 
 # TOML has no null, so that no recipe can state these: they are None where they are not stated.

@@ -13,7 +13,7 @@ from mmgenre.disk.bundle import read_bundle, write_bundle
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
 from mmgenre.errors import TrainingError
-from mmgenre.learning.encoder import embed
+from mmgenre.learning.embedding import embed
 from mmgenre.text.linear import LinearEncoder, load_linear, make_linear
 from mmgenre.text.settings import TextConfig
 

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmgenre.learning import training
+from mmgenre.learning import devices
+from mmgenre.learning.devices import SPARSE_DEVICES, Batch, to_device
 from mmgenre.learning.optimisation import make_optimizer
 from mmgenre.learning.settings import TrainingConfig
-from mmgenre.learning.training import SPARSE_DEVICES, to_device
+from mmgenre.learning.training import fit
 from mmgenre.text.encoder import WordLayer, sparse_tensor
 
 N_WORDS, WIDTH = 30, 8
@@ -150,23 +151,23 @@ def test_a_training_on_such_a_device_is_the_same(monkeypatch: pytest.MonkeyPatch
         def __len__(self) -> int:
             return 12
 
-        def batch(self, rows: NDArray[np.intp], rng: object) -> training.Batch:
+        def batch(self, rows: NDArray[np.intp], rng: object) -> Batch:
             return {"x": sparse_tensor(texts(12)[0][rows])}
 
     seen: set[bool] = set()
 
-    def loss(layer: nn.Module, batch: training.Batch) -> Tensor:
+    def loss(layer: nn.Module, batch: Batch) -> Tensor:
         seen.add(batch["x"].is_sparse)
         value: Tensor = (layer(batch["x"]) - 1).square().mean()
         return value
 
     weights: list[Tensor] = []
     for possible in (True, False):
-        monkeypatch.setattr(training, "SPARSE_DEVICES", ("cpu",) * possible)
+        monkeypatch.setattr(devices, "SPARSE_DEVICES", ("cpu",) * possible)
         torch.manual_seed(0)
         layer = WordLayer(N_WORDS, WIDTH, 0.0)
         config = TrainingConfig(max_epochs=4, batch_size=4, learning_rate=0.05)
-        training.fit(layer, loss, Texts(), Texts(), config, seed=0, device=torch.device("cpu"))
+        fit(layer, loss, Texts(), Texts(), config, seed=0, device=torch.device("cpu"))
         assert seen == {possible}
         seen.clear()
         weights.append(layer.weight.detach())
