@@ -12,7 +12,8 @@ from mmgenre.disk.files import finished_folders
 from mmgenre.errors import MmgenreError
 from mmgenre.fusion import tagger
 from mmgenre.fusion.tagger import GenreTagger
-from mmgenre.items.manifest import Item, Manifest
+from mmgenre.items.item import Item
+from mmgenre.items.manifest import Manifest
 from mmgenre.pipeline.commands import fuse
 from mmgenre.pipeline.scores import read_scores
 from mmgenre.pipeline.solved import check_memory
