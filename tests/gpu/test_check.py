@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import check
+import gpu_cases
+import parts_networks
+import parts_stores
 import pytest
 import torch
 from torch import Tensor, nn
+
+from mmgenre.learning.embedding import embed
+from mmgenre.learning.settings import TrainingConfig
 
 CPU = torch.device("cpu")
 
@@ -24,12 +32,12 @@ def _threads_as_before() -> Iterator[None]:
 
 @pytest.fixture
 def _three_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    def some(small: bool) -> Iterator[check.Case]:
-        yield check.audio_case("low-4x70", small)
-        yield check.text_case(small)
-        yield check.image_case("cnn-5x5", small)
+    def some(small: bool) -> Iterator[gpu_cases.Case]:
+        yield gpu_cases.audio_case("low-4x70", small)
+        yield gpu_cases.text_case(small)
+        yield gpu_cases.image_case("cnn-5x5", small)
 
-    monkeypatch.setattr(check, "cases", some)
+    monkeypatch.setattr(parts_networks, "cases", some)
 
 
 @pytest.mark.usefixtures("_three_networks")
@@ -44,7 +52,7 @@ def test_networks_that_agree_pass(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_wrong_gradient_is_a_miss(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compute, n_calls = check.outputs_and_gradients, 0
+    compute, n_calls = parts_networks.outputs_and_gradients, 0
 
     def wrong(network: nn.Module, x: Tensor) -> list[Tensor]:
         nonlocal n_calls
@@ -54,7 +62,7 @@ def test_a_wrong_gradient_is_a_miss(
             gradients[0] = gradients[0] * 1.05
         return [output, *gradients]
 
-    monkeypatch.setattr(check, "outputs_and_gradients", wrong)
+    monkeypatch.setattr(parts_networks, "outputs_and_gradients", wrong)
     assert check.main(["--small", "--only", "networks"]) == 1
     missed = [line for line in capsys.readouterr().out.splitlines() if "MISS" in line]
     assert len(missed) == 1
@@ -65,16 +73,65 @@ def test_a_wrong_gradient_is_a_miss(
 def test_an_error_is_relative_to_the_tensor_and_never_nan(order: float, error: float) -> None:
     exact = [torch.tensor([50.0, 50.0, 50.0, 50.0]), torch.tensor([0.0])]
     off = [torch.tensor([50.0, 50.0, 51.0, 50.0]), exact[1]]
-    assert check.largest_error(off, exact, order) == pytest.approx(error)
-    assert check.largest_error([exact[0], torch.tensor([0.5])], exact, order) == 0.5
+    assert parts_networks.largest_error(off, exact, order) == pytest.approx(error)
+    assert parts_networks.largest_error([exact[0], torch.tensor([0.5])], exact, order) == 0.5
     nan = torch.tensor([float("nan")])
-    assert check.largest_error([exact[0], nan], exact, order) == float("inf")
+    assert parts_networks.largest_error([exact[0], nan], exact, order) == float("inf")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a CUDA device")
 def test_without_a_device_it_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert check.main([]) == 2
     assert "no CUDA device here; --small runs the checks on the CPU" in capsys.readouterr().err
+
+
+def test_heads_of_the_paper_s_size_are_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main(["--small", "--only", "fusion"]) == 0
+    table = capsys.readouterr().out
+    assert table.count("s/epoch") == table.count(" ok") == 2
+
+
+def test_vectors_from_a_store_are_compared_with_those_of_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check.main(["--small", "--only", "embedding"]) == 0
+    assert capsys.readouterr().out.count(" ok") == 2
+    n_calls = 0
+
+    def wrong(*words: Any, **more: Any) -> Any:
+        nonlocal n_calls
+        n_calls += 1
+        return embed(*words, **more) * (1.01 if n_calls == 3 else 1.0)
+
+    monkeypatch.setattr(parts_stores, "embed", wrong)
+    assert check.main(["--small", "--only", "embedding"]) == 1
+    missed = [line for line in capsys.readouterr().out.splitlines() if "MISS" in line]
+    assert len(missed) == 1
+    assert "single-label" in missed[0]
+
+
+def test_waiting_for_batches_is_seen() -> None:
+    """A store that takes as long as the steps: training waits for it, and not where it is fast."""
+    device, config = torch.device("cpu"), TrainingConfig(batch_size=4, max_epochs=2)
+    batch = {"x": torch.ones(4, 3), "target": torch.zeros(4, gpu_cases.N_LABELS)}
+
+    class Slow(parts_stores.Held):
+        def batch(self, rows: Any, rng: Any) -> Any:
+            time.sleep(0.05)
+            return super().batch(rows, rng)
+
+    network = nn.Linear(3, gpu_cases.N_LABELS)
+    _, waited = parts_stores.epoch(network, Slow(batch, 40), config, device)
+    assert waited > 0.7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["feed", "launch"])
+def test_parts_that_take_longer_pass_in_small(
+    part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check.main(["--small", "--only", part]) == 0
+    assert capsys.readouterr().out.count(" ok") == 2
 
 
 @pytest.mark.slow
