@@ -178,7 +178,7 @@ def fuse(
     from mmgenre.items.modalities import modality_of
     from mmgenre.measuring.results import RESULT
     from mmgenre.pipeline import commands
-    from mmgenre.pipeline.notes import fusion_notes
+    from mmgenre.pipeline.notes import fusion_notes, split_notes
     from mmgenre.pipeline.run import REFUSED, open_run
     from mmgenre.pipeline.scores import PREDICTIONS
     from mmgenre.pipeline.steps import steps_of
@@ -199,6 +199,8 @@ def fuse(
     measured = read_record(run / RESULT)
     target = measured["recipe"]["target"]["name"]
     dataset, notes = measured["dataset"], [*measured["notes"], *fusion_notes(result, target)]
+    if cv is not None:  # the run's own splits play no part
+        notes = [note for note in notes if note not in set(split_notes(open_run(run)))]
     read = {modality_of(name) for row in result["rows"] for name in row["inputs"]}
     refused = [r for r in dataset["refused"] if r["modality"] in read]
     if not as_json:

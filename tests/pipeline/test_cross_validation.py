@@ -18,6 +18,7 @@ from mmgenre.measuring.metrics import argmax_one_hot, average_precision, roc_auc
 from mmgenre.measuring.results import FusionResult
 from mmgenre.pipeline.commands import fuse
 from mmgenre.pipeline.cross_validation import fold_runs
+from mmgenre.pipeline.notes import split_notes
 from mmgenre.pipeline.run import Run, open_run
 from mmgenre.pipeline.scores import read_scores
 
@@ -101,6 +102,7 @@ def test_a_second_call_makes_nothing_and_the_page_begins_with_it(run: Path, call
     assert done.code == 0, done.err
     assert {p: p.stat().st_mtime_ns for p in (run / "folds").rglob("*") if p.is_file()} == before
     assert done.json["name"].endswith(f"-cv{K}")
+    assert not set(done.json["notes"]) & set(split_notes(open_run(run)))
     [kept] = json.loads((run / "metrics.json").read_text())["cross_validated"]
     assert kept["rows"][-1]["all"]["n_items"] == N
     assert call("report", run).code == 0
