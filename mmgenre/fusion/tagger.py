@@ -255,24 +255,46 @@ class GenreTagger:
             StoreError: vectors that cannot be read, or of another width.
             BundleError: vectors that the model does not read, or texts that would be sent away.
         """
+        items, given = self.asked_for(manifest, features or {})
         asked = Asked(explain, risk, coverage)
-        given = self._given_vectors(features or {})
+        return self.predict_items(
+            items, given, asked, workers=workers, limit_s=limit_s, progress=progress
+        )
+
+    def asked_for(
+        self, manifest: Manifest | None, features: Mapping[str, Path]
+    ) -> tuple[Manifest, dict[str, Vectors]]:
+        """The items that are to be predicted, and the vectors made elsewhere that they have."""
+        given = self._given_vectors(features)
         if manifest is None:
             items = dict.fromkeys(item_id for rows in given.values() for item_id in rows)
-            manifest = Manifest([Item(item_id) for item_id in items])
-        elif strange := [i for rows in given.values() for i in rows if i not in manifest]:
+            return Manifest([Item(item_id) for item_id in items]), given
+        if strange := [i for rows in given.values() for i in rows if i not in manifest]:
             text = f"{len(strange):,} ids of vectors are no item (first: {strange[0]!r})"
-            warnings.warn(f"{manifest.where}: {text}", VectorsWarning, stacklevel=2)
+            warnings.warn(f"{manifest.where}: {text}", VectorsWarning, stacklevel=3)
+        return manifest, given
+
+    def predict_items(
+        self,
+        manifest: Manifest,
+        given: Mapping[str, Vectors],
+        asked: Asked,
+        *,
+        workers: int | None = None,
+        limit_s: float | None = None,
+        progress: Progress = silent,
+    ) -> tuple[list[Prediction], list[Refusal]]:
+        """`predict_manifest` of items and vectors made elsewhere, as `asked_for` gives them."""
         with TemporaryDirectory(prefix="mmgenre-") as folder:
             found = self._embedded(manifest, Path(folder), workers, progress, limit_s)
-            refused, vectors = found.refused, given | found.vectors
+            refused, vectors = found.refused, {**given, **found.vectors}
             table = self._table(manifest.ids(), vectors)
             has_input = np.any(list(table.present.values()), axis=0)
             order = (*self.modalities, *self.given)
             ranked = rank(
                 self.fusion, self.trust, table.select(has_input), order, asked, found.notes
             )
-            if explain:
+            if asked.explain:
                 worth = worth_of(self.fusion, self.trust)
                 judge = Judge(
                     self.reads,

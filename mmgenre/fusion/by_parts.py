@@ -1,0 +1,261 @@
+"""Items of a manifest -> predictions, by one job or many: in parts, each of which is a file.
+
+A part is whole or not there, and one that is there is not done again: its name is a hash of the
+model, of what is asked, and of its items' ids and media, so that no part of anything else is taken
+for it. The parts of a file OUT lie in the folder OUT.parts until they are merged. Memory holds one
+part, whatever the number of items; of vectors made elsewhere it holds all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mmgenre.disk.bundle import SUMS
+from mmgenre.disk.files import replacing
+from mmgenre.disk.locks import claimed, made_once
+from mmgenre.disk.provenance import Provenance, sha256_files
+from mmgenre.errors import INTERRUPTS, MmgenreError, Refusal
+from mmgenre.fusion.embedded import Vectors
+from mmgenre.fusion.prediction import Genre, Neighbour, Piece, Prediction, Reasons, Span
+from mmgenre.fusion.ranking import Asked
+from mmgenre.fusion.tagger import GenreTagger
+from mmgenre.items.manifest import Manifest
+from mmgenre.progress import Progress, silent
+from mmgenre.reading.extraction import Shard, parts_folder
+from mmgenre.reading.marks import first_mark
+
+PART_ITEMS = 256  # what a job that is killed has to do again, at most
+SUFFIX = ".jsonl"
+VERSION = 1  # rises when the code changes what parts hold
+
+
+@dataclass(frozen=True)
+class Work:
+    """Predictions of items, in parts of `PART_ITEMS` in the order of their ids."""
+
+    tagger: GenreTagger
+    items: Manifest
+    given: Mapping[str, Vectors]
+    asked: Asked
+    target: Path
+    fingerprint: str  # of all that the parts are made from, but their items
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        return self.items.ids()
+
+    @property
+    def folder(self) -> Path:
+        return parts_folder(self.target)
+
+    @property
+    def n_parts(self) -> int:
+        return -(-len(self.ids) // PART_ITEMS)
+
+    @property
+    def n_done(self) -> int:
+        """How many parts are there, by their names alone."""
+        return len({path.name[:6] for path in self.folder.glob(f"*-{self.fingerprint}-*{SUFFIX}")})
+
+    def part(self, number: int) -> Part:
+        """The n-th part, counted from 0; looks at the media of its items."""
+        ids = self.ids[number * PART_ITEMS : (number + 1) * PART_ITEMS]
+        digest = hashlib.sha256()
+        for item_id in ids:
+            media = self.items[item_id].media
+            own = {m: first_mark(media[m]).hex() for m in self.tagger.modalities if m in media}
+            digest.update(json.dumps([item_id, own]).encode())
+            for name, vectors in self.given.items():
+                if item_id in vectors:
+                    digest.update(name.encode() + vectors[item_id].tobytes())
+        name = f"{number:06d}-{self.fingerprint}-{digest.hexdigest()[:16]}{SUFFIX}"
+        return Part(self.folder / name, ids)
+
+    def make(self, part: Part, workers: int | None, progress: Progress = silent) -> bool:
+        """Predicts the items of a part that is not there; False if another process is at it."""
+        wanted = set(part.ids)
+        given = {n: {i: v[i] for i in part.ids if i in v} for n, v in self.given.items()}
+
+        def write() -> None:
+            found = self.tagger.predict_items(
+                self.items.only(wanted), given, self.asked, workers=workers, progress=progress
+            )
+            write_part(part.path, *found)
+
+        return made_once(part.path, write)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some items, and the file that their predictions are written to."""
+
+    path: Path
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ShardPredicted:
+    """What is there after a shard: parts of all shards, and the refused media of its own."""
+
+    target: Path
+    shard: Shard
+    done: int
+    of: int
+    refused: tuple[Refusal, ...]
+
+    @property
+    def is_all_there(self) -> bool:
+        """Whether no shard has anything left to predict."""
+        return self.done == self.of
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        parts = {"done": self.done, "of": self.of}
+        listed = [asdict(refusal) for refusal in self.refused]
+        return {
+            "out": str(self.target),
+            "shard": str(self.shard),
+            "parts": parts,
+            "refused": listed,
+        }
+
+
+def work_of(
+    tagger: GenreTagger,
+    manifest: Manifest | None,
+    target: Path,
+    *,
+    features: Mapping[str, Path] | None = None,
+    asked: Asked | None = None,
+) -> Work:
+    """Plans the parts of the file `target`; arguments as of `GenreTagger.predict_manifest`.
+
+    MmgenreError if the tagger was not loaded from a folder, by whose content parts are named.
+    """
+    if tagger.folder is None:
+        raise MmgenreError(f"{tagger.name}: was not loaded from a folder")
+    items, given = tagger.asked_for(manifest, features or {})
+    asked = asked or Asked()
+    parameters = {"asked": asdict(asked), "by": version("mmgenre")}
+    # The files of a model folder are listed with their hashes, so that the lists say everything.
+    model = sha256_files(tagger.folder, sorted(tagger.folder.rglob(SUMS)))
+    provenance = Provenance("predictions", VERSION, parameters, {"model": model})
+    return Work(tagger, items, given, asked, target.absolute(), provenance.fingerprint)
+
+
+def predict_shard(
+    work: Work, shard: Shard, *, workers: int | None = None, progress: Progress = silent
+) -> ShardPredicted:
+    """Predicts every n-th part; `predicted` then finds them done.
+
+    Shards run in parallel, on one or several machines that see the same files, and may be repeated
+    or counted differently: a shard skips a part that another one is at.
+
+    StoreError if another process is at the same shard, or merges.
+    """
+    own = [work.part(k) for k in range(shard.number - 1, work.n_parts, shard.of)]
+    refused: list[Refusal] = []
+    alone = work.folder / f"shard-{shard.number}-of-{shard.of}"
+    with claimed(work.target, shared=True), claimed(alone):
+        _make_all(work, own, workers, progress)
+        for part in own:
+            with suppress(FileNotFoundError):  # another process is at it, and lists them
+                refused += read_part(part.path)[1]
+        return ShardPredicted(work.target, shard, work.n_done, work.n_parts, tuple(refused))
+
+
+@contextmanager
+def predicted(
+    work: Work, *, workers: int | None = None, progress: Progress = silent
+) -> Iterator[tuple[Iterator[Prediction], list[Refusal]]]:
+    """All predictions, one after another, and all refusals; those that are missing are made.
+
+    The parts are removed when the caller is done with them, unless it fails.
+
+    StoreError if shards are at work.
+    """
+    with claimed(work.target):
+        parts = [work.part(k) for k in range(work.n_parts)]
+        for part in parts:
+            _discard_if_damaged(part)
+        _make_all(work, parts, workers, progress)
+        refused = [refusal for part in parts for refusal in read_part(part.path)[1]]
+        yield (found for part in parts for found in read_part(part.path)[0]), refused
+        shutil.rmtree(work.folder, ignore_errors=True)
+
+
+def _make_all(work: Work, parts: list[Part], workers: int | None, progress: Progress) -> None:
+    """Makes the parts that are not there, except those that other processes are at."""
+    total, done = sum(len(part.ids) for part in parts), 0
+    for part in parts:
+        # Of a single part the bars of its steps say more.
+        alone = len(parts) == 1
+        if not alone:
+            progress("predicting", done, total)
+        try:
+            work.make(part, workers, progress if alone else silent)
+        except INTERRUPTS as stop:
+            stop.add_note(f"predicting: {done:,} of {total:,} items are kept in {work.folder}")
+            raise
+        done += len(part.ids)
+    if len(parts) > 1:
+        progress("predicting", total, total)
+
+
+def write_part(path: Path, predictions: Iterable[Prediction], refused: Iterable[Refusal]) -> Path:
+    """Writes lines of JSON: first a checksum of the others, and what was refused."""
+    lines = "".join(json.dumps(_plain(p)) + "\n" for p in predictions)
+    content = json.dumps([asdict(r) for r in refused]) + "\n" + lines
+    with replacing(path) as temporary:
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        temporary.write_text(f"{digest}\n{content}", encoding="utf-8", newline="\n")
+    return path
+
+
+def read_part(path: Path) -> tuple[list[Prediction], list[Refusal]]:
+    """What `write_part` was given; ValueError if it is not what was written."""
+    digest, _, content = path.read_bytes().partition(b"\n")
+    if hashlib.sha256(content).hexdigest().encode() != digest:
+        raise ValueError(f"{path}: edited or damaged since it was written (its sha256 differs)")
+    refused, *lines = content.decode().removesuffix("\n").split("\n")
+    return [_prediction(json.loads(p)) for p in lines], [Refusal(**r) for r in json.loads(refused)]
+
+
+def _discard_if_damaged(part: Part) -> None:
+    try:
+        read_part(part.path)
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        part.path.unlink()
+
+
+def _plain(prediction: Prediction) -> dict[str, Any]:
+    genres = [[genre.name, genre.score] for genre in prediction.genres]  # many: names once
+    return {**asdict(replace(prediction, genres=())), "genres": genres}
+
+
+def _prediction(plain: dict[str, Any]) -> Prediction:
+    """The prediction that `_plain` was given."""
+    found = {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
+    found["genres"] = tuple(Genre(*genre) for genre in plain["genres"])
+    found["refused"] = tuple(Refusal(**refusal) for refusal in plain["refused"])
+    if plain["reasons"] is not None:
+        own = dict(plain["reasons"])
+        own["alone"] = {name: Genre(**genre) for name, genre in own["alone"].items()}
+        own["words"] = tuple(Piece(**piece) for piece in own["words"])
+        own["seconds"] = tuple(Span(**span) for span in own["seconds"])
+        own["cover"] = tuple(tuple(row) for row in own["cover"])
+        near = [{**n, "genres": tuple(n["genres"])} for n in own["nearest"]]
+        own["nearest"] = tuple(Neighbour(**n) for n in near)
+        found["reasons"] = Reasons(**own | {"notes": tuple(own["notes"])})
+    return Prediction(**found)
