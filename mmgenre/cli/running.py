@@ -45,10 +45,10 @@ def extract_features(
     workers: shared.WorkersOption = None,
     shard: Annotated[
         str | None,
-        Option(help="I/N: only read the I-th of N shares of the media, in a job of many."),
+        Option(help="I/N: read, or embed, the I-th of N shares of the run, in a job of many."),
     ] = None,
     dask: Annotated[
-        str | None, Option(help="Media are read by the workers of this Dask scheduler, or: local.")
+        str | None, Option(help="Workers of this Dask scheduler, or: local, read media and embed.")
     ] = None,
     item_limit: Annotated[
         float | None,
@@ -67,6 +67,9 @@ def extract_features(
     retrain: Annotated[
         bool, Option("--retrain", help="Learn anew on all items if some were added.")
     ] = False,
+    no_embed: Annotated[
+        bool, Option("--no-embed", help="End when encoders have learned; shards then embed.")
+    ] = False,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Media -> inputs -> encoders trained on the genre task -> embeddings in HDF5."""
@@ -84,9 +87,9 @@ def extract_features(
             raise typer.BadParameter(f"{name} is of a folder of music, and none is given")
     manifest = music or manifest
     encoders = shared.encoders_of(encoder or [])
-    if shard is not None and (encoder or dask or retrain):
+    if shard is not None and (encoder or dask or retrain or no_embed):
         raise typer.BadParameter(
-            "with --shard media are only read: no --encoder, no --dask, no --retrain"
+            "with --shard nothing learns: no --encoder, no --dask, no --retrain, no --no-embed"
         )
     from mmgenre.pipeline import commands
     from mmgenre.pipeline.run import REFUSED
@@ -100,6 +103,8 @@ def extract_features(
         with shared.progress_bars() as progress:
             read = read_shard(share, manifest, **how, progress=progress)
         lines = [f"{m}: {n:,} of {total:,} parts are read" for m, (n, total) in read.parts.items()]
+        of = read.embedded.items()
+        lines += [f"{v}: {n:,} of {total:,} parts are embedded" for v, (n, total) in of]
         left = "" if read.is_all_there else "the other shards, and then "
         lines.append(f"next: {left}the same command without --shard")
         shared.show(read.as_dict(), lines, as_json=as_json)
@@ -112,6 +117,7 @@ def extract_features(
             dask=dask,
             budget=budget,
             retrain=retrain,
+            embed=not no_embed,
             progress=progress,
         )
     shared.main_goes_on()
@@ -119,6 +125,9 @@ def extract_features(
     lines = [f"{result.embeddings}: {counts}"]
     lines += [f"note: {note}" for note in result.notes]
     lines.append(f"next: mmgenre fuse --run {run} --modalities {modalities}")
+    if no_embed:
+        lines = [f"{run}: encoders have learned, nothing is embedded"]
+        lines.append("next: the same command with --shard I/N, in N jobs, then with neither")
     # Its hash of the embeddings reads all of them.
     shared.show(result.as_dict() if as_json else None, lines, as_json=as_json)
     shared.finish(result.refused, details=run / REFUSED)

@@ -117,7 +117,7 @@ def test_a_text_that_crashes_its_reader_costs_itself_only(
 def test_a_scheduler_that_goes_away_is_told(
     tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
 ) -> None:
-    def broken(client: object, parts: Sequence[Part]) -> Iterator[Part]:
+    def broken(client: object, parts: Sequence[Part], work: object) -> Iterator[Part]:
         yield from engines.here(parts[:1])
         raise fault("reset by peer")
 
