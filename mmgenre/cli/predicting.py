@@ -84,6 +84,10 @@ ShardOption = Annotated[
         help="I/N: the I-th of N shares of a manifest, in a job of many; --out, not I/N, merges."
     ),
 ]
+DaskOption = Annotated[
+    str | None,
+    Option(help="With --out: workers of this Dask scheduler, or: local, predict a manifest."),
+]
 UndoOption = Annotated[
     Path, Option(help="With --write-tags: list of what stood there, for mmgenre untag.")
 ]
@@ -116,6 +120,7 @@ def predict(
     undo: UndoOption = Path("mmgenre-undo.jsonl"),
     workers: shared.WorkersOption = None,
     shard: ShardOption = None,
+    dask: DaskOption = None,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Names the genres of files, folders, a manifest, or one item of several modalities."""
@@ -130,13 +135,15 @@ def predict(
         raise typer.BadParameter("--dry-run belongs to --write-tags")
     listed_only = not one and all(Path(path).suffix.lower() == ".csv" for path in paths or ())
     in_parts = out is not None and listed_only and not zero_shot and not write_tags
-    if shard is not None and not in_parts:
+    if shard is not None and dask is not None:
+        raise typer.BadParameter("give --shard or --dask, not both")
+    if (shard or dask) is not None and not in_parts:
         raise typer.BadParameter(
-            "--shard: of manifests or --features, with --out FILE, without --zero-shot and "
-            "--write-tags; of a folder of music make a manifest: mmgenre manifest build library"
+            "--shard and --dask: of manifests or --features, with --out FILE, without --zero-shot "
+            "and --write-tags; of a folder of music make a manifest: mmgenre manifest build library"
         )
     given = shared.features_of(features or [])
-    from mmgenre.fusion.by_parts import predict_shard, predicted, work_of
+    from mmgenre.fusion.by_parts import Loading, predict_shard, predicted, work_of
     from mmgenre.fusion.prediction import the_one
     from mmgenre.fusion.ranking import Asked
     from mmgenre.reading.extraction import Shard
@@ -162,11 +169,12 @@ def predict(
             how: dict[str, Any] = {"workers": workers, "progress": progress}
             if in_parts and out is not None:
                 work = work_of(tagger, listed, out, features=given, asked=asked)
-                done, own = None, list[Refusal]()
                 if share is not None:
                     done = predict_shard(work, share, **how)
                     own = list(done.refused)
                 else:
+                    done, how["dask"] = None, dask
+                    how["loading"] = Loading(model, fusion, entities_url, tuple(allow or ()))
                     with predicted(work, **how) as (stream, own):
                         _write(stream, own, form, top, out)
             else:

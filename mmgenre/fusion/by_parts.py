@@ -14,10 +14,12 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import loky
 
 from mmgenre.disk.bundle import SUMS
 from mmgenre.disk.files import replacing
@@ -25,13 +27,16 @@ from mmgenre.disk.locks import claimed, made_once
 from mmgenre.disk.provenance import Provenance, sha256_files
 from mmgenre.errors import INTERRUPTS, MmgenreError, Refusal
 from mmgenre.fusion.embedded import Vectors
+from mmgenre.fusion.exported import is_on_hub
 from mmgenre.fusion.prediction import Genre, Neighbour, Piece, Prediction, Reasons, Span
 from mmgenre.fusion.ranking import Asked
 from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Manifest
 from mmgenre.progress import Progress, silent
+from mmgenre.reading.engines import on_dask
 from mmgenre.reading.extraction import Shard, parts_folder
 from mmgenre.reading.marks import first_mark
+from mmgenre.workers import WorkerLostError
 
 PART_ITEMS = 256  # what a job that is killed has to do again, at most
 SUFFIX = ".jsonl"
@@ -93,6 +98,71 @@ class Work:
 
         return made_once(part.path, write)
 
+    def job(self, part: Part, loading: Loading) -> Job:
+        """A part as another process makes it."""
+        given = {n: {i: v[i] for i in part.ids if i in v} for n, v in self.given.items()}
+        items = self.items.only(part.ids)
+        return Job(loading, model_digest(self.tagger), items, given, self.asked, part)
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How another process loads the model: arguments of `GenreTagger.from_pretrained`."""
+
+    run: str  # or a model folder
+    fusion: str | None = None
+    entities_url: str | None = None
+    allow: tuple[str, ...] = ()
+
+    def for_others(self) -> Loading:
+        """The same, for processes that work in another folder."""
+        return self if is_on_hub(self.run) else replace(self, run=str(Path(self.run).absolute()))
+
+    def load(self) -> GenreTagger:
+        how: dict[str, Any] = {"entities_url": self.entities_url, "allow": self.allow}
+        return GenreTagger.from_pretrained(self.run, self.fusion, **how)
+
+
+class Job(NamedTuple):
+    """A part with all that is needed to make it; plain data, since it is sent."""
+
+    loading: Loading
+    model: str  # `model_digest`
+    items: Manifest
+    given: Mapping[str, Vectors]
+    asked: Asked
+    part: Part
+
+    def make(self) -> bool:
+        """Predicts the items; False if another process is at it, or the model is another one."""
+        tagger = _loaded(self.loading, self.model)
+        if model_digest(tagger) != self.model:
+            return False
+
+        def write() -> None:
+            # By this process alone: the workers of a cluster may start no others.
+            write_part(
+                self.part.path, *tagger.predict_items(self.items, self.given, self.asked, workers=1)
+            )
+
+        return made_once(self.part.path, write)
+
+
+@lru_cache(maxsize=1)
+def _loaded(loading: Loading, model: str) -> GenreTagger:
+    del model  # part of the cache's key: another one may have taken its place
+    return loading.load()
+
+
+def model_digest(tagger: GenreTagger) -> str:
+    """A hash of the model that a tagger was loaded from: its lists of files have their hashes.
+
+    MmgenreError if it was not loaded from a folder.
+    """
+    if tagger.folder is None:
+        raise MmgenreError(f"{tagger.name}: was not loaded from a folder")
+    return sha256_files(tagger.folder, sorted(tagger.folder.rglob(SUMS)))
+
 
 @dataclass(frozen=True)
 class Part:
@@ -141,14 +211,10 @@ def work_of(
 
     MmgenreError if the tagger was not loaded from a folder, by whose content parts are named.
     """
-    if tagger.folder is None:
-        raise MmgenreError(f"{tagger.name}: was not loaded from a folder")
     items, given = tagger.asked_for(manifest, features or {})
     asked = asked or Asked()
     parameters = {"asked": asdict(asked), "by": version("mmgenre")}
-    # The files of a model folder are listed with their hashes, so that the lists say everything.
-    model = sha256_files(tagger.folder, sorted(tagger.folder.rglob(SUMS)))
-    provenance = Provenance("predictions", VERSION, parameters, {"model": model})
+    provenance = Provenance("predictions", VERSION, parameters, {"model": model_digest(tagger)})
     return Work(tagger, items, given, asked, target.absolute(), provenance.fingerprint)
 
 
@@ -175,11 +241,17 @@ def predict_shard(
 
 @contextmanager
 def predicted(
-    work: Work, *, workers: int | None = None, progress: Progress = silent
+    work: Work,
+    *,
+    workers: int | None = None,
+    dask: str | None = None,
+    loading: Loading | None = None,
+    progress: Progress = silent,
 ) -> Iterator[tuple[Iterator[Prediction], list[Refusal]]]:
     """All predictions, one after another, and all refusals; those that are missing are made.
 
-    The parts are removed when the caller is done with them, unless it fails.
+    The parts are removed when the caller is done with them, unless it fails. `dask`: the workers of
+    this cluster predict, or "local": so many `workers` here; they load the model by `loading`.
 
     StoreError if shards are at work.
     """
@@ -187,6 +259,8 @@ def predicted(
         parts = [work.part(k) for k in range(work.n_parts)]
         for part in parts:
             _discard_if_damaged(part)
+        if dask is not None and loading is not None:
+            _by_dask(work, parts, loading, dask, workers, progress)
         _make_all(work, parts, workers, progress)
         refused = [refusal for part in parts for refusal in read_part(part.path)[1]]
         yield (found for part in parts for found in read_part(part.path)[0]), refused
@@ -209,6 +283,25 @@ def _make_all(work: Work, parts: list[Part], workers: int | None, progress: Prog
         done += len(part.ids)
     if len(parts) > 1:
         progress("predicting", total, total)
+
+
+def _by_dask(
+    work: Work,
+    parts: list[Part],
+    loading: Loading,
+    address: str,
+    workers: int | None,
+    progress: Progress,
+) -> None:
+    """Lets a cluster make the parts that are not there; those it fails at stay so."""
+    todo = [part for part in parts if not part.path.is_file()]
+    done, total = len(work.ids) - sum(len(part.ids) for part in todo), len(work.ids)
+    jobs = (work.job(part, loading.for_others()) for part in todo)
+    workers = min(workers or loky.cpu_count(), len(todo))
+    with suppress(WorkerLostError):
+        for job in on_dask(jobs, address, workers, Job.make) if todo else ():
+            done += len(job.part.ids)
+            progress("predicting", done, total)
 
 
 def write_part(path: Path, predictions: Iterable[Prediction], refused: Iterable[Refusal]) -> Path:

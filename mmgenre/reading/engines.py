@@ -11,7 +11,7 @@ process, which would end with it, nor on a Dask cluster, whose workers do the wo
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar
@@ -163,7 +163,7 @@ def _read_in_time(part: Part) -> bool:
 
 
 def on_dask(
-    parts: Sequence[T], address: str, workers: int, work: Callable[[T], bool] = read_part
+    parts: Iterable[T], address: str, workers: int, work: Callable[[T], bool] = read_part
 ) -> Iterator[T]:
     """On a Dask cluster whose workers see the same files; yields those of which `work` is true.
 
@@ -195,7 +195,7 @@ def on_dask(
         ) from None
 
 
-def _by_client(client: Any, parts: Sequence[T], work: Callable[[T], bool]) -> Iterator[T]:
+def _by_client(client: Any, parts: Iterable[T], work: Callable[[T], bool]) -> Iterator[T]:
     import distributed
 
     lost: list[str] = []
