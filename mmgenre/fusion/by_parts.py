@@ -295,11 +295,13 @@ def _by_dask(
 ) -> None:
     """Lets a cluster make the parts that are not there; those it fails at stay so."""
     todo = [part for part in parts if not part.path.is_file()]
+    if not todo:
+        return
     done, total = len(work.ids) - sum(len(part.ids) for part in todo), len(work.ids)
     jobs = (work.job(part, loading.for_others()) for part in todo)
     workers = min(workers or loky.cpu_count(), len(todo))
-    with suppress(WorkerLostError):
-        for job in on_dask(jobs, address, workers, Job.make) if todo else ():
+    with suppress(WorkerLostError):  # what it was at is predicted here
+        for job in on_dask(jobs, address, workers, Job.make):
             done += len(job.part.ids)
             progress("predicting", done, total)
 

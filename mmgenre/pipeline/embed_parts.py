@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmgenre.disk.bundle import SUMS
 from mmgenre.disk.locks import claimed, made_once
@@ -106,7 +107,7 @@ class Embedder:
         ids, unknown = known_rows(self._source, rows, work.modality, work.view)
         if not ids:
             return [], unknown
-        how = {"precision": work.precision, "task": f"embedding {work.view}"}
+        how: dict[str, Any] = {"precision": work.precision, "task": f"embedding {work.view}"}
         vectors = embed(self._network, self._source, ids, **how, progress=progress)
         return [mean_by_item(ids, vectors)], unknown
 
@@ -184,13 +185,14 @@ def _by_dask(
     work: Work, parts: Sequence[Part], address: str, workers: int, progress: Progress
 ) -> None:
     """Lets a cluster make the parts that have no file; those it fails at stay without one."""
-    todo = [part for part in parts if not part.path.is_file()]
-    total, n_done = len(parts), len(parts) - len(todo)
-    jobs = [(work, part) for part in todo]
+    jobs = [(work, part) for part in parts if not part.path.is_file()]
+    n_done, task = len(parts) - len(jobs), f"embedding parts of {work.view}"
+    if not jobs:
+        return
     with suppress(WorkerLostError):  # what it was at is embedded here
-        for _ in on_dask(jobs, address, min(workers, len(jobs)), _one_part) if jobs else ():
+        for _ in on_dask(jobs, address, min(workers, len(jobs)), _one_part):
             n_done += 1
-            progress(f"embedding parts of {work.view}", n_done, total)
+            progress(task, n_done, len(parts))
 
 
 def _one_part(job: tuple[Work, Part]) -> bool:

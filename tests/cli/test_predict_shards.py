@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import Call
@@ -85,9 +86,9 @@ def n_made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     made: list[tuple[str, ...]] = []
     predict = GenreTagger.predict_items
 
-    def counted(self: GenreTagger, manifest: Manifest, *args: object, **how: object) -> object:
+    def counted(self: GenreTagger, manifest: Manifest, *args: Any, **how: Any) -> Any:
         made.append(manifest.ids())
-        return predict(self, manifest, *args, **how)  # type: ignore[arg-type]
+        return predict(self, manifest, *args, **how)
 
     monkeypatch.setattr(GenreTagger, "predict_items", counted)
     return made

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ranks
@@ -82,12 +83,12 @@ def not_embedded(run: Path, folder: Path) -> Path:
 @pytest.mark.slow
 def test_four_shards(manifest: Path, one: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    how = {"run": run, "recipe": "quick", "settings": FIXED, "workers": 1}
+    how: dict[str, Any] = {"run": run, "recipe": "quick", "settings": FIXED, "workers": 1}
     for number in range(1, 5):
-        found = read_shard(Shard(number, 4), manifest, **how)  # type: ignore[arg-type]
+        found = read_shard(Shard(number, 4), manifest, **how)
         assert found.embedded == {}
     assert found.is_all_there
-    extract_features(manifest, **how, embed=False)  # type: ignore[arg-type]
+    extract_features(manifest, **how, embed=False)
     assert not (run / "embeddings.h5").exists()
     done = [read_shard(Shard(k, 4), run=run, workers=1).embedded for k in (1, 2, 4)]
     assert [own["text"] for own in done] == [(2, 5), (3, 5), (4, 5)]
