@@ -341,7 +341,9 @@ def _plain(prediction: Prediction) -> dict[str, Any]:
 
 def _prediction(plain: dict[str, Any]) -> Prediction:
     """The prediction that `_plain` was given."""
-    found = {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
+    found: dict[str, Any] = {
+        key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()
+    }
     found["genres"] = tuple(Genre(*genre) for genre in plain["genres"])
     found["refused"] = tuple(Refusal(**refusal) for refusal in plain["refused"])
     if plain["reasons"] is not None:

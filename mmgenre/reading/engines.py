@@ -111,7 +111,7 @@ def _engine(parts: Sequence[Part], workers: int, dask: str | None) -> Iterator[P
     if workers == 1 and dask is None:
         return here(parts)
     workers = min(workers, max(1, len(parts)))
-    return processes(parts, workers) if dask is None else on_dask(parts, dask, workers)
+    return processes(parts, workers) if dask is None else on_dask(parts, dask, workers, read_part)
 
 
 def _read_alone(part: Part) -> bool:
@@ -163,7 +163,7 @@ def _read_in_time(part: Part) -> bool:
 
 
 def on_dask(
-    parts: Iterable[T], address: str, workers: int, work: Callable[[T], bool] = read_part
+    parts: Iterable[T], address: str, workers: int, work: Callable[[T], bool]
 ) -> Iterator[T]:
     """On a Dask cluster whose workers see the same files; yields those of which `work` is true.
 

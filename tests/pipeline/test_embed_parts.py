@@ -36,7 +36,7 @@ class Halves:
 
     def embed(self, rows: Sequence[str], progress: Progress) -> tuple[list[Any], list[Refusal]]:
         self.embedded.append(tuple(rows))
-        vectors: NDArray[np.float32] = self.store.take(rows) / 2
+        vectors: NDArray[np.float32] = (self.store.take(rows) / 2).astype(np.float32)
         known = [row for row, own in zip(rows, vectors, strict=True) if own.any()]
         unknown = [Refusal(item_of(r), "audio", "silent", r) for r in rows if r not in known]
         progress("embedding", len(rows), len(rows))

@@ -14,6 +14,7 @@ import pytest
 import ranks
 from plain import FIXED, plain_items
 
+from mmgenre.disk.allowed import allow, allow_media
 from mmgenre.disk.store import content_hash
 from mmgenre.fusion import by_parts
 from mmgenre.fusion.by_parts import predict_shard, predicted, work_of
@@ -72,9 +73,11 @@ def made(run: Path) -> dict[str, str]:
     return {str(path.relative_to(run)): content_hash(path) for path in stores}
 
 
-def not_embedded(run: Path, folder: Path) -> Path:
-    """A copy in which encoders have learned and nothing is embedded."""
+def not_embedded(run: Path, folder: Path, manifest: Path) -> Path:
+    """A copy, by the user of the run, in which encoders have learned and nothing is embedded."""
     shutil.copytree(run, folder)
+    allow_media(folder / "manifest.csv", [manifest.parent])
+    allow(folder, [str(manifest)])
     (folder / "embeddings.h5").unlink()
     shutil.rmtree(folder / "fusion")
     return folder
@@ -101,20 +104,20 @@ def test_four_shards(manifest: Path, one: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of Dask's own clean-up
-def test_two_workers_of_dask(one: Path, tmp_path: Path) -> None:
+def test_two_workers_of_dask(manifest: Path, one: Path, tmp_path: Path) -> None:
     pytest.importorskip("distributed")
-    run = not_embedded(one, tmp_path / "run")
+    run = not_embedded(one, tmp_path / "run", manifest)
     extract_features(run=run, dask="local", workers=2)
     fuse(run=run)
     assert made(run) == made(one)
 
 
 @pytest.mark.slow
-def test_two_ranks_of_torchrun(one: Path, tmp_path: Path) -> None:
-    run = not_embedded(one, tmp_path / "run")
+def test_two_ranks_of_torchrun(manifest: Path, one: Path, tmp_path: Path) -> None:
+    run = not_embedded(one, tmp_path / "run", manifest)
     (tmp_path / "rank.py").write_text(RANK)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
-    launcher += [f"--master_port={ranks.free_port()}", str(tmp_path / "rank.py")]
+    launcher += [f"--master_port={ranks.free_port()}", "--", str(tmp_path / "rank.py")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     for words in (["extract-features", "--workers", "1"], ["fuse"]):
         done = subprocess.run(
