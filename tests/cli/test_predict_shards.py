@@ -17,7 +17,8 @@ from small import Small
 
 from mmgenre.disk.locks import claimed
 from mmgenre.fusion import by_parts
-from mmgenre.fusion.by_parts import predict_shard, predicted, read_part, work_of
+from mmgenre.fusion.by_parts import predict_shard, predicted, work_of
+from mmgenre.fusion.part_files import read_part
 from mmgenre.fusion.ranking import Asked
 from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Manifest

@@ -16,15 +16,8 @@ from mmgenre.cli.formats import shown
 from mmgenre.disk.locks import claimed
 from mmgenre.errors import MmgenreError, Refusal, StoreError
 from mmgenre.fusion import by_parts
-from mmgenre.fusion.by_parts import (
-    Loading,
-    Work,
-    predict_shard,
-    predicted,
-    read_part,
-    work_of,
-    write_part,
-)
+from mmgenre.fusion.by_parts import Loading, Work, predict_shard, predicted, work_of
+from mmgenre.fusion.part_files import read_part, write_part
 from mmgenre.fusion.prediction import Genre, Neighbour, Piece, Prediction, Reasons, Span
 from mmgenre.fusion.ranking import Asked
 from mmgenre.fusion.tagger import GenreTagger
