@@ -51,11 +51,12 @@ from mmgenre.audio.settings import N_BINS, N_TIMBRE, AudioConfig
 from mmgenre.image.backbones import BACKBONES, ImageNetwork
 from mmgenre.image.encoder import ImageEncoder
 from mmgenre.image.settings import ImageConfig
+from mmgenre.learning.devices import Batch, to_device
 from mmgenre.learning.encoder import GenreNetwork
 from mmgenre.learning.optimisation import make_optimizer
 from mmgenre.learning.settings import TrainingConfig
 from mmgenre.learning.targets import LogisticTarget
-from mmgenre.learning.training import Batch, FitLog, fit, seeded, to_device
+from mmgenre.learning.training import FitLog, fit, seeded
 from mmgenre.learning.validation import task_metric
 from mmgenre.text.encoder import TextEncoder, sparse_tensor
 from mmgenre.text.settings import TextConfig
