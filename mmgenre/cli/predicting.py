@@ -161,7 +161,8 @@ def predict(
             listed = _one_or_listed(manifest, media_root or (), audio, text, image)
         elif paths:
             listed, refused = _found(paths, by, media_root or (), Path(covers), progress)
-        predictions, own, done = list[Prediction](), list[Refusal](), None
+        predictions: list[Prediction] = []
+        own, done = list[Refusal](), None
         if labels is not None:
             assert listed is not None
             parts = iter([_by_names_alone(model, labels, listed, progress)])
