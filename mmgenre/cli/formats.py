@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import chain
 from typing import Any, Literal
 
 from mmgenre.disk.tables import spreadsheet_cell
@@ -24,42 +25,49 @@ SHOWN = {
 
 
 def shown(
-    predictions: Sequence[Prediction],
-    refused: Sequence[Refusal],
-    form: Format,
-    top: int,
-    *,
-    is_first: bool = True,
-) -> str:
-    """The text of a format, with a line end.
+    predictions: Iterable[Prediction], refused: Sequence[Refusal], form: Format, top: int
+) -> Iterator[str]:
+    """The text of a format, in pieces; memory holds one prediction.
 
     "json" is one object of `predictions` and `refused`; "jsonl" an object an item; "csv" and "tsv"
     have the columns id, named (joined by `;`), unsure, kind, used, then genre_k and score_k up to
-    `top`; their header is left out unless it `is_first`.
+    `top`, or to the number of genres, which all predictions of a model share.
     """
     if form == "json":
-        content = {
-            "predictions": [_plain(p, top) for p in predictions],
-            "refused": [asdict(r) for r in refused],
-        }
-        return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    if form == "jsonl":
-        lines = [json.dumps(_plain(p, top), ensure_ascii=False) for p in predictions]
-        return "".join(f"{line}\n" for line in lines)
-    if form in SEPARATORS:
-        whole = _table(predictions, SEPARATORS[form], top)
-        return whole if is_first else whole.partition("\n")[2]
-    lines = []
-    for p in predictions:
-        lines.append(f"{p.id}  from {', '.join(p.used)}  ({p.kind}; * = named)")
-        lines += [f"  unsure: {p.unsure}"] if p.unsure else []
-        for genre in p.genres[:top]:
-            mark = "*" if genre.name in p.named else " "
-            lines.append(f"  {mark} {genre.score:6.3f}  {genre.name}")
-        lines += [f"    {note}" for note in p.notes]
-        if p.reasons is not None:
-            lines += _told(p.reasons)
-    return "".join(f"{line}\n" for line in lines)
+        yield '{\n "predictions": '
+        yield from _array(_plain(p, top) for p in predictions)
+        yield ',\n "refused": '
+        yield from _array(asdict(r) for r in refused)
+        yield "\n}\n"
+    elif form == "jsonl":
+        for p in predictions:
+            yield json.dumps(_plain(p, top), ensure_ascii=False) + "\n"
+    elif form in SEPARATORS:
+        yield from _table(predictions, SEPARATORS[form], top)
+    else:
+        for p in predictions:
+            yield "".join(f"{line}\n" for line in _lines(p, top))
+
+
+def _lines(p: Prediction, top: int) -> list[str]:
+    """A prediction for a terminal."""
+    lines = [f"{p.id}  from {', '.join(p.used)}  ({p.kind}; * = named)"]
+    lines += [f"  unsure: {p.unsure}"] if p.unsure else []
+    for genre in p.genres[:top]:
+        mark = "*" if genre.name in p.named else " "
+        lines.append(f"  {mark} {genre.score:6.3f}  {genre.name}")
+    lines += [f"    {note}" for note in p.notes]
+    return lines + ([] if p.reasons is None else _told(p.reasons))
+
+
+def _array(objects: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """A member of an object, as `json.dumps` with `indent=1` writes it."""
+    before = "["
+    for content in objects:
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        yield f"{before}\n  " + text.replace("\n", "\n  ")
+        before = ","
+    yield "[]" if before == "[" else "\n ]"
 
 
 def _told(reasons: Reasons) -> list[str]:
@@ -112,18 +120,24 @@ def _plain(prediction: Prediction, top: int) -> dict[str, Any]:
     return found
 
 
-def _table(predictions: Sequence[Prediction], separator: str, top: int) -> str:
-    header = ["id", "named", "unsure", "kind", "used"]
-    width = min(top, max((len(p.genres) for p in predictions), default=0))
-    for k in range(1, width + 1):
-        header += [f"genre_{k}", f"score_{k}"]
+def _table(predictions: Iterable[Prediction], separator: str, top: int) -> Iterator[str]:
     text = io.StringIO()
     writer = csv.writer(text, delimiter=separator, lineterminator="\n")
-    writer.writerow(header)
-    for p in predictions:
-        named, used = JOINED.join(p.named), JOINED.join(p.used)
-        row: list[object] = [p.id, named, p.unsure or "", p.kind, used]
+
+    def row(cells: Iterable[object]) -> str:
+        text.seek(0)
+        text.truncate()
+        writer.writerow(cells)
+        return text.getvalue()
+
+    rest = iter(predictions)
+    first = next(rest, None)
+    width = 0 if first is None else min(top, len(first.genres))
+    ranks = [f"{what}_{k}" for k in range(1, width + 1) for what in ("genre", "score")]
+    yield row(["id", "named", "unsure", "kind", "used", *ranks])
+    for p in () if first is None else chain([first], rest):
+        cells: list[object] = [p.id, JOINED.join(p.named), p.unsure or "", p.kind]
+        cells.append(JOINED.join(p.used))
         for genre in p.genres[:width]:
-            row += [genre.name, f"{genre.score:.6f}"]
-        writer.writerow(map(spreadsheet_cell, row))
-    return text.getvalue()
+            cells += [genre.name, f"{genre.score:.6f}"]
+        yield row(map(spreadsheet_cell, cells))

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -17,6 +17,7 @@ from mmgenre.cli import shared, tagging
 from mmgenre.errors import Refusal
 
 if TYPE_CHECKING:
+    from mmgenre.fusion.by_parts import ShardPredicted
     from mmgenre.fusion.prediction import Prediction
     from mmgenre.fusion.ranking import Asked
     from mmgenre.fusion.tagger import GenreTagger
@@ -77,6 +78,16 @@ ConfidenceOption = Annotated[
 DryRunOption = Annotated[
     bool, Option("--dry-run", help="With --write-tags: only tell what would be written.")
 ]
+ShardOption = Annotated[
+    str | None,
+    Option(
+        help="I/N: the I-th of N shares of a manifest, in a job of many; --out, not I/N, merges."
+    ),
+]
+DaskOption = Annotated[
+    str | None,
+    Option(help="With --out: workers of this Dask scheduler, or: local, predict a manifest."),
+]
 UndoOption = Annotated[
     Path, Option(help="With --write-tags: list of what stood there, for mmgenre untag.")
 ]
@@ -107,6 +118,9 @@ def predict(
     confidence: ConfidenceOption = 0.5,
     dry_run: DryRunOption = False,
     undo: UndoOption = Path("mmgenre-undo.jsonl"),
+    workers: shared.WorkersOption = None,
+    shard: ShardOption = None,
+    dask: DaskOption = None,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Names the genres of files, folders, a manifest, or one item of several modalities."""
@@ -119,10 +133,23 @@ def predict(
         raise typer.BadParameter("--explain: of a trained model, as table, json or jsonl")
     if dry_run and not write_tags:
         raise typer.BadParameter("--dry-run belongs to --write-tags")
+    listed_only = not one and all(Path(path).suffix.lower() == ".csv" for path in paths or ())
+    in_parts = out is not None and listed_only and not zero_shot and not write_tags
+    if shard is not None and dask is not None:
+        raise typer.BadParameter("give --shard or --dask, not both")
+    if (shard or dask) is not None and not in_parts:
+        raise typer.BadParameter(
+            "--shard and --dask: of manifests or --features, with --out FILE, without --zero-shot "
+            "and --write-tags; of a folder of music make a manifest: mmgenre manifest build library"
+        )
     given = shared.features_of(features or [])
+    from mmgenre.fusion.by_parts import Loading, predict_shard, predicted, work_of
     from mmgenre.fusion.prediction import the_one
     from mmgenre.fusion.ranking import Asked
+    from mmgenre.reading.extraction import Shard
 
+    with shared.usage("'--shard'"):
+        share = None if shard is None else Shard.parse(shard)
     with shared.usage():
         asked = Asked(explain, risk, coverage)
     if zero_shot and risk is not None:
@@ -134,21 +161,37 @@ def predict(
             listed = _one_or_listed(manifest, media_root or (), audio, text, image)
         elif paths:
             listed, refused = _found(paths, by, media_root or (), Path(covers), progress)
+        predictions: list[Prediction] = []
+        own, done = list[Refusal](), None
         if labels is not None:
             assert listed is not None
             parts = iter([_by_names_alone(model, labels, listed, progress)])
         else:
             tagger = _tagger(model, fusion, entities_url, allow or ())
-            parts = _by_tagger(tagger, listed, given, asked, progress, one=one)
             notes = tagger.notes
-        if out is not None and form is not Format.JSON and not (one or write_tags):
-            refused += _write_parts(parts, form, top, out)  # never all of them in memory
-            _end(notes, refused)
-            return
-        predictions: list[Prediction] = []
+            how: dict[str, Any] = {"workers": workers, "progress": progress}
+            if in_parts and out is not None:
+                parts = iter(())
+                with work_of(tagger, listed, out, features=given, asked=asked) as work:
+                    if share is not None:
+                        done = predict_shard(work, share, **how)
+                        own += done.refused
+                    else:
+                        loading = Loading(model, fusion, entities_url, tuple(allow or ()))
+                        with predicted(work, **how, dask=dask, loading=loading) as (stream, own):
+                            _write(stream, [*refused, *own], form, top, out)
+            else:
+                parts = _by_tagger(tagger, listed, given, asked, how, one=one)
+        # All of them, since stdout is written to when progress has ended: see `progress_bars`.
         for some, why in parts:
             predictions += some
-            refused += why
+            own += why
+        refused += own
+    if in_parts:
+        if done is not None:
+            _show_shard(done, as_json=as_json)
+        _end(notes, refused)
+        return
     if one:
         the_one(predictions, refused)
     _write(predictions, refused, form, top, out)
@@ -161,6 +204,13 @@ def _end(notes: Sequence[str], refused: Sequence[Refusal]) -> None:
     for note in notes:
         typer.echo(f"note: {note}", err=True)  # what is on stdout may be for a program
     shared.finish(refused)
+
+
+def _show_shard(done: ShardPredicted, *, as_json: bool) -> None:
+    left = "" if done.is_all_there else "the other shards, and then "
+    lines = [f"{done.target}: {done.done:,} of {done.of:,} parts are predicted"]
+    lines.append(f"next: {left}the same command without --shard")
+    shared.show(done.as_dict(), lines, as_json=as_json)
 
 
 def _check_sources(
@@ -193,7 +243,7 @@ def _by_tagger(
     items: Manifest | None,
     features: Mapping[str, Path],
     asked: Asked,
-    progress: Progress,
+    how: Mapping[str, Any],
     *,
     one: bool,
 ) -> Iterator[tuple[list[Prediction], list[Refusal]]]:
@@ -201,7 +251,7 @@ def _by_tagger(
         assert items is not None
         with shared.usage():  # a modality that this model does not know
             tagger.check_modalities(next(iter(items)))
-    return tagger.predict_parts(items, features=features, **asdict(asked), progress=progress)
+    return tagger.predict_parts(items, features=features, **asdict(asked), **how)
 
 
 def _one_or_listed(
@@ -268,39 +318,29 @@ def _with_stdin(paths: Sequence[str]) -> list[str]:
 
 
 def _write(
-    predictions: Sequence[Prediction],
+    predictions: Iterable[Prediction],
     refused: Sequence[Refusal],
     form: Format,
     top: int,
     out: Path | None,
 ) -> None:
+    """On stdout or into a file, one after another: there may be more than memory holds."""
     from mmgenre.cli.formats import shown
     from mmgenre.disk.files import replacing
 
-    content = shown(predictions, refused, form.value, top)
+    n = 0
+
+    def counted() -> Iterator[Prediction]:
+        nonlocal n
+        for prediction in predictions:
+            n += 1
+            yield prediction
+
+    text = shown(counted(), refused, form.value, top)
     if out is None:
-        typer.echo(content, nl=False)
+        for piece in text:
+            typer.echo(piece, nl=False)
         return
-    with replacing(out) as temporary:
-        temporary.write_text(content, encoding="utf-8")
-    typer.echo(f"{out}: {len(predictions):,} item(s)", err=True)
-
-
-def _write_parts(
-    parts: Iterable[tuple[list[Prediction], list[Refusal]]], form: Format, top: int, out: Path
-) -> list[Refusal]:
-    """Writes predictions as they are made; returns what was refused."""
-    from mmgenre.cli.formats import shown
-    from mmgenre.disk.files import replacing
-
-    n, refused = 0, list[Refusal]()
     with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        for predictions, why in parts:
-            refused += why
-            if predictions:
-                file.write(shown(predictions, [], form.value, top, is_first=not n))
-            n += len(predictions)
-        if not n:
-            file.write(shown([], [], form.value, top))
+        file.writelines(text)
     typer.echo(f"{out}: {n:,} item(s)", err=True)
-    return refused

@@ -45,10 +45,10 @@ def extract_features(
     workers: shared.WorkersOption = None,
     shard: Annotated[
         str | None,
-        Option(help="I/N: only read the I-th of N shares of the media, in a job of many."),
+        Option(help="I/N: read, or embed, the I-th of N shares of the run, in a job of many."),
     ] = None,
     dask: Annotated[
-        str | None, Option(help="Media are read by the workers of this Dask scheduler, or: local.")
+        str | None, Option(help="Workers of this Dask scheduler, or: local, read media and embed.")
     ] = None,
     item_limit: Annotated[
         float | None,
@@ -68,6 +68,9 @@ def extract_features(
         bool, Option("--retrain", help="Learn anew on all items if some were added.")
     ] = False,
     track: shared.TrackOption = False,
+    no_embed: Annotated[
+        bool, Option("--no-embed", help="End when encoders have learned; shards then embed.")
+    ] = False,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Media -> inputs -> encoders trained on the genre task -> embeddings in HDF5."""
@@ -85,9 +88,10 @@ def extract_features(
             raise typer.BadParameter(f"{name} is of a folder of music, and none is given")
     manifest = music or manifest
     encoders = shared.encoders_of(encoder or [])
-    if shard is not None and (encoder or dask or retrain or track):
+    if shard is not None and (encoder or dask or retrain or track or no_embed):
         raise typer.BadParameter(
-            "with --shard media are only read: no --encoder, no --dask, no --retrain, no --track"
+            "with --shard nothing learns: no --encoder, no --dask, no --retrain, no --track, "
+            "no --no-embed"
         )
     from mmgenre.pipeline import commands
     from mmgenre.pipeline.run import REFUSED
@@ -101,6 +105,8 @@ def extract_features(
         with shared.progress_bars() as progress:
             read = read_shard(share, manifest, **how, progress=progress)
         lines = [f"{m}: {n:,} of {total:,} parts are read" for m, (n, total) in read.parts.items()]
+        of = read.embedded.items()
+        lines += [f"{v}: {n:,} of {total:,} parts are embedded" for v, (n, total) in of]
         left = "" if read.is_all_there else "the other shards, and then "
         lines.append(f"next: {left}the same command without --shard")
         shared.show(read.as_dict(), lines, as_json=as_json)
@@ -114,14 +120,19 @@ def extract_features(
             budget=budget,
             retrain=retrain,
             track=track,
+            embed=not no_embed,
             progress=progress,
         )
     shared.main_goes_on()
     counts = ", ".join(f"{n} with {m}" for m, n in result.counts.items())
     lines = [f"{result.embeddings}: {counts}"]
     lines += [f"note: {note}" for note in result.notes]
+    if no_embed:
+        lines = [f"{run}: encoders have learned, nothing is embedded"]
     lines += shared.curves_told(run) if track else []
-    lines.append(f"next: mmgenre fuse --run {run} --modalities {modalities}")
+    by_shards = "the same command with --shard I/N, in N jobs, then with neither"
+    fusing = f"mmgenre fuse --run {run} --modalities {modalities}"
+    lines.append(f"next: {by_shards if no_embed else fusing}")
     # Its hash of the embeddings reads all of them.
     shared.show(result.as_dict() if as_json else None, lines, as_json=as_json)
     shared.finish(result.refused, details=run / REFUSED)

@@ -99,6 +99,20 @@ def replacing_alone(path: Path) -> Iterator[Path]:
         yield held.enter_context(replacing(path))
 
 
+def made_once(path: Path, make: Callable[[], object]) -> bool:
+    """Makes a file unless it exists; False if another process is making it.
+
+    It is checked under the claim: another process may have made it since this one was given it.
+    """
+    try:
+        with claimed(path):
+            if not path.is_file():
+                make()
+    except ClaimedError:
+        return False
+    return True
+
+
 def tidy(path: Path) -> None:
     """Puts in order what a killed writer of `path` has left, if there is one and no other at work.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -94,3 +94,14 @@ def embedded(
             if note is not None:
                 notes.setdefault(item_of(row_id), {}).setdefault(modality, note)
     return Embedded({view: dict(zip(ids, means, strict=True))}, unknown, notes, {})
+
+
+def given_rows(ids: Sequence[str], given: Mapping[str, FeatureStore]) -> dict[str, Vectors]:
+    """Input -> item -> vector, of those of some items that have one in a store of such."""
+    vectors: dict[str, Vectors] = {}
+    for name, store in given.items():
+        rows = store.positions(ids)
+        here = np.flatnonzero(rows >= 0)
+        values = np.asarray(store.rows_at(rows[here]), np.float32)
+        vectors[name] = dict(zip((ids[k] for k in here.tolist()), values, strict=True))
+    return vectors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from mmgenre.errors import BundleError, MmgenreError, Refusal, StoreError, Vecto
 from mmgenre.frozen.carried import reading_with
 from mmgenre.frozen.licences import of_models
 from mmgenre.fusion.by_onnx import ByNeed, OnnxEncoder, onnx_encoders
-from mmgenre.fusion.embedded import Embedded, Vectors, embed_items, embedded
+from mmgenre.fusion.embedded import Embedded, Vectors, embed_items, embedded, given_rows
 from mmgenre.fusion.ensemble import KIND as SOLVED
 from mmgenre.fusion.ensemble import SolvedFusion
 from mmgenre.fusion.exported import check_exported, copy_model, downloaded, is_on_hub, push
@@ -288,41 +288,56 @@ class GenreTagger:
         """As `predict_manifest`, in parts that are forgotten before the next one.
 
         Of items without media that the model reads, which vectors made elsewhere tell all about, a
-        part is `AT_ONCE`; else all are one.
+        part is `AT_ONCE`; else all are one. `fusion.by_parts` keeps parts on disk.
         """
         asked = Asked(explain, risk, coverage)
+        how: dict[str, Any] = {"workers": workers, "limit_s": limit_s}
+        with self.asked_for(manifest, features or {}) as (items, given):
+            ids = items.ids()
+            if any(items.count(having=[modality]) for modality in self.modalities):
+                rows = given_rows(ids, given)
+                yield self.predict_items(items, rows, asked, **how, progress=progress)
+                return
+            for start in range(0, len(ids), AT_ONCE):
+                progress("naming genres", start, len(ids))
+                part = items.only_rows(start, start + AT_ONCE)
+                yield self.predict_items(part, given_rows(part.ids(), given), asked, **how)
+            progress("naming genres", len(ids), len(ids))
+
+    @contextmanager
+    def asked_for(
+        self, manifest: Manifest | None, features: Mapping[str, Path]
+    ) -> Iterator[tuple[Manifest, dict[str, FeatureStore]]]:
+        """The items that are to be predicted, and stores of the vectors made elsewhere.
+
+        The stores are open until the end of the block; `given_rows` reads those of some items.
+        """
         with ExitStack() as stack:
-            given = self._given_vectors(features or {}, stack)
+            given = self._given_vectors(features, stack)
             if manifest is None:
                 manifest = Manifest.of_ids(i for own in given.values() for i in _ids_of(own))
             elif strange := [
                 i for own in given.values() for i in _ids_of(own) if i not in manifest
             ]:
                 text = f"{len(strange):,} ids of vectors are no item (first: {strange[0]!r})"
-                warnings.warn(f"{manifest.where}: {text}", VectorsWarning, stacklevel=2)
-            if any(manifest.count(having=[modality]) for modality in self.modalities):
-                yield self._predict(manifest, given, asked, workers, limit_s, progress)
-                return
-            ids = manifest.ids()
-            for start in range(0, len(ids), AT_ONCE):
-                progress("naming genres", start, len(ids))
-                part = manifest.only_rows(start, start + AT_ONCE)
-                yield self._predict(part, given, asked, workers, limit_s, silent)
-            progress("naming genres", len(ids), len(ids))
+                warnings.warn(f"{manifest.where}: {text}", VectorsWarning, stacklevel=4)
+            yield manifest, given
 
-    def _predict(
+    def predict_items(
         self,
         manifest: Manifest,
-        given: Mapping[str, FeatureStore],
+        given: Mapping[str, Vectors],
         asked: Asked,
-        workers: int | None,
-        limit_s: float | None,
-        progress: Progress,
+        *,
+        workers: int | None = None,
+        limit_s: float | None = None,
+        progress: Progress = silent,
     ) -> tuple[list[Prediction], list[Refusal]]:
         """Genres of some items, by their media and by vectors that were given for them."""
         with TemporaryDirectory(prefix="mmgenre-") as folder:
             found = self._embedded(manifest, Path(folder), workers, progress, limit_s)
-            refused, vectors = found.refused, self._own(manifest.ids(), given) | found.vectors
+            refused = found.refused
+            vectors = {name: given.get(name, {}) for name in self.given} | found.vectors
             table = self._table(manifest.ids(), vectors)
             has_input = np.any(list(table.present.values()), axis=0)
             order = (*self.modalities, *self.given)
@@ -451,16 +466,6 @@ class GenreTagger:
                     "program?"
                 )
         return given
-
-    def _own(self, ids: Sequence[str], given: Mapping[str, FeatureStore]) -> dict[str, Vectors]:
-        """Input -> item -> vector, of all inputs made elsewhere; {} of those not given."""
-        vectors: dict[str, Vectors] = {name: {} for name in self.given}
-        for name, store in given.items():
-            rows = store.positions(ids)
-            here = np.flatnonzero(rows >= 0)
-            values = np.asarray(store.rows_at(rows[here]), np.float32)
-            vectors[name] = dict(zip((ids[k] for k in here.tolist()), values, strict=True))
-        return vectors
 
     def _table(self, ids: tuple[str, ...], vectors: Mapping[str, Vectors]) -> FeatureTable:
         """What the heads read."""

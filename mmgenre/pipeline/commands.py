@@ -77,7 +77,7 @@ class Extraction:
         return {
             "run": str(self.run),
             "embeddings": str(self.embeddings),
-            "content_sha256": content_hash(self.embeddings),
+            "content_sha256": content_hash(self.embeddings) if self.counts else None,
             "counts": dict(self.counts),
             "refused": [vars(r) for r in self.refused],
             "notes": list(self.notes),
@@ -102,6 +102,7 @@ def extract_features(
     accept_missing: bool = False,
     check_content: bool = False,
     retrain: bool = False,
+    embed: bool = True,
     by: By | None = None,
     genre_map: Path | None = None,
     min_items: int | None = None,
@@ -122,7 +123,7 @@ def extract_features(
         settings: changes to the recipe, as `section.key=value` or as a dict.
         encoders: folders of encoders to use instead of training; the run gets copies.
         workers: processes that read media; 1: this one alone; None: one per core.
-        dask: address of a Dask scheduler whose workers read media instead, or "local".
+        dask: address of a Dask scheduler whose workers read media and embed, or "local".
         item_limit_s: how long the media of one row may be read before it is refused; None: 300 s,
             and a second more for each MB. Not with one worker, nor on Dask.
         budget: a time for the training of encoders, such as "3m", cross-fitted ones included; it
@@ -132,6 +133,8 @@ def extract_features(
             not only those whose path, size, times or inode differ.
         retrain: whether encoders learn anew that have not learned on all items, since some were
             added.
+        embed: whether items are embedded once encoders have learned; if not, `read_shard` may do so
+            in many jobs, and `counts` is {}.
         by: of a folder of music: whether an item is a track (default) or an album.
         genre_map: likewise, as the next: a table of genres to rename or drop.
         min_items: genres that fewer items have are left out, their items stay.
@@ -174,7 +177,12 @@ def extract_features(
         from_main(partial(within_budget, state, present, budget))
         state = replace(state, recipe=open_run(folder, is_checked=True).recipe, earlier={})
         plan = planned()
-    carry_out([*reads, *plan], folder, track=track, progress=progress)
+    learned = [a for made in plan for a in made.parents if a.stage == "learn"]
+    carry_out([*reads, *(plan if embed else learned)], folder, track=track, progress=progress)
+    if not embed:
+        from_main(partial(_list_refused, state))
+        steps = tuple(from_main(lambda: steps_of(state)))
+        return Extraction(folder, folder / "embeddings.h5", {}, state.refused, steps=steps)
 
     def count() -> dict[str, int]:
         counts = {}

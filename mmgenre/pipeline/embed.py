@@ -12,24 +12,59 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import loky
 import numpy as np
 
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import Block, FeatureStore, renew_store
 from mmgenre.errors import Refusal, StoreError
 from mmgenre.items.item import TRACK_SEPARATOR
-from mmgenre.kinds import kind_of
+from mmgenre.learning.rows import item_of
 from mmgenre.pipeline.artefact import Artefact, in_store, rows_of
+from mmgenre.pipeline.embed_parts import Work, all_blocks, embed_shard, remove_parts
 from mmgenre.pipeline.recipe import View
 from mmgenre.pipeline.run import Run
 from mmgenre.progress import Progress
+from mmgenre.reading.extraction import Shard
 from mmgenre.reading.marks import MARK
 
 EMBED_VERSION = 1  # rises when the code of the step changes what it writes
 
 
-def embeddings_of(run: Run, view: View, inputs: Artefact, encoder: Artefact) -> Artefact:
-    """A vector for every item that has the modality: for audio the mean over its tracks."""
+def embeddings_of(
+    run: Run,
+    view: View,
+    inputs: Artefact,
+    encoder: Artefact,
+    *,
+    dask: str | None = None,
+    workers: int | None = None,
+) -> Artefact:
+    """A vector for every item that has the modality: for audio the mean over its tracks.
+
+    `dask`: the workers of this cluster embed; "local": so many `workers` on this machine.
+    """
+    work = work_of(run, view, inputs, encoder)
+    path, provenance = work.target, work.provenance
+
+    def make(progress: Progress) -> None:
+        with FeatureStore(inputs.path, view.modality) as store:
+            made_from = made_by(encoder, provenance.parameters, store)
+            order = sorted({item_of(row) for row in store.ids})
+        taken, refused = unchanged(path, view.name, made_from), list[Refusal]()
+        parts, n = work.parts(taken), workers or loky.cpu_count()
+        blocks = all_blocks(work, parts, refused, dask=dask, workers=n, progress=progress)
+        how: dict[str, Any] = {"taken": taken, "order": order, "refused": refused}
+        renew_store(path, view.name, blocks, provenance, **how, made_from=made_from)
+        remove_parts(work)
+
+    stored, verify = in_store(path, view.name), rows_of(path, view.name)
+    made_from = (inputs, encoder)
+    return Artefact("embed", view.name, path, provenance, made_from, stored, make, verify=verify)
+
+
+def work_of(run: Run, view: View, inputs: Artefact, encoder: Artefact) -> Work:
+    """How the rows of a view are embedded."""
     precision = getattr(run.recipe.of(view.modality), "embedding_precision", "float32")
     parameters = {"modality": view.modality}
     if precision != "float32":
@@ -39,38 +74,29 @@ def embeddings_of(run: Run, view: View, inputs: Artefact, encoder: Artefact) -> 
     path = run.folder / "embeddings.h5"
     if run.pool is not None:
         path = run.place("embeddings", view.name, f"{provenance.fingerprint}.h5")
+    read, by = inputs.path.absolute(), encoder.path.absolute()
+    return Work(view.name, view.modality, read, by, run.names, precision, provenance, path)
 
-    def make(progress: Progress) -> None:
-        # Here, since torch takes seconds to import, which a no-op saves.
-        from mmgenre.learning.devices import embedding_device
-        from mmgenre.learning.embedding import embed
-        from mmgenre.learning.encoder import load_encoder
-        from mmgenre.learning.rows import item_of, known_rows, mean_by_item
 
-        kind = kind_of(view.modality)
-        network, _ = load_encoder(encoder.path, view.modality, kind, run.names)
-        with FeatureStore(inputs.path, view.modality) as store:
-            source = network.source(store)
-            made_from = made_by(encoder, parameters, store)
-            taken = unchanged(path, view.name, made_from)
-            new = [row for row in store.ids if item_of(row) not in taken]
-            ids, unknown = known_rows(source, new, view.modality, view.name)
-            rows = embed(
-                network,
-                source,
-                ids,
-                precision=precision,
-                device=embedding_device(),
-                task=f"embedding {view.name}",
-                progress=progress,
-            )
-            blocks = [mean_by_item(ids, rows)] if ids else []
-        how: dict[str, Any] = {"taken": taken, "made_from": made_from, "refused": unknown}
-        write_items(path, view.name, blocks, provenance, **how)
+def shard_of_embeddings(
+    run: Run, view: View, vectors: Artefact, shard: Shard, progress: Progress
+) -> tuple[int, int] | None:
+    """Embeds one of n shares of a view's items, as `embed_shard`; None: there is no encoder yet.
 
-    stored, verify = in_store(path, view.name), rows_of(path, view.name)
-    made_from = (inputs, encoder)
-    return Artefact("embed", view.name, path, provenance, made_from, stored, make, verify=verify)
+    `vectors` is what `embeddings_of` gives.
+    """
+    inputs, encoder = vectors.parents
+    if not (inputs.is_current() and encoder.is_current()):
+        return None
+    work = work_of(run, view, inputs, encoder)
+    if vectors.is_current():
+        n = len(work.parts())
+        return n, n
+    if inputs.verify is not None:
+        inputs.verify(progress)
+    with FeatureStore(inputs.path, view.modality) as store:
+        made_from = made_by(encoder, work.provenance.parameters, store)
+    return embed_shard(work, unchanged(work.target, view.name, made_from), shard, progress=progress)
 
 
 def made_by(

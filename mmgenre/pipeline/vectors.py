@@ -64,7 +64,8 @@ def vectors_of(
             if adopt is None
             else adopted_encoder(run, view, adopt)
         )
-        found[view.name] = embeddings_of(run, view, inputs, encoder)
+        by = {key: how[key] for key in ("dask", "workers") if key in how}
+        found[view.name] = embeddings_of(run, view, inputs, encoder, **by)
     return found
 
 

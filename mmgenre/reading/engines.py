@@ -11,10 +11,10 @@ process, which would end with it, nor on a Dask cluster, whose workers do the wo
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import loky
 from threadpoolctl import threadpool_limits
@@ -29,6 +29,8 @@ from mmgenre.workers import alone as by_one_process
 
 MAX_FAILED_STARTS = 3
 DASK_TIMEOUT_S = 10.0  # until a scheduler answers
+
+T = TypeVar("T")
 
 
 def read_parts(
@@ -109,7 +111,7 @@ def _engine(parts: Sequence[Part], workers: int, dask: str | None) -> Iterator[P
     if workers == 1 and dask is None:
         return here(parts)
     workers = min(workers, max(1, len(parts)))
-    return processes(parts, workers) if dask is None else on_dask(parts, dask, workers)
+    return processes(parts, workers) if dask is None else on_dask(parts, dask, workers, read_part)
 
 
 def _read_alone(part: Part) -> bool:
@@ -160,8 +162,10 @@ def _read_in_time(part: Part) -> bool:
     return read_part(part, end_after)
 
 
-def on_dask(parts: Sequence[Part], address: str, workers: int) -> Iterator[Part]:
-    """On a Dask cluster whose workers see the same files.
+def on_dask(
+    parts: Iterable[T], address: str, workers: int, work: Callable[[T], bool]
+) -> Iterator[T]:
+    """On a Dask cluster whose workers see the same files; yields those of which `work` is true.
 
     `address` is a scheduler's; "local" starts a cluster of `workers` processes on this machine.
     Raises MmgenreError: Dask is not installed, or the scheduler does not answer or stops answering.
@@ -183,7 +187,7 @@ def on_dask(parts: Sequence[Part], address: str, workers: int) -> Iterator[Part]
         ) from None
     try:
         with client:
-            yield from _by_client(client, parts)
+            yield from _by_client(client, parts, work)
     except (distributed.comm.core.CommClosedError, CancelledError) as error:
         raise MmgenreError(
             f"Dask: the scheduler at {address} stopped answering: {error}; start it, then run "
@@ -191,19 +195,19 @@ def on_dask(parts: Sequence[Part], address: str, workers: int) -> Iterator[Part]
         ) from None
 
 
-def _by_client(client: Any, parts: Sequence[Part]) -> Iterator[Part]:
+def _by_client(client: Any, parts: Iterable[T], work: Callable[[T], bool]) -> Iterator[T]:
     import distributed
 
     lost: list[str] = []
     rest = iter(parts)
-    waiting: dict[Any, Part] = {}
+    waiting: dict[Any, T] = {}
     arriving: Any = distributed.as_completed()  # type: ignore[no-untyped-call]
 
     def submit_more() -> None:
         # The number of workers may grow. Each reads one part per thread at a time.
         n_wanted = 2 * max(1, sum(client.nthreads().values()))
         for part in islice(rest, max(0, n_wanted - len(waiting))):
-            future = client.submit(read_part, part, pure=False)
+            future = client.submit(work, part, pure=False)
             waiting[future] = part
             arriving.add(future)
 

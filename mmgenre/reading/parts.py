@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mmgenre.config import Settings
 from mmgenre.disk.files import append_line, open_marker, without_steps_up
-from mmgenre.disk.locks import ClaimedError, claimed
+from mmgenre.disk.locks import made_once
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, Prints, write_store
 from mmgenre.errors import InputCode, InputError, MmgenreError, Refusal, StoreError
@@ -127,13 +127,7 @@ def read_part(part: Part, end_after: Callable[[float], object] = lambda _: None)
     written, MmgenreError if the machine and no file is at fault: too little memory, a disk that
     fails.
     """
-    try:
-        with claimed(part.path):
-            if not part.path.is_file():  # another process may have read it since it was submitted
-                _read(part, end_after)
-    except ClaimedError:
-        return False
-    return True
+    return made_once(part.path, partial(_read, part, end_after))
 
 
 def _read(part: Part, end_after: Callable[[float], object]) -> None:

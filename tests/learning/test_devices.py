@@ -85,7 +85,9 @@ def allowed() -> tuple[bool, bool]:
 
 @pytest.fixture
 def _as_before() -> Iterator[None]:
+    """Torch's own values within a test, whatever a test before it has set."""
     products, convolutions = allowed()
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = False, True
     yield
     torch.backends.cuda.matmul.allow_tf32 = products
     torch.backends.cudnn.allow_tf32 = convolutions

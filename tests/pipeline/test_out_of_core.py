@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from mmgenre.disk.files import finished_folders
 from mmgenre.errors import MmgenreError
-from mmgenre.fusion import tagger
+from mmgenre.fusion import by_parts, tagger
+from mmgenre.fusion.embedded import given_rows
 from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.item import Item
 from mmgenre.items.manifest import Manifest
@@ -87,6 +89,33 @@ def test_items_of_vectors_are_named_in_parts(
     assert len(parts) == 5
     assert [p.id for own, _ in parts for p in own] == [p.id for p in whole]
     for one, other in zip((p for own, _ in parts for p in own), whole, strict=True):
+        assert [g.score for g in one.genres] == pytest.approx([g.score for g in other.genres])
+        assert (one.named, one.used, one.unsure) == (other.named, other.used, other.unsure)
+
+
+def test_parts_on_disk_read_the_vectors_of_their_items(
+    tmp_path: Path, given: tuple[Path, dict[str, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(tmp_path / "run", given)
+    model = GenreTagger.from_pretrained(tmp_path / "run")
+    whole, refused = model.predict_manifest(features=given[1])
+    monkeypatch.setattr(by_parts, "PART_ITEMS", 20)
+    read: list[int] = []
+
+    def counted(ids: Sequence[str], stores: Any) -> Any:
+        read.append(len(ids))
+        return given_rows(ids, stores)
+
+    monkeypatch.setattr(by_parts, "given_rows", counted)
+    with (
+        by_parts.work_of(model, None, tmp_path / "out", features=given[1]) as work,
+        by_parts.predicted(work, workers=1) as (stream, own),
+    ):
+        found = list(stream)
+    assert max(read) == 20
+    assert own == refused
+    assert [p.id for p in found] == [p.id for p in whole]
+    for one, other in zip(found, whole, strict=True):
         assert [g.score for g in one.genres] == pytest.approx([g.score for g in other.genres])
         assert (one.named, one.used, one.unsure) == (other.named, other.used, other.unsure)
 

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
@@ -98,10 +98,12 @@ def test_a_text_that_crashes_its_reader_costs_itself_only(
     monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
     tries, on_dask = [], engines.on_dask
 
-    def counted(parts: Sequence[Part], address: str, workers: int) -> Iterator[Part]:
+    def counted(
+        parts: Sequence[Part], address: str, workers: int, work: Callable[[Part], bool]
+    ) -> Iterator[Part]:
         tries.append(len(parts))
         assert len(tries) < 9, "for ever"
-        return on_dask(parts, address, workers)
+        return on_dask(parts, address, workers, work)
 
     monkeypatch.setattr(engines, "on_dask", counted)
     manifest = text_files(tmp_path / "texts", ["fine", "crash", "fine", "fine"])
@@ -117,7 +119,7 @@ def test_a_text_that_crashes_its_reader_costs_itself_only(
 def test_a_scheduler_that_goes_away_is_told(
     tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
 ) -> None:
-    def broken(client: object, parts: Sequence[Part]) -> Iterator[Part]:
+    def broken(client: object, parts: Sequence[Part], work: object) -> Iterator[Part]:
         yield from engines.here(parts[:1])
         raise fault("reset by peer")
 
