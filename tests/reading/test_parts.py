@@ -67,7 +67,11 @@ def test_a_part_that_another_process_has_read_since_is_not_read_again(
     part = some_parts(tmp_path)[0]
     assert read_part(part)
     before = part.path.stat()
-    monkeypatch.setattr(parts, "_read", None)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("the part was read again")
+
+    monkeypatch.setattr(parts, "_read", fail)
     assert read_part(part)
     assert part.path.stat() == before
 
