@@ -149,7 +149,7 @@ def _softmax_line(z: Floats, y: Bools, *, by_label: bool) -> tuple[Floats, Float
 def _softmax_loss(z: Floats, slope: Floats, bias: Floats) -> tuple[float, Floats]:
     """Sum of log(sum(exp(u))) over items, and of probabilities p and p z over items, (2, L)."""
     loss, of_p = 0.0, np.zeros((2, z.shape[1]))
-    for own in row_blocks(*z.shape, BLOCK):
+    for own in row_blocks(len(z), z.shape[1], BLOCK):
         x = z[own]
         u = x * slope
         u += bias
