@@ -188,9 +188,8 @@ def fusion() -> None:
 
 def main() -> None:
     """Runs the parts that are named, or all."""
-    print(
-        f"{processor()}; {Path(mmgenre.__file__).parents[1].name}; {'CPU time, one thread' if CPU else 'wall clock'}"
-    )
+    how = "CPU time, one thread" if CPU else "wall clock"
+    print(f"{processor()}; {Path(mmgenre.__file__).parents[1].name}; {how}")
     print("| ratio | first | second | first / second |\n|---|---|---|---|", flush=True)
     parts = {"transform": transform, "extract": extract, "text": text, "fusion": fusion}
     torch.set_num_threads(THREADS)
