@@ -15,6 +15,7 @@ from pages import ROOT
 from safetensors import safe_open
 from small import Small
 
+from mmgenre.disk.records import SEAL
 from mmgenre.disk.store.layout import FORMAT as STORE_FORMAT
 from mmgenre.fusion.exported import FORMAT as EXPORT_FORMAT
 from mmgenre.learning.optimisation import make_optimizer, save_checkpoint
@@ -132,6 +133,9 @@ def test_every_member_of_the_json_files_is_on_the_page(run: Path) -> None:
     assert members("metrics.json") == set(read(run / "metrics.json"))
     results = [read(folder / "metrics.json")["result"] for folder in fusions]
     _same(named("member of a result"), results)
+    sealed = {p.name for p in (*run.glob("*.json"), *run.glob("*/*/*.json")) if SEAL in read(p)}
+    assert sealed == {"run.json", "fusion.json", "metrics.json"}
+    assert SEAL not in read(run / "twins.json")
     assert read(run / "run.json")["format"] == RUN_FORMAT
     assert f"| `format` | {RUN_FORMAT};" in TEXT
     assert f"| `run.json` | `format` {RUN_FORMAT} |" in TEXT
