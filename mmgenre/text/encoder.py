@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
-from torch import Tensor, autograd, distributed, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from mmgenre.disk.bundle import Bundle
@@ -123,44 +123,13 @@ class WordLayer(nn.Module):
         values = self.dropout(x.values())
         kept = values.nonzero().squeeze(1)
         texts, words = x.indices()[:, kept]
-        product = _Product.apply(self.weight, values[kept], texts, words, len(x))
-        return self.bias + cast(Tensor, product)
-
-
-class _Product(autograd.Function):
-    """Rows of texts, as their nonzero values, times weights (n_words, width) -> (n_texts, width).
-
-    Forward, a row is a sum over its words; backward, that of a word is one over its texts. Both are
-    `embedding_bag`, which copies no weights; with autograd's own, the gradients would be rows for
-    each word of each text.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, weight: Tensor, values: Tensor, texts: Tensor, words: Tensor, n_texts: int
-    ) -> Tensor:
-        ctx.save_for_backward(values, texts, words)
-        ctx.shape = weight.shape
-        starts = torch.searchsorted(texts, torch.arange(n_texts))
-        return functional.embedding_bag(
-            words, weight, starts, mode="sum", per_sample_weights=values
+        starts = torch.searchsorted(texts, torch.arange(len(x)))
+        # Summed over the words of the batch, not of each text: their gradient has fewer rows.
+        used, columns = words.unique(return_inverse=True)
+        weight = functional.embedding(used, self.weight, sparse=True)  # (n_used, width)
+        return self.bias + functional.embedding_bag(
+            columns, weight, starts, mode="sum", per_sample_weights=values[kept]
         )
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
-        values, texts, words = ctx.saved_tensors
-        of_rows = gradients[0].contiguous()
-        words, order = words.sort(stable=True)
-        used, counts = words.unique_consecutive(return_counts=True)
-        of_words = functional.embedding_bag(  # (n_used, width)
-            texts[order],
-            of_rows,
-            counts.cumsum(0) - counts,
-            mode="sum",
-            per_sample_weights=values[order],
-        )
-        gradient = torch.sparse_coo_tensor(used[None], of_words, ctx.shape, is_coalesced=True)
-        return gradient, None, None, None, None
 
 
 @dataclass(frozen=True)
