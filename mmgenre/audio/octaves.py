@@ -177,9 +177,10 @@ def halve_ends(samples: Floats, head: Floats, tail: Floats, taps: Floats) -> tup
 def cut_frames(samples: Floats, head: Floats, tail: Floats, hop: int, frames: Floats) -> None:
     """Fills `frames`, (n_frames, FRAME_SAMPLES), centred at multiples of `hop` samples.
 
-    The signal is reflected at its ends, `head` and `tail`.
+    The signal is reflected at its ends, `head` and `tail`, as often as it takes.
     """
     n = len(samples)
+    period = max(2 * (n - 1), 1)
     for t in range(len(frames)):
         start = t * hop - HALF
         if start >= 0 and start + FRAME_SAMPLES <= n:
@@ -187,8 +188,8 @@ def cut_frames(samples: Floats, head: Floats, tail: Floats, hop: int, frames: Fl
                 frames[t, i] = samples[start + i]
         else:
             for i in range(FRAME_SAMPLES):
-                at = abs(start + i)
-                at = at if at < n else 2 * (n - 1) - at
+                at = abs(start + i) % period
+                at = at if at < n else period - at
                 frames[t, i] = head[at] if at < len(head) else tail[at - (n - len(tail))]
 
 

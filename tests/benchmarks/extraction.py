@@ -81,7 +81,7 @@ def by_librosa(samples: Floats) -> Floats:
 def mono_of(path: Path) -> Floats:
     """Decoded samples at 22 050 Hz."""
     samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    return soxr.resample(samples.mean(axis=1), rate_hz, SAMPLE_RATE_HZ)
+    return np.asarray(soxr.resample(samples.mean(axis=1), rate_hz, SAMPLE_RATE_HZ), np.float32)
 
 
 def from_stereo(samples: Floats, *, exact: bool = False) -> Floats:
