@@ -79,9 +79,9 @@ class ApartValues:
         if not fits or (np.bincount(numbers, counts, n) > sizes).any():
             raise StoreError(f"{store}: /{group} lists rows that its parts do not have")
         self.ends: NDArray[np.int64] = np.cumsum(counts)
-        self.shape = (int(counts.sum()), *(int(size) for size in listed["shape"]))
-        self.row_bytes = max(1, math.prod(self.shape[1:]) * self.dtype.itemsize)
-        self.n_bytes = self.shape[0] * self.row_bytes
+        self.shape: tuple[int, ...] = (int(counts.sum()), *map(int, listed["shape"]))
+        self.row_bytes: int = max(1, math.prod(self.shape[1:]) * self.dtype.itemsize)
+        self.n_bytes: int = self.shape[0] * self.row_bytes
         self._lock = Lock()
         self._known: dict[int, tuple[Chunks, list[int]]] = {}  # with the state of the file
         self._open: OrderedDict[int, None] = OrderedDict()  # used last: at the end
