@@ -23,11 +23,13 @@ def items(small: Small, tmp_path: Path) -> Path:
         rows = [row for row in csv.DictReader(file) if row["text_file"]][:7]
     lines = ["id,text_file"]
     for row in rows:
-        text = tmp_path / row["text_file"]
+        name = row["text_file"].split(";")[0]
+        text = tmp_path / name
         text.parent.mkdir(exist_ok=True)
-        shutil.copy2(small.manifest.parent / row["text_file"], text)
-        lines.append(f"{row['id']},{row['text_file']}")
-    (tmp_path / rows[3]["text_file"]).unlink()
+        shutil.copy2(small.manifest.parent / name, text)
+        lines.append(f"{row['id']},{name}")
+    text = tmp_path / rows[3]["text_file"].split(";")[0]
+    text.unlink()
     path = tmp_path / "items.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -61,7 +63,7 @@ def test_columns_say_what_csv_says(
             assert own["score_1"] == all_scores.max() == own[f"score:{own['genre_1']}"]
 
 
-def test_shards_become_parquet_and_a_song_alone_hdf5(
+def test_shards_become_parquet_and_a_text_alone_hdf5(
     small: Small, items: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(by_parts, "PART_ITEMS", 2)
@@ -72,7 +74,8 @@ def test_shards_become_parquet_and_a_song_alone_hdf5(
     call("predict", *how)
     assert parquet.read_table(out).num_rows == 6
     one = tmp_path / "one.h5"
-    done = call("predict", small.run, "--text", items, "--format", "hdf5", "--out", one)
+    text = tmp_path / items.read_text().splitlines()[1].split(",")[1]
+    done = call("predict", small.run, "--text", text, "--format", "hdf5", "--out", one)
     assert done.code == 0, done.err
     with FeatureStore(one, "scores") as store:
         assert list(store.ids) == ["item"]
