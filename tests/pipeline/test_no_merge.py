@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,9 +45,10 @@ def test_all_that_is_made_from_them_is_the_same(
     moved = shutil.copytree(apart, tmp_path / "moved")
     shutil.rmtree(apart)
     before = {path: path.stat().st_mtime_ns for path in sorted(moved.rglob("*.h5"))}
-    how = ("--media-root", small.manifest.parent, "--no-merge", "--workers", 1)
-    told = call("extract-features", "--run", moved, *how)
-    assert told.code == 0, told.err
+    how = ["--media-root", str(small.manifest.parent), "--no-merge", "--workers", "1"]
+    line = [sys.executable, "-m", "mmgenre", "extract-features", "--run", str(moved), *how]
+    told = subprocess.run(line, check=False, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
     assert {path: path.stat().st_mtime_ns for path in sorted(moved.rglob("*.h5"))} == before
     info = call("store", "info", moved / "inputs/audio.h5")
     assert "parts beside it" in info.out
