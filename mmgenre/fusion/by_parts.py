@@ -24,7 +24,7 @@ import loky
 from mmgenre.disk.bundle import SUMS
 from mmgenre.disk.locks import claimed, made_once
 from mmgenre.disk.provenance import Provenance, sha256_files
-from mmgenre.disk.store import FeatureStore
+from mmgenre.disk.store import FeatureStore, parts_folder
 from mmgenre.errors import INTERRUPTS, MmgenreError, Refusal
 from mmgenre.fusion.embedded import Vectors, given_rows
 from mmgenre.fusion.exported import is_on_hub
@@ -35,7 +35,7 @@ from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Manifest
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.engines import on_dask
-from mmgenre.reading.extraction import Shard, parts_folder
+from mmgenre.reading.extraction import Shard
 from mmgenre.reading.marks import first_mark
 from mmgenre.workers import WorkerLostError
 

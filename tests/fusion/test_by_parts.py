@@ -15,7 +15,6 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from mmgenre.cli.formats import shown
 from mmgenre.disk.locks import claimed
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import FeatureStore, write_store
@@ -27,6 +26,7 @@ from mmgenre.fusion.part_files import read_part, write_part
 from mmgenre.fusion.prediction import Genre, Neighbour, Piece, Prediction, Reasons, Span
 from mmgenre.fusion.ranking import Asked
 from mmgenre.fusion.tagger import GenreTagger
+from mmgenre.fusion.texts import shown
 from mmgenre.items.item import Item
 from mmgenre.items.manifest import Manifest
 from mmgenre.reading.extraction import Shard
