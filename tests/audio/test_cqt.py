@@ -155,6 +155,7 @@ def test_the_peak_is_not_finite_if_a_sample_is_not() -> None:
         assert not np.isfinite(transform.peak)
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_real_tracks_are_librosas(real_data: Path) -> None:
     n_seen, excerpt = 0, AudioInput(excerpt_s=30.0)
