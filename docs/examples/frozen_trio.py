@@ -15,7 +15,11 @@ from collections.abc import Sequence
 from mmgenre import GenreTagger, extract_features, fuse
 from mmgenre.datasets.synthetic import built_in_catalogue
 
-TRIO = ("hf:laion/larger_clap_music", "hf:intfloat/multilingual-e5-small", "hf:facebook/dinov2-base")
+TRIO = (
+    "hf:laion/larger_clap_music",
+    "hf:intfloat/multilingual-e5-small",
+    "hf:facebook/dinov2-base",
+)
 RUN = "runs/frozen-trio"
 
 
@@ -31,7 +35,9 @@ def main(models: Sequence[str]) -> None:
     for row in fuse(run=RUN)["rows"]:
         print(f"{row['name']}: {row['all']['summary']['macro_roc_auc']['mean']:.3f}")
 
-    tagger = GenreTagger.from_pretrained(RUN)  # the models stay where they are; their sha256 is kept
+    tagger = GenreTagger.from_pretrained(
+        RUN
+    )  # the models stay where they are; their sha256 is kept
     print(tagger.predict(text="A quiet record of nylon strings."))
     print(tagger.licence)
 

@@ -21,9 +21,7 @@ from mmgenre.pipeline.scores import read_scores
 RUN, MODALITIES = Path("runs/own-metric"), ("audio", "text")
 
 
-def reciprocal_ranks(
-    truth: NDArray[np.bool_], scores: NDArray[np.float32]
-) -> NDArray[np.float64]:
+def reciprocal_ranks(truth: NDArray[np.bool_], scores: NDArray[np.float32]) -> NDArray[np.float64]:
     """1 / rank of the first right genre of each item, (n,); of scores that are equal, the last.
 
     >>> truth, scores = np.array([[True, False, True]]), np.array([[0.2, 0.9, 0.5]], np.float32)
@@ -37,9 +35,7 @@ def reciprocal_ranks(
 def main() -> None:
     settings = {"audio": {"encoders": ["statistics"]}, "text": {"encoders": ["linear"]}}
     catalogue = built_in_catalogue(n_albums=96)
-    extract_features(
-        catalogue, run=RUN, modalities=MODALITIES, recipe="quick", settings=settings
-    )
+    extract_features(catalogue, run=RUN, modalities=MODALITIES, recipe="quick", settings=settings)
     result = fuse(MODALITIES, run=RUN)
     scores = read_scores(RUN / "fusion" / result["name"], on="val")
     items = Manifest.read(RUN / "manifest.csv", media_roots=[catalogue.parent])

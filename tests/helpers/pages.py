@@ -92,7 +92,9 @@ def blocks(page: Path) -> list[Block]:
     for match in _MARKED.finditer(text):
         line = text.count("\n", 0, match.start(3)) + 1
         mark = _MARK.fullmatch(match[1] or "")
-        assert mark, f"{name}:{line}: no mark above the block: <!-- runs -->, or <!-- not run: why -->"
+        assert mark, (
+            f"{name}:{line}: no mark above the block: <!-- runs -->, or <!-- not run: why -->"
+        )
         assert match[2] in LANGUAGES, f"{name}:{line}: {match[2]}: one of {LANGUAGES}"
         runs, file, why_not = mark[1] is not None, mark[2], mark[3]
         found.append(Block(name, line, match[2], match[3], runs, file, why_not))
