@@ -89,7 +89,7 @@ def test_own_metric_is_as_its_docstring_says() -> None:
 
 @pytest.mark.slow
 def test_ablation(example: Example) -> None:
-    *lines, page = example("ablation.py")
+    *lines, page = example("my_ablation.py")
     assert [line.partition(":")[0] for line in lines] == [
         *("T", "A+T", "A+T+I"),
         *("T less A+T", "T less A+T+I", "A+T less A+T+I"),
@@ -99,7 +99,7 @@ def test_ablation(example: Example) -> None:
 
 
 def test_the_recipe_of_the_ablation_is_an_experiment() -> None:
-    assert len(load_experiment(str(FOLDER / "ablation.toml")).cells) == 3
+    assert len(load_experiment(str(FOLDER / "my_ablation.toml")).cells) == 3
 
 
 @pytest.mark.slow

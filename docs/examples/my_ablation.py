@@ -1,8 +1,8 @@
 """An ablation with significance from Python: what `mmgenre run` does with a recipe's `[table]`.
 
-    python docs/examples/ablation.py
+    python docs/examples/my_ablation.py
 
-runs ablation.toml, beside this file, on 96 albums, writes its page, and prints which rows of the
+runs my_ablation.toml, beside this file, on 96 albums, writes its page, and prints which rows of the
 table can be told apart.
 """
 
