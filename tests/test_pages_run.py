@@ -44,8 +44,8 @@ READ = ("toml", "csv")  # languages of blocks that are read, and take no time
 RUN = [page for page, own in BY_PAGE.items() if any(b.runs and b.language not in READ for b in own)]
 N_ALBUMS = 48
 WORDS = {
-    "Rock": "loud guitars drums amps riffs distortion shouting stage sweat highway night thunder",
-    "Jazz": "quiet horns strings piano brushes smoke swing velvet evening ballad whisper moonlight",
+    "Rock": "loud riffs amplifiers electrified feedback volume raw fury heavy gritty furious",
+    "Jazz": "warm ballads club fingers standards intimate hushed graceful charm morning duets",
 }
 
 
@@ -67,7 +67,7 @@ def make_place(folder: Path) -> Path:
     shutil.copy(shown[0].media["image"][0], folder / "cover.jpg")
     for number, name in enumerate(("song", "01", "02")):
         make_sound(folder / f"{name}.mp3", 4.0, 220.0 + 60 * number)
-    review = "A quiet record with soft guitars, slow drums and a warm voice."
+    review = "Warm ballads, hushed standards and loud riffs, recorded in a small club."
     (folder / "review.txt").write_text(review, encoding="utf-8")
     make_music(folder / "music")
     table = [f"{i.media['image'][0]},{ancestors(i.labels[0])[0]}" for i in shown]

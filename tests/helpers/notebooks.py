@@ -16,6 +16,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from mmgenre.disk.files import cache_folder
+
 
 def executed(notebook: dict[str, Any]) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """Each code cell and its outputs, in the notebook format 4."""
@@ -53,6 +55,7 @@ def main(path: Path) -> None:
     for cell, outputs in executed(notebook):
         cell["outputs"] = outputs
     text = json.dumps(notebook, indent=1, ensure_ascii=False)
+    text = text.replace(str(cache_folder("")), "~/.cache/mmgenre")  # as it is for most people
     path.write_text(text + "\n", encoding="utf-8")
 
 
