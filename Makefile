@@ -9,7 +9,8 @@ demo: .venv/installed
 	$(BIN)/mmgenre quickstart --run $(RUN)
 
 test: lint
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder  # what the tests of a file share is made once
+	# What the tests of a file share is made once; the processes that they start find compiled modules.
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed
 	$(BIN)/ruff format --check

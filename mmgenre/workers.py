@@ -115,11 +115,16 @@ def by_pool(
     rest = iter(jobs)
     try:
         while True:
-            for job in islice(rest, 2 * workers - len(waiting)):
+            given = len(waiting)
+            for job in islice(rest, 2 * workers - given):
                 with _no_interrupts():
                     waiting[executor.submit(work, job)] = job
             if not waiting:
                 return
+            if len(waiting) > given:
+                # Loky lists the processes whose death it would see when a job is submitted, before
+                # it starts those that were missing: of these it learns at the next one.
+                executor.submit(int)
             done, _ = loky.wait(waiting, return_when=loky.FIRST_COMPLETED)
             for future in done:
                 result = future.result()

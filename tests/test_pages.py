@@ -56,6 +56,24 @@ def test_the_site_names_every_page(hooks: ModuleType) -> None:
     assert sorted(named) == sorted([*written, *hooks.PAGES])
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.stem)
+def test_pages_of_the_site_load_nothing_from_elsewhere(page: Path) -> None:
+    assert loaded_from_elsewhere(page.read_text(encoding="utf-8")) == []
+
+
+def loaded_from_elsewhere(text: str) -> list[str]:
+    """Pictures and scripts of other sites; diagrams of Mermaid, for which the theme fetches it."""
+    return re.findall(r"!\[[^\]]*\]\(https?:|<(?:script|iframe|img|link)\b|```mermaid", text)
+
+
+def test_what_is_loaded_from_elsewhere_is_found() -> None:
+    text = "![a](https://example.org/a.png) ![b](../b.png) [c](https://example.org)\n```mermaid\n"
+    assert len(loaded_from_elsewhere(text)) == 2
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert "font: false" in settings
+    assert "extra_javascript" not in settings
+
+
 def test_public_names_are_in_the_reference(hooks: ModuleType) -> None:
     shown = re.findall(r"(?m)^::: mmgenre[\w.]*\.(\w+)$", hooks.python_page())
     assert sorted(shown) == [name for name in dir(mmgenre) if name != "__version__"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from pathlib import Path
 
 import pytest
 from odd_work import odd_work
 
-from mmgenre.workers import WorkerLostError, alone, by_pool, limit_s_of, surviving
+from mmgenre import workers
+from mmgenre.workers import WorkerLostError, alone, by_pool, limit_s_of, pool, surviving
 
 
 def test_every_job_has_a_result_or_the_error_that_it_ends_processes() -> None:
@@ -27,6 +30,27 @@ def test_what_is_lost_is_named() -> None:
     with pytest.raises(WorkerLostError, match=r"^SIGSEGV\(-11\)$"):
         alone(odd_work, "crash")
     assert alone(odd_work, "fine") == "FINE"
+
+
+def test_a_process_that_is_started_after_idle_ones_have_ended_is_watched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workers, "IDLE_S", 0.1)
+    assert dict(by_pool(odd_work, ["fine"], 1)) == {"fine": "FINE"}
+    while pool(1)._processes:  # they end after 0.1 s without work
+        time.sleep(0.05)
+
+    def stop(*_: object) -> None:
+        raise TimeoutError("nobody saw that the process had ended")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 60)
+    try:
+        with pytest.raises(WorkerLostError):
+            dict(by_pool(odd_work, ["crash"], 1))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_errors_of_the_work_itself_are_raised() -> None:

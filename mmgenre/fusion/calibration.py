@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
+from mmgenre.fusion.platt import fit_line
 from mmgenre.measuring.calibration import losses
 
 Way = Literal["as they are", "temperature", "by label", "isotonic"]
@@ -22,7 +22,6 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 LEAST_ITEMS = 30  # below, scores stay as they are
 LEAST_POINTS = 1000  # judgements, below which steps are not fitted
-BIAS_SPREAD, SLOPE_SPREAD = 0.5, 0.25  # how far labels are from each other, before anything is seen
 EDGE = 1e-7  # probabilities that are nearer to 0 and 1 are taken as this near
 KNOTS = 64
 
@@ -135,45 +134,8 @@ def _fitted(way: Way, scores: NDArray[np.floating], y: Bools, link: Link) -> Cal
     z = logits(scores, link)
     if way == "isotonic":
         return Calibration(way, link, knots=_steps(z, y))
-    slope, bias = _line(z, y, exclusive=link.endswith("softmax"), by_label=way == "by label")
+    slope, bias = fit_line(z, y, exclusive=link.endswith("softmax"), by_label=way == "by label")
     return Calibration(way, link, slope, bias)
-
-
-def _line(z: Floats, y: Bools, *, exclusive: bool, by_label: bool) -> tuple[Floats, Floats]:
-    """Slope and bias of the greatest likelihood, (1,) each or with a deviation of each label, (L,).
-
-    Platt (1999); of exclusive genres Guo (2017), temperature and vector scaling. Deviations are
-    drawn to 0 as those of labels whose spread is `BIAS_SPREAD` and, of the log of the slope,
-    `SLOPE_SPREAD`.
-    """
-    from scipy.optimize import minimize
-
-    n_labels = z.shape[1]
-    start = np.zeros(2 + 2 * n_labels * by_label)
-    shift = np.zeros(1) if exclusive else np.ones(1)  # a common bias changes no softmax
-
-    def parts(flat: Floats) -> tuple[Floats, Floats]:
-        own = flat[2:].reshape(2, -1) if by_label else np.zeros((2, 1))
-        return np.exp(np.clip(flat[0] + own[0], -5, 5)), shift * flat[1] + own[1]
-
-    def objective(flat: Floats) -> tuple[float, Floats]:
-        slope, bias = parts(flat)
-        p = probabilities(slope * z + bias, exclusive=exclusive)
-        off = p - y  # the derivative of the loss by slope * z + bias
-        loss = losses(y, p, exclusive=exclusive).sum()
-        of_slope, of_bias = (off * z).sum(axis=0) * slope, off.sum(axis=0)
-        gradient = [[of_slope.sum(), (shift * of_bias).sum()]]
-        if by_label:
-            own = flat[2:].reshape(2, -1)
-            loss += np.square(own[0] / SLOPE_SPREAD).sum() / 2
-            loss += np.square(own[1] / BIAS_SPREAD).sum() / 2
-            gradient += [of_slope + own[0] / SLOPE_SPREAD**2, of_bias + own[1] / BIAS_SPREAD**2]
-        return float(loss), np.concatenate(gradient)
-
-    with threadpool_limits(1, "blas"):  # few numbers: threads would wait for each other
-        found = minimize(objective, start, jac=True, method="L-BFGS-B")
-    slope, bias = parts(found.x)
-    return np.asarray(slope).ravel(), np.asarray(bias).ravel()
 
 
 def _steps(z: Floats, y: Bools) -> Floats:

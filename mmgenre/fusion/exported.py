@@ -21,8 +21,12 @@ CARD, ONNX = "README.md", "onnx"
 
 
 def list_files(folder: Path, name: str) -> None:
-    """Writes the list of the files of an exported model, with the sha256 of each and its own."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / EXPORT)
+    """Writes the list of the files of an exported model, with the sha256 of each and its own.
+
+    The card is not among them: people write in it.
+    """
+    apart = (folder / EXPORT, folder / CARD)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p not in apart)
     sums = {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}
     made_by = f"mmgenre {version('mmgenre')}"
     about = {"format": FORMAT, "name": name, "made_by": made_by, "files": sums}
@@ -76,6 +80,8 @@ def check_exported(folder: Path) -> None:
         path = folder / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise BundleError(f"{folder / EXPORT}: names {name!r}, which is not in the folder")
+        if name == CARD:  # earlier versions listed it
+            continue
         if not path.is_file():
             raise BundleError(f"{path}: is gone from the exported model; copy the folder again")
         if sha256_file(path) != expected:

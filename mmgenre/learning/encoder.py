@@ -76,15 +76,29 @@ class InputExamples:
         return len(self.ids)
 
     def batch(self, rows: NDArray[np.intp], rng: np.random.Generator | None) -> Batch:
-        """{"x": (n_views, ...), "target": (n_views, dim)}; each view is an example."""
+        """{"x": (n_views, ...), "target": (n_views, dim)}; each view is an example.
+
+        Of views that `seen` makes, "x" and "drawn" are what it makes them of.
+        """
         ids, targets = [self.ids[i] for i in rows], self.targets[rows]
         sparse_views = getattr(self.source, "sparse_views", None)
         if sparse_views is not None:
             return {"x": sparse_views(ids), "target": torch.from_numpy(targets)}
+        if rng is not None and hasattr(self.source, "drawn"):
+            arrays = (*self.source.drawn(ids, rng), targets)
+            return dict(zip(("x", "drawn", "target"), map(torch.from_numpy, arrays), strict=True))
         views = self.source.views(ids, rng)
         x = torch.from_numpy(views.reshape(-1, *views.shape[2:]))
         target = torch.from_numpy(np.repeat(targets, views.shape[1], axis=0))
         return {"x": x, "target": target}
+
+
+def views_in(batch: Batch, source: Any) -> Tensor:
+    """What the network reads of a batch of `InputExamples`, computed where the batch is."""
+    if "drawn" not in batch:
+        return batch["x"]
+    seen: Tensor = source.seen(batch["x"], batch["drawn"])
+    return seen
 
 
 class GenreNetwork(nn.Module):
@@ -125,7 +139,7 @@ def train_encoder(
     own_rate: Callable[[str], float] | None = getattr(network.encoder, "rate_of", None)
 
     def loss(module: nn.Module, batch: Batch) -> Tensor:
-        return target.loss(module(batch["x"]), batch["target"])
+        return target.loss(module(views_in(batch, source)), batch["target"])
 
     def rate_of(name: str) -> float:
         own = name.removeprefix("encoder.")

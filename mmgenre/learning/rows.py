@@ -26,6 +26,8 @@ class Source(Protocol):
     If its rows are mostly zeros and have one view only, it may also have
     `sparse_views(ids) -> sparse Tensor (n, width)`; if an encoder may know nothing of what a row
     holds, `known(ids) -> bool (n,)`; if it may know but a part, `notes(ids) -> list[Note | None]`.
+    If its random views, one a row, are computed where the network is, it has `drawn(ids, rng)`,
+    two arrays (n, ...) of which `seen(*tensors) -> Tensor (n, ...)` makes them.
     """
 
     def views(self, ids: Sequence[str], rng: np.random.Generator | None) -> NDArray[Any]:

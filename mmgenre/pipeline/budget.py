@@ -81,7 +81,7 @@ def seconds_of_a_step(run: Run, view: View) -> float:
     import torch
 
     from mmgenre.learning.devices import pick_device, put, to_device
-    from mmgenre.learning.encoder import GenreNetwork, InputExamples
+    from mmgenre.learning.encoder import GenreNetwork, InputExamples, views_in
     from mmgenre.learning.optimisation import make_optimizer
     from mmgenre.learning.rows import item_of
     from mmgenre.learning.targets import make_target
@@ -114,7 +114,7 @@ def seconds_of_a_step(run: Run, view: View) -> float:
             drawn = examples.batch(np.arange(len(batch)), np.random.default_rng(number))
             moved = to_device(drawn, network)
             optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(target.loss(network(moved["x"]), moved["target"]))
+            torch.autograd.backward(target.loss(network(views_in(moved, source)), moved["target"]))
             optimizer.step()
             times.append(perf_counter() - started)
     return float(np.median(times[1:]))

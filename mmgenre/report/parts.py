@@ -60,6 +60,15 @@ def read_run(path: Path, absent: str, again: str) -> RunResult:
     return cast(RunResult, found)
 
 
+def in_points(difference: float) -> str:
+    """A difference in points of 0.01, with a sign.
+
+    >>> in_points(0.0312), in_points(-0.00001)
+    ('+3.1', '+0.0')
+    """
+    return f"{100 * difference:+z.1f}".replace("-", "\N{MINUS SIGN}")
+
+
 def template(name: str) -> Template:
     """A page's template; plain text is made printable and escaped."""
     environment = Environment(
@@ -71,7 +80,7 @@ def template(name: str) -> Template:
         finalize=lambda value: plots.printable(value) if type(value) is str else value,
     )
     filters = {"thousands": "{:,}".format, "percent": "{:.0%}".format, "narrowest": narrowest}
-    environment.filters.update(filters)
+    environment.filters.update(filters, in_points=in_points)
     return environment.get_template(f"{name}.html.jinja")
 
 

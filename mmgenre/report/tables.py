@@ -16,6 +16,7 @@ from mmgenre.measuring.results import (
     headline_metric,
     judged,
 )
+from mmgenre.report.parts import in_points
 
 STEP_COLUMNS = ("step", "of", "seconds", "trained parameters")
 ItemSet = Literal["complete", "all"]
@@ -260,5 +261,5 @@ def _points(fusion: FusionResult, whole: Row, single: Row, items: ItemSet) -> st
     d = difference(fusion, whole["name"], single["name"], items)
     if d is None:
         return ""
-    value, low, high = (f"{100 * d[key]:+.1f}" for key in ("value", "low", "high"))
-    return f" ({value} points, {low} to {high})".replace("-", "\N{MINUS SIGN}")
+    value, low, high = (in_points(d[key]) for key in ("value", "low", "high"))
+    return f" ({value} points, {low} to {high})"

@@ -19,6 +19,8 @@ seconds on one H100:
   Adam. Ours must reach 0.8 of theirs.
 - resume (60 s): a training that is killed by SIGKILL within an epoch, and resumed, must have the
   weights of one that was not interrupted; with a budget in steps, too.
+- views (1 s): random views of covers, computed on the device: crops are those of the CPU,
+  interpolated and recoloured bytes may be 2 apart.
 - feed (40 s): patches and covers per second of training from an HDF5 store, 0.8 of those of the
   same steps on a batch that is in memory (0.5 for the smallest network); and the share of the
   time that it waited for batches.
@@ -46,7 +48,7 @@ from gpu_cases import (
 from parts_networks import check_networks
 from parts_pipeline import check_fusion, check_launch
 from parts_speed import check_speed
-from parts_stores import check_embedding, check_feed
+from parts_stores import check_embedding, check_feed, check_views
 from parts_training import check_resume, check_training, train_and_save
 
 PARTS: dict[str, Callable[[torch.device, bool], list[Line]]] = {
@@ -54,6 +56,7 @@ PARTS: dict[str, Callable[[torch.device, bool], list[Line]]] = {
     "training": check_training,
     "speed": check_speed,
     "resume": check_resume,
+    "views": check_views,
     "feed": check_feed,
     "embedding": check_embedding,
     "fusion": check_fusion,

@@ -19,16 +19,19 @@ from torch import Tensor, nn
 
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import Block, FeatureStore, write_store
+from mmgenre.image.augmentation import draw_views, views_of
+from mmgenre.image.settings import ImageConfig, ImageInput
 from mmgenre.learning.budget import Budget
 from mmgenre.learning.devices import Batch, put, tf32
 from mmgenre.learning.embedding import embed
-from mmgenre.learning.encoder import InputExamples
+from mmgenre.learning.encoder import InputExamples, views_in
 from mmgenre.learning.feed import AHEAD, feed
 from mmgenre.learning.optimisation import make_optimizer
 from mmgenre.learning.rounds import Examples, Part, parts_of, train_round
 from mmgenre.learning.settings import TrainingConfig
 
 MAX_APART = 1e-4  # of the largest number of a vector on the CPU
+MAX_BYTES_APART = 2  # of views that are interpolated and then given other colours
 COMPARED = 16  # vectors with those of the CPU
 CLIP_FRAMES = 1292  # 30 s
 COVER_PX = 256
@@ -80,16 +83,20 @@ class Held:
         return {name: tensor[: len(rows)] for name, tensor in self.kept.items()}
 
 
-def loss(module: nn.Module, batch: Batch) -> Tensor:
-    return bce(module(batch["x"]), batch["target"])
-
-
 def epoch(
-    network: nn.Module, examples: Examples, config: TrainingConfig, device: torch.device
+    network: nn.Module,
+    source: Any,
+    examples: Examples,
+    config: TrainingConfig,
+    device: torch.device,
 ) -> tuple[float, float]:
     """Seconds of the second of two rounds, and the share of them that it waited for batches."""
     budget, optimizer = Budget.of(config, len(examples)), make_optimizer(network, config)
     took = waited = 0.0
+
+    def loss(module: nn.Module, batch: Batch) -> Tensor:
+        return bce(module(views_in(batch, source)), batch["target"])
+
     for number in (1, 2):
         waited = 0.0
 
@@ -126,16 +133,35 @@ def check_feed(device: torch.device, small: bool) -> list[Line]:
         with stored(modality, min(n, 1024)) as store:
             ids = [store.ids[k % len(store)] for k in range(n)]
             targets = np.zeros((n, N_LABELS), np.float32)
-            examples = InputExamples(encoder.source(store), ids, targets)
+            source = encoder.source(store)
+            examples = InputExamples(source, ids, targets)
             held = Held(examples.batch(batch, np.random.default_rng(0)), n)
             put(case.network, device)
             case.network.train()
-            from_memory, _ = epoch(case.network, held, config, device)
-            from_store, waited = epoch(case.network, examples, config, device)
+            from_memory, _ = epoch(case.network, source, held, config, device)
+            from_store, waited = epoch(case.network, source, examples, config, device)
         value = f"{n / from_store:.0f} /s, from memory {n / from_memory:.0f} /s, "
         limit = "-" if small else f"{MIN_FED[name]} of memory"
         passed = small or from_memory / from_store >= MIN_FED[name]
         lines.append(Line("feed", case.name, f"{value}waited {waited:.0%}", limit, passed))
+    return lines
+
+
+def check_views(device: torch.device, small: bool) -> list[Line]:
+    """Random views of covers on the device against the CPU's: bytes may be rounded to another."""
+    n, side = (4, 40) if small else (64, COVER_PX)
+    sizes: dict[str, Any] = {"crop_px": side * 7 // 8, "input": ImageInput(size_px=side)}
+    changed = {"min_scale": 0.3, "rotation_deg": 20.0, "colour_jitter": 0.4}
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(256, size=(n, side, side, 3), dtype=np.uint8))
+    lines = []
+    for name, own in (("crops", {}), ("scaled, turned, other colours", changed)):
+        config = ImageConfig.model_validate({"weights": "none", **sizes, **own})
+        drawn = torch.from_numpy(draw_views(n, side, config, rng))
+        there = views_of(images.to(device), drawn.to(device), config).cpu()
+        apart = int((there.int() - views_of(images, drawn, config).int()).abs().max())
+        limit = MAX_BYTES_APART if own else 0
+        lines.append(Line("views", name, f"{apart} of 255 apart", f"{limit} apart", apart <= limit))
     return lines
 
 

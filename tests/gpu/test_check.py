@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mmgenre.image.augmentation import views_of
 from mmgenre.learning.embedding import embed
 from mmgenre.learning.settings import TrainingConfig
 
@@ -110,6 +111,22 @@ def test_vectors_from_a_store_are_compared_with_those_of_the_cpu(
     assert "single-label" in missed[0]
 
 
+def test_views_of_another_pixel_are_a_miss(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check.main(["--small", "--only", "views"]) == 0
+    n_calls = 0
+
+    def wrong(images: Tensor, *words: Any) -> Tensor:
+        nonlocal n_calls
+        n_calls += 1
+        return views_of(images.roll(1, 1) if n_calls == 3 else images, *words)
+
+    monkeypatch.setattr(parts_stores, "views_of", wrong)
+    assert check.main(["--small", "--only", "views"]) == 1
+    assert capsys.readouterr().out.count("MISS") == 1
+
+
 def test_waiting_for_batches_is_seen() -> None:
     """A store that takes as long as the steps: training waits for it, and not where it is fast."""
     device, config = torch.device("cpu"), TrainingConfig(batch_size=4, max_epochs=2)
@@ -121,7 +138,7 @@ def test_waiting_for_batches_is_seen() -> None:
             return super().batch(rows, rng)
 
     network = nn.Linear(3, gpu_cases.N_LABELS)
-    _, waited = parts_stores.epoch(network, Slow(batch, 40), config, device)
+    _, waited = parts_stores.epoch(network, None, Slow(batch, 40), config, device)
     assert waited > 0.7
 
 

@@ -8,12 +8,39 @@ import torch
 from numpy.typing import NDArray
 from torchvision.transforms.v2 import functional as torchvision
 
-from mmgenre.image.augmentation import jitter_colours, random_crops, random_sizes, warp
+from mmgenre.image import augmentation
+from mmgenre.image.augmentation import DRAWN, draw_views, random_sizes, views_of
 from mmgenre.image.crops import cut, middle_crops
 from mmgenre.image.settings import ImageConfig, ImageInput
 
+Numbers = NDArray[np.number]
 N, STORED, SIDE = 6, 20, 12
 PLAIN = ImageConfig(weights="none", crop_px=SIDE, input=ImageInput(size_px=STORED))
+
+
+def warp(
+    images: NDArray[np.uint8],
+    corners: Numbers,
+    sizes: Numbers,
+    turned_deg: Numbers,
+    mirrored: NDArray[np.bool_],
+    side: int,
+) -> NDArray[np.uint8]:
+    drawn = np.ones((len(images), len(DRAWN)), np.float32)
+    drawn[:, :6] = np.stack([*corners, *sizes, turned_deg, mirrored], axis=1)
+    return augmentation.warp(torch.from_numpy(images), torch.from_numpy(drawn), side).numpy()
+
+
+def random_crops(
+    images: NDArray[np.uint8], config: ImageConfig, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    drawn = draw_views(len(images), images.shape[1], config, rng)
+    return views_of(torch.from_numpy(images), torch.from_numpy(drawn), config).numpy()
+
+
+def jitter_colours(images: NDArray[np.uint8], factors: NDArray[np.float64]) -> NDArray[np.uint8]:
+    given = torch.from_numpy(factors.T.astype(np.float32))
+    return augmentation.jitter_colours(torch.from_numpy(images), given).numpy()
 
 
 @pytest.fixture
@@ -34,6 +61,17 @@ def test_a_window_that_is_not_turned_or_scaled_is_a_cut(
     sizes, still = np.full((2, N), SIDE), np.zeros(N)
     warped = warp(images, corners, sizes, still, mirrored, SIDE)
     np.testing.assert_array_equal(warped, cut(images, corners, mirrored, SIDE))
+
+
+def test_without_scale_and_rotation_views_are_cuts(
+    images: NDArray[np.uint8], rng: np.random.Generator
+) -> None:
+    drawn = draw_views(N, STORED, PLAIN, rng)
+    assert len(np.unique(drawn[:, :2])) > 2
+    assert set(drawn[:, 5].tolist()) == {0.0, 1.0}
+    views = views_of(torch.from_numpy(images), torch.from_numpy(drawn), PLAIN).numpy()
+    expected = cut(images, drawn[:, :2].T.astype(np.intp), drawn[:, 5] > 0, SIDE)
+    np.testing.assert_array_equal(views, expected)
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
