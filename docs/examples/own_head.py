@@ -2,8 +2,8 @@
 
     python docs/examples/own_head.py
 
-embeds 96 albums, joins their vectors by id, fits nearest neighbours and a logistic regression on the
-training items, and prints what each reaches on validation items.
+embeds 96 albums, joins their vectors by id, fits nearest neighbours and a logistic regression on
+the training items, and prints what each reaches on validation items.
 """
 
 from pathlib import Path
