@@ -66,7 +66,6 @@ def test_few_modules_can_use_the_network() -> None:
     assert found <= MAY_USE.keys(), "a further module can use the network: list it, and say why"
 
 
-@pytest.mark.slow
 def test_making_a_run_asks_for_no_address(twice: Twice) -> None:
     assert twice.asked == []
 
