@@ -37,7 +37,7 @@ class Format(StrEnum):
     TSV = "tsv"
 
 
-ModelArgument = Annotated[str, Argument(help="Exported model, run, or hf:OWNER/NAME.")]
+ModelArgument = Annotated[str, Argument(help="Exported model, run, hf:OWNER/NAME, or: catalogue.")]
 PathsArgument = Annotated[
     list[str] | None,
     Argument(help="Files, folders of music, manifests; - for a list of them on stdin."),
