@@ -12,7 +12,14 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mmgenre.installation import explanation, module_of, requirements
+from mmgenre.installation import (
+    TOGETHER,
+    admits,
+    explanation,
+    module_of,
+    requirements,
+    torch_faults,
+)
 
 FREE_GB = 2.0
 
@@ -34,7 +41,7 @@ def diagnose() -> list[Check]:
     except PackageNotFoundError:
         checks = [Check("mmgenre", False, "not installed", "pip install mmgenre")]
     tries: dict[str, tuple[Callable[[], str], str]] = {
-        "torch computes": (_torch, "reinstall: pip install torch==2.11.* torchaudio==2.11.*"),
+        "torch computes": (_torch, f"reinstall: pip install --force-reinstall {_trio()}"),
         "many devices": (_devices, "reinstall torch; its wheel carries gloo and NCCL"),
         "audio formats": (_audio, "reinstall soundfile; its wheel carries libsndfile"),
         "constant-Q transform": (_cqt, "reinstall librosa"),
@@ -48,20 +55,16 @@ def diagnose() -> list[Check]:
         except Exception as error:  # whatever is broken here is the finding
             found = f"{type(error).__name__}: {error}"
             checks.append(Check(name, False, found, explanation(error) or advice))
-    return [*checks, _disk()]
+    return [*checks, *_matches(), _disk()]
 
 
 def _package(name: str, needed: str) -> Check:
-    """A package by its requirement, `NAME==2.11.*` or `NAME>=2`: its version, and its import."""
+    """A package by its requirement, `NAME>=2` or `NAME>=2,<3`: its version, and its import."""
     try:
         found = version(name)
     except PackageNotFoundError:
         return Check(name, False, "not installed", f"pip install '{needed}'")
-    relation, wanted = needed[len(name) :][:2], needed[len(name) + 2 :].removesuffix(".*")
-    numbers = [int(part) for part in wanted.split(".")]
-    parts = found.split("+")[0].split(".")[: len(numbers)]
-    have = [int("".join(filter(str.isdigit, part)) or 0) for part in parts]
-    if not (have == numbers if relation == "==" else have >= numbers):
+    if not admits(needed[len(name) :], found):
         return Check(name, False, found, f"pip install '{needed}'")
     try:
         import_module(module_of(name))
@@ -69,6 +72,26 @@ def _package(name: str, needed: str) -> Check:
         advice = explanation(error) or f"pip install --force-reinstall '{needed}'"
         return Check(name, False, f"{found}, {type(error).__name__}: {error}", advice)
     return Check(name, True, found)
+
+
+def _trio() -> str:
+    """What pip needs to install torch, torchaudio and torchvision that fit each other."""
+    try:
+        needed = requirements()
+    except PackageNotFoundError:
+        return " ".join(TOGETHER)
+    return " ".join(f"'{needed[name]}'" for name in TOGETHER)
+
+
+def _matches() -> list[Check]:
+    """Whether torchaudio and torchvision fit torch."""
+    try:
+        faults = torch_faults()
+        found = ", ".join(f"{package} {version(package)}" for package in TOGETHER)
+    except PackageNotFoundError:
+        return []  # said above, with the package
+    advice = f"pip install {_trio()}" if faults else ""
+    return [Check("fit each other", not faults, "; ".join(faults) or found, advice)]
 
 
 def _torch() -> str:

@@ -117,6 +117,10 @@ class VectorsWarning(UserWarning):
     """Vectors made elsewhere that are of no item: says how many."""
 
 
+class NameWarning(UserWarning):
+    """A name means a model that the package carries, and a folder here has it, too."""
+
+
 class WeightsError(MmgenreError):
     """Pretrained weights that cannot be had or do not fit."""
 

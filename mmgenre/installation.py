@@ -8,13 +8,16 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Iterator
-from importlib.metadata import requires
+from importlib.metadata import requires, version
 
 MODULES = {
     "pillow": "PIL",
     "pyahocorasick": "ahocorasick",
     "scikit-learn": "sklearn",
 }  # of packages that are imported under another name
+
+
+TOGETHER = ("torch", "torchaudio", "torchvision")  # of one release
 
 
 def requirements() -> dict[str, str]:
@@ -34,6 +37,55 @@ def module_of(package: str) -> str:
     ('sklearn', 'sentence_transformers')
     """
     return MODULES.get(package.lower(), package.lower().replace("-", "_"))
+
+
+def admits(specifier: str, found: str) -> bool:
+    """Whether a version is one of those that `>=2.11,<2.16`, `==2.11.*` or `==2.11.0` admit.
+
+    What follows the numbers of a version (`+cpu`, `rc1`) does not count.
+
+    >>> admits(">=2.11,<2.16", "2.15.0+cu130"), admits(">=2.11,<2.16", "2.16.0")
+    (True, False)
+    """
+    have = _numbers(found)
+    for part in specifier.replace(" ", "").strip("()").split(","):
+        relation, wanted = re.fullmatch(r"([<>=!~]*)(.*)", part).groups()  # type: ignore[union-attr]
+        limit = _numbers(wanted.removesuffix(".*"))
+        length = len(limit) if wanted.endswith(".*") else max(len(limit), len(have))
+        a, b = (numbers + [0] * (length - len(numbers)) for numbers in (have, limit))
+        a = a[:length]
+        fits = {"": True, ">=": a >= b, "<": a < b, "==": a == b, "!=": a != b, ">": a > b,
+                "<=": a <= b, "~=": a >= b and a[: len(limit) - 1] == limit[:-1]}  # fmt: skip
+        if not fits[relation]:
+            return False
+    return True
+
+
+def _numbers(version: str) -> list[int]:
+    """The release numbers of a version: 2.11.0+cpu -> 2, 11, 0."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return [int(part) for part in found[0].split(".")] if found else []
+
+
+def torch_for(package: str) -> str | None:
+    """Which torch an installed package says that it fits, `==2.11.0`; None: it does not say."""
+    for line in requires(package) or ():
+        if (found := re.match(r"torch(?![A-Za-z0-9._-])\s*([^;]*)", line)) and found[1].strip():
+            return found[1].strip().strip("()").replace(" ", "")
+    return None
+
+
+def torch_faults() -> list[str]:
+    """What of torch, torchaudio and torchvision does not fit together.
+
+    PackageNotFoundError if one is not installed.
+    """
+    torch, faults = version("torch"), []
+    for package in TOGETHER[1:]:
+        found, wanted = version(package), torch_for(package)
+        if wanted is not None and not admits(wanted, torch):
+            faults.append(f"{package} {found} is made for torch {wanted}, and torch is {torch}")
+    return faults
 
 
 def explanation(error: BaseException) -> str | None:

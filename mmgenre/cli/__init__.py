@@ -16,7 +16,14 @@ from mmgenre.cli.experiments import benchmark, plan, run
 from mmgenre.cli.models import export, missing, robustness, slices
 from mmgenre.cli.predicting import predict
 from mmgenre.cli.results import cite, compare, tables
-from mmgenre.cli.running import doctor, extract_features, fuse, quickstart, report
+from mmgenre.cli.running import (
+    doctor,
+    extract_features,
+    fuse,
+    quickstart,
+    report,
+    train_starter,
+)
 from mmgenre.cli.searching import search
 from mmgenre.cli.serving import serve
 from mmgenre.cli.shared import DONE, EXIT_CODES, FAILED
@@ -26,6 +33,7 @@ from mmgenre.errors import (
     DamageWarning,
     Interrupted,
     MmgenreError,
+    NameWarning,
     OlderRunWarning,
     StoppingWarning,
     VectorsWarning,
@@ -34,9 +42,9 @@ from mmgenre.errors import (
 from mmgenre.learning.processes import ElsewhereError, OutOfStepError, is_main
 
 # What all processes of a launched command do; of others, the main one alone.
-TOGETHER = (["quickstart"], ["extract-features"], ["fuse"], ["run"])
+TOGETHER = (["quickstart"], ["extract-features"], ["fuse"], ["run"], ["train-starter"])
 OWN_WARNINGS = (
-    DamageWarning, OlderRunWarning, StoppingWarning, VectorsWarning, WaitingWarning,
+    DamageWarning, NameWarning, OlderRunWarning, StoppingWarning, VectorsWarning, WaitingWarning,
 )  # fmt: skip
 FAILURES = (MmgenreError, OutOfStepError, OSError)  # OSError: no right to write, a full disk
 
@@ -69,6 +77,7 @@ def _options(shown: VersionOption = False) -> None:
 for command in (
     quickstart, extract_features, fuse, run, plan, benchmark, report, compare, tables, cite,
     missing, robustness, slices, export, predict, search, untag, serve, encoders, doctor,
+    train_starter,
 ):  # fmt: skip
     app.command()(with_quiet(command))
 

@@ -15,7 +15,10 @@ from mmgenre.learning.processes import is_main
 from mmgenre.signals import REPEATED, SIGNALS, leave_closed_terminal
 
 # Whose finished steps are found by the same command.
-RESUMABLE = ("quickstart", "extract-features", "fuse", "run", "benchmark", "report", "untag")
+RESUMABLE = (
+    "quickstart", "extract-features", "fuse", "run", "benchmark", "report", "untag",
+    "train-starter",
+)  # fmt: skip
 KEPT = "finished steps are kept"
 # Of the others. Some have written files before, each of which is whole: they are replaced at once.
 NOTHING = "no file is left half written"

@@ -31,7 +31,7 @@ class Format(StrEnum):
     HDF5 = "hdf5"
 
 
-ModelArgument = Annotated[str, Argument(help="Exported model, run, or hf:OWNER/NAME.")]
+ModelArgument = Annotated[str, Argument(help="Exported model, run, hf:OWNER/NAME, or: catalogue.")]
 PathsArgument = Annotated[
     list[str] | None,
     Argument(help="Files, folders of music, manifests; - for a list of them on stdin."),

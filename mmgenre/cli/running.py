@@ -288,6 +288,24 @@ def quickstart(
     shared.show(content, lines, as_json=as_json)
 
 
+def train_starter(
+    model: Annotated[Path, Argument(help="New folder of the model.")],
+    run: Annotated[
+        Path | None, Option(help="Folder of the run that makes it; default: runs/starter.")
+    ] = None,
+    as_json: shared.JsonOption = False,
+) -> None:
+    """Makes the model `catalogue`, which the package carries, anew: synthetic, for a first look."""
+    from mmgenre.pipeline.starter import train_starter as train
+
+    with shared.progress_bars() as progress:
+        train(model, run=run, progress=progress)
+    shared.main_goes_on()
+    content = {"model": str(model)}
+    lines = [f"{model}: of the synthetic catalogue", f"next: mmgenre predict {model} --audio SONG"]
+    shared.show(content, lines, as_json=as_json)
+
+
 def doctor(as_json: shared.JsonOption = False) -> None:
     """Checks whether this installation is able to do the job."""
     from mmgenre.doctor import diagnose

@@ -12,7 +12,7 @@ from mmgenre.errors import MmgenreError
 
 
 def serve(
-    model: Annotated[str, Argument(help="Exported model, run, or hf:OWNER/NAME.")],
+    model: Annotated[str, Argument(help="Exported model, run, hf:OWNER/NAME, or: catalogue.")],
     port: Annotated[int, Option(min=0, max=65_535, help="0: any that is free.")] = 8517,
     host: Annotated[
         str, Option(help="Address to listen at; any but this one lets other machines in.")

@@ -26,8 +26,8 @@ from mmgenre.disk.locks import claimed, made_once
 from mmgenre.disk.provenance import Provenance, sha256_files
 from mmgenre.disk.store import FeatureStore, parts_folder
 from mmgenre.errors import INTERRUPTS, MmgenreError, Refusal
+from mmgenre.fusion.built_in import is_name
 from mmgenre.fusion.embedded import Vectors, given_rows
-from mmgenre.fusion.exported import is_on_hub
 from mmgenre.fusion.part_files import read_part, refused_in, write_part
 from mmgenre.fusion.prediction import Prediction
 from mmgenre.fusion.ranking import Asked
@@ -118,7 +118,7 @@ class Loading:
 
     def for_others(self) -> Loading:
         """The same, for processes that work in another folder."""
-        return self if is_on_hub(self.run) else replace(self, run=str(Path(self.run).absolute()))
+        return self if is_name(self.run) else replace(self, run=str(Path(self.run).absolute()))
 
     def load(self) -> GenreTagger:
         how: dict[str, Any] = {"entities_url": self.entities_url, "allow": self.allow}

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mmgenre.disk.bundle import bundle_provenance
-from mmgenre.disk.files import swap, temporary_name, write_json
+from mmgenre.disk.files import read_json, swap, temporary_name, write_json
 from mmgenre.disk.provenance import sha256_file
 from mmgenre.disk.records import read_record, sealed
 from mmgenre.errors import BundleError, MmgenreError, WeightsError
@@ -18,6 +18,7 @@ from mmgenre.fusion.whole import ENCODERS, encoder_parent
 EXPORT, FORMAT = "export.json", 1
 KEYS = {"format", "name", "made_by", "files"}
 CARD, ONNX = "README.md", "onnx"
+NOTES = "notes.json"  # what of its data a user must know; of most models there is nothing
 
 
 def list_files(folder: Path, name: str) -> None:
@@ -31,6 +32,22 @@ def list_files(folder: Path, name: str) -> None:
     made_by = f"mmgenre {version('mmgenre')}"
     about = {"format": FORMAT, "name": name, "made_by": made_by, "files": sums}
     write_json(folder / EXPORT, sealed(about))
+
+
+def notes_of(folder: Path) -> tuple[str, ...]:
+    """What a user must know of what an exported model learned from, in sentences.
+
+    BundleError if its file is damaged.
+    """
+    if not (folder / NOTES).is_file():
+        return ()
+    try:
+        notes = read_json(folder / NOTES)
+        if not (isinstance(notes, list) and all(isinstance(note, str) for note in notes)):
+            raise ValueError("not a list of sentences")
+    except ValueError as error:
+        raise BundleError(f"{folder / NOTES}: damaged ({error}); copy the folder again") from None
+    return tuple(notes)
 
 
 def copy_model(model: Path, target: Path, name: str) -> Path:

@@ -27,11 +27,12 @@ from mmgenre.disk.store import FeatureStore, group_names
 from mmgenre.errors import BundleError, MmgenreError, Refusal, StoreError, VectorsWarning
 from mmgenre.frozen.carried import reading_with
 from mmgenre.frozen.licences import of_models
+from mmgenre.fusion.built_in import model_folder
 from mmgenre.fusion.by_onnx import ByNeed, OnnxEncoder, onnx_encoders
 from mmgenre.fusion.embedded import Embedded, Vectors, embed_items, embedded, given_rows
 from mmgenre.fusion.ensemble import KIND as SOLVED
 from mmgenre.fusion.ensemble import SolvedFusion
-from mmgenre.fusion.exported import check_exported, copy_model, downloaded, is_on_hub, push
+from mmgenre.fusion.exported import check_exported, copy_model, notes_of, push
 from mmgenre.fusion.in_memory import Cover, Track, as_files
 from mmgenre.fusion.notes import model_notes
 from mmgenre.fusion.pieces import Judge, with_pieces
@@ -112,7 +113,9 @@ class GenreTagger:
     ) -> GenreTagger:
         """Loads a fusion of a run, an exported model, or one of the hub (hf:OWNER/NAME).
 
-        A fusion's own model folder, RUN/fusion/NAME/model, is a model, too.
+        A fusion's own model folder, RUN/fusion/NAME/model, is a model, too. The text "catalogue"
+        names the model of the synthetic catalogue, which the package carries for a first look; a
+        folder of that name is "./catalogue" or a `Path`.
 
         `fusion` is the name of one of the run's fusions; default: the only one, or the one whose
         task and head are the run's own. `entities_url` is the address of the service that finds
@@ -125,7 +128,7 @@ class GenreTagger:
                 was fitted on is not there (in a run of an earlier version: was made anew since); or
                 it needs what is not allowed.
         """
-        folder = downloaded(str(run)) if is_on_hub(run) else Path(run)
+        folder = model_folder(run)
         check_exported(folder)
         model, name = model_of(folder, fusion)
         tidy(model.parent)
@@ -174,7 +177,7 @@ class GenreTagger:
         loaded = ByNeed(encoders, load)
         trust = Trust.load(model / TRUST) if (model / TRUST).is_dir() else None
         with odd_as_error(model):
-            notes = model_notes(getattr(heads, "about", {}), places)
+            notes = (*notes_of(model), *model_notes(getattr(heads, "about", {}), places))
         return cls(loaded, reads, joint, heads, name, given, unasked, model, by_onnx, trust, notes)
 
     def predict(

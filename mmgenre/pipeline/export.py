@@ -5,17 +5,18 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmgenre.disk.files import swap, temporary_name
+from mmgenre.disk.files import swap, temporary_name, write_json
 from mmgenre.errors import BundleError, MmgenreError
 from mmgenre.frozen.carried import carry
 from mmgenre.frozen.licences import of_models
-from mmgenre.fusion.exported import CARD, ONNX, check_exported, copy_model, list_files
+from mmgenre.fusion.exported import CARD, NOTES, ONNX, check_exported, copy_model, list_files
 from mmgenre.fusion.tagger import GenreTagger, frozen_models
 from mmgenre.fusion.whole import model_of
 from mmgenre.items.item import SPLITS, Split
@@ -30,6 +31,11 @@ from mmgenre.pipeline.scores import fusion_about, read_scores
 from mmgenre.report.card import CardFacts, Genre, card
 from mmgenre.report.tables import columns, number
 
+OF_SYNTHETIC = (
+    "learned on the synthetic catalogue that mmgenre makes: it shows that the code works, and its "
+    "genres are not those of real music"
+)
+
 
 def export_model(
     run: Path | str,
@@ -38,11 +44,14 @@ def export_model(
     fusion: str | None = None,
     with_frozen: bool = False,
     onnx: bool = False,
+    name: str | None = None,
+    licence: str | None = None,
 ) -> Path:
     """Writes a model folder; `GenreTagger.from_pretrained` and `predict` take it anywhere.
 
     `fusion`: the name of one of the run's; default: its own. `with_frozen`: with the files of the
-    frozen models that it needs. `onnx`: also as ONNX, for programs without torch.
+    frozen models that it needs. `onnx`: also as ONNX, for programs without torch. `name` and
+    `licence` are for the card: default: the fusion's name, and no licence of one's own.
 
     Raises:
         MmgenreError: `target` exists, or the run has no such fusion, or one of an earlier version.
@@ -52,23 +61,26 @@ def export_model(
     if target.exists():
         raise MmgenreError(f"{target}: exists; give the name of a new folder, or move it away")
     tagger = GenreTagger.from_pretrained(folder, fusion)  # whatever is damaged shows now
-    model, name = model_of(folder, fusion)
+    model, fusion_name = model_of(folder, fusion)
     if model == folder:
         raise BundleError(f"{folder}: is a model already; give a run, or copy the folder")
     state = open_run(folder)
     models = frozen_models(tagger.encoders.values())
     beside = temporary_name(target)
     try:
-        copy_model(model, beside, name)
+        copy_model(model, beside, fusion_name)
         if with_frozen:
             carry(models, beside)
         if onnx:
             from mmgenre.fusion.onnx import export_onnx
 
             export_onnx(tagger, beside / ONNX)
-        text = card(_facts(state, name, tagger, models))
-        (beside / CARD).write_text(text, encoding="utf-8")
-        list_files(beside, name)
+        if state.dataset == SYNTHETIC:
+            write_json(beside / NOTES, [OF_SYNTHETIC])
+        facts = _facts(state, fusion_name, tagger, models)
+        facts = replace(facts, name=name or fusion_name, own_licence=licence)
+        (beside / CARD).write_text(card(facts), encoding="utf-8")
+        list_files(beside, fusion_name)
         check_exported(beside)
         swap(beside, target)
     finally:
@@ -114,7 +126,7 @@ def _facts(run: Run, name: str, tagger: GenreTagger, models: list[Mapping[str, A
         calibration=None if rule is None else (rule.n, rule.calibration.way),
         models=of_models(models).get("models", ()),
         licence=tagger.licence,
-        notes=run_notes(run),
+        notes=[*([OF_SYNTHETIC] if run.dataset == SYNTHETIC else []), *run_notes(run)],
     )  # fmt: skip
 
 

@@ -50,6 +50,7 @@ class CardFacts:
     models: Sequence[Mapping[str, Any]]  # frozen ones, as `Place.about` describes them
     licence: str | None  # the strictest of theirs
     notes: Sequence[str]
+    own_licence: str | None = None  # of what was learned here
 
 
 def card(facts: CardFacts) -> str:
@@ -101,7 +102,9 @@ def card(facts: CardFacts) -> str:
         lines += markdown_table(columns, of_each)
         lines += ["", f"The strictest of them, {facts.licence}, holds for what was made with them."]
     else:
-        lines += ["No frozen model of others is part of it. Whoever shares it states its licence."]
+        own = facts.own_licence
+        shared = f"It is shared under {own}." if own else "Whoever shares it states its licence."
+        lines += [f"No frozen model of others is part of it. {shared}"]
     lines += ["", "## Settings", "", "```json", _json(facts.settings), "```"]
     return "\n".join(lines) + "\n"
 
@@ -110,7 +113,7 @@ def _front_matter(facts: CardFacts) -> list[str]:
     return [
         "---",
         "library_name: mmgenre",
-        f"license: {_json(facts.licence or HUB_LICENCE)}",
+        f"license: {_json(facts.licence or facts.own_licence or HUB_LICENCE)}",
         "tags: [music, genre, audio-classification]",
         "---",
     ]

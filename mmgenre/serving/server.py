@@ -62,6 +62,8 @@ def serve(
         server = Server(tagger, uploads, limits or Limits(), risk)
         bound = listening.getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        for note in tagger.notes:
+            tell(f"note: {note}")
         tell(f"fusion: {tagger.name}; reads {', '.join(tagger.modalities)}")
         tell(f"http://{shown}:{bound[1]}/  (Ctrl+C ends it)")
         try:
