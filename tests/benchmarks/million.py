@@ -1,10 +1,10 @@
 """A catalogue of a million items with three vectors each: seconds, memory and disk of every step.
 
 Vectors of 2048 are generated for three modalities, of which an item lacks a fifth, with 250 labels
-and artists of some ten items; heads of audio, text and image are trained by mini-batches from one
-seed. Each step runs in a process of its own. Its memory is the highest `RssAnon` of that process
-and those that it starts, looked up 20 times a second: what it holds itself, without the page cache
-and the pages of files.
+and artists of some ten items; a head on audio, text and image is trained by mini-batches from one
+seed (`--subsets`: one on each of their seven subsets). Each step runs in a process of its own. Its
+memory is the highest `RssAnon` of that process and those that it starts, looked up 20 times a
+second: what it holds itself, without the page cache and the pages of files.
 
     python tests/benchmarks/million.py --items 10000 100000     # some minutes
     python tests/benchmarks/million.py --items 1000000 --folder DISK   # needs 45 GB there, hours
@@ -78,7 +78,7 @@ def generate(folder: Path, n: int) -> None:
         write_store(folder / f"{name}.h5", name, vectors(n, k), Provenance("generated", 1, {}))
 
 
-def step(name: str, folder: Path) -> None:
+def step(name: str, folder: Path, *, subsets: bool = False) -> None:
     """One step, in a process that does nothing else."""
     run, features = folder / "run", {name: folder / f"{name}.h5" for name in MODALITIES}
     if name == "fuse":
@@ -89,7 +89,7 @@ def step(name: str, folder: Path) -> None:
         settings = {"labels": {"task": "multi"}, "fusion": fusion, "joint": {"training": training}}
         result = fuse(
             run=run, manifest=folder / "items.csv", features=features, seeds=1, joint=False,
-            inputs=MODALITIES, settings=settings,
+            inputs=None if subsets else MODALITIES, settings=settings,
         )  # fmt: skip
         row = result["rows"][-1]
         figures = {k: row["all"]["summary"][k]["mean"] for k in ("macro_roc_auc", "macro_pr_auc")}
@@ -133,12 +133,11 @@ def anonymous(pid: int) -> int:
     return found + sum(anonymous(int(child)) for child in children)
 
 
-def measured(name: str, folder: Path) -> dict[str, float]:
+def measured(name: str, folder: Path, *, subsets: bool = False) -> dict[str, float]:
     """Seconds and peak memory of a step."""
     started, peak = time.perf_counter(), 0
-    with subprocess.Popen(
-        [sys.executable, __file__, "--step", name, "--folder", folder]
-    ) as process:
+    words = [sys.executable, __file__, "--step", name, "--folder", str(folder)]
+    with subprocess.Popen([*words, *["--subsets"] * subsets]) as process:
         while process.poll() is None:
             peak = max(peak, anonymous(process.pid))
             time.sleep(0.05)
@@ -155,10 +154,11 @@ def main() -> None:
     parser.add_argument("--items", type=int, nargs="+", default=[10_000])
     parser.add_argument("--folder", type=Path, help="where; default: a temporary folder")
     parser.add_argument("--steps", nargs="+", default=STEPS, choices=STEPS)
+    parser.add_argument("--subsets", action="store_true", help="heads of all subsets")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:
-        step(given.step, given.folder)
+        step(given.step, given.folder, subsets=given.subsets)
         return
     if given.folder is not None:
         given.folder.mkdir(parents=True, exist_ok=True)
@@ -170,7 +170,7 @@ def main() -> None:
             took = time.perf_counter() - started
             print(f"{n:,} items: {size(folder):.1f} GB, generated in {took:.0f} s", flush=True)
             for name in given.steps:
-                found = measured(name, folder)
+                found = measured(name, folder, subsets=given.subsets)
                 failed = "  FAILED" * bool(found["failed"])
                 print(
                     f"{name:<10}{found['s']:8.0f} s {found['MB']:8.0f} MB"
