@@ -81,6 +81,10 @@ class StoreError(MmgenreError):
     """A feature store that is damaged, hostile, unfinished, or lacks what was asked for."""
 
 
+class PartError(StoreError):
+    """A part of a store is not there, or another one; says what to do."""
+
+
 class BundleError(MmgenreError):
     """A model folder that is damaged, unfinished or of another kind."""
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import pickle
 import socket
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from command_line import Call, make_call
 from elsewhere import Twice, make_twice
+from filelock import FileLock
 from small import Small, make_small
 
 # Tests run on all cores already; threads of OpenMP that wait for each other make them many times
 # slower on a busy machine. Set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+Made = TypeVar("Made")
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -86,25 +89,42 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"{count:6,}  {name.replace('_', ' ')}")
 
 
+def _made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]) -> Made:
+    """What `make` gives of a new folder: made by the first of all processes of the test run."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    made = base / f"{name}.pickle"
+    with FileLock(base / f"{name}.lock"):
+        if not made.exists():
+            (base / name).mkdir()
+            made.write_bytes(pickle.dumps(make(base / name)))
+        found: Made = pickle.loads(made.read_bytes())
+    return found
+
+
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """A trained run that nobody may change; `small.copy` gives one that may."""
-    return make_small(tmp_path_factory.mktemp("small"))
+    return _made_once(tmp_path_factory, "small", make_small)
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders of tiny frozen models by the name of what makes them; not to be changed."""
-    import tiny_models  # here, since transformers takes seconds to import
 
-    folder = tmp_path_factory.mktemp("models")
-    return {name: make(folder / name) for name, make in tiny_models.MODELS.items()}
+    def make_all(folder: Path) -> dict[str, Path]:
+        import tiny_models  # here, since transformers takes seconds to import
+
+        return {name: make(folder / name) for name, make in tiny_models.MODELS.items()}
+
+    return _made_once(tmp_path_factory, "tiny", make_all)
 
 
 @pytest.fixture(scope="session")
 def twice(tmp_path_factory: pytest.TempPathFactory) -> Twice:
     """Two equal runs, of which the second was made in a process without network."""
-    return make_twice(tmp_path_factory.mktemp("twice"))
+    return _made_once(tmp_path_factory, "twice", make_twice)
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ def _half_band(beta: float = 7.0) -> tuple[float, ...]:
 
 T01, T03, T05, T07, T09, T11, T13, T15, T17, T19, T21, T23 = map(np.float32, _half_band())
 MIDDLE = np.float32(0.5)
+MAGNITUDE = np.int32(0x7FFFFFFF)  # the bits of a float32 without its sign
 
 
 @cache
@@ -54,6 +55,20 @@ def sharp_taps() -> Floats:
 
 
 # Loops over whole arrays, one function per loop, so that the compiler vectorises each.
+
+
+@jit
+def peak(samples: Floats) -> float:
+    """The largest magnitude; NaN if one is NaN.
+
+    Compared as integers, whose maximum the compiler vectorises: without their sign, floats are in
+    the order of their bits, and NaN is above infinity.
+    """
+    bits, most = samples.view(np.int32), np.int32(0)
+    for i in range(len(bits)):
+        own = np.int32(bits[i] & MAGNITUDE)  # numba's integers grow to 64 bits by themselves
+        most = own if own > most else most
+    return float(np.array([most], np.int32).view(np.float32)[0])
 
 
 @jit
@@ -162,17 +177,19 @@ def halve_ends(samples: Floats, head: Floats, tail: Floats, taps: Floats) -> tup
 def cut_frames(samples: Floats, head: Floats, tail: Floats, hop: int, frames: Floats) -> None:
     """Fills `frames`, (n_frames, FRAME_SAMPLES), centred at multiples of `hop` samples.
 
-    The signal is reflected at its ends, `head` and `tail`.
+    The signal is reflected at its ends, `head` and `tail`, as often as it takes.
     """
     n = len(samples)
+    period = max(2 * (n - 1), 1)
     for t in range(len(frames)):
         start = t * hop - HALF
         if start >= 0 and start + FRAME_SAMPLES <= n:
-            frames[t] = samples[start : start + FRAME_SAMPLES]
+            for i in range(FRAME_SAMPLES):  # nearly twice as fast as the assignment of a slice
+                frames[t, i] = samples[start + i]
         else:
             for i in range(FRAME_SAMPLES):
-                at = abs(start + i)
-                at = at if at < n else 2 * (n - 1) - at
+                at = abs(start + i) % period
+                at = at if at < n else period - at
                 frames[t, i] = head[at] if at < len(head) else tail[at - (n - len(tail))]
 
 

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
 
 from mmgenre.cli import shared, tagging
-from mmgenre.errors import Refusal
 
 if TYPE_CHECKING:
     from mmgenre.fusion.by_parts import ShardPredicted
-    from mmgenre.fusion.prediction import Prediction
-    from mmgenre.fusion.ranking import Asked
-    from mmgenre.fusion.tagger import GenreTagger
-    from mmgenre.items.manifest import Manifest
-    from mmgenre.progress import Progress
 
 STDIN = "-"
 
@@ -35,6 +27,8 @@ class Format(StrEnum):
     JSONL = "jsonl"
     CSV = "csv"
     TSV = "tsv"
+    PARQUET = "parquet"
+    HDF5 = "hdf5"
 
 
 ModelArgument = Annotated[str, Argument(help="Exported model, run, hf:OWNER/NAME, or: catalogue.")]
@@ -68,7 +62,7 @@ CoverageOption = Annotated[
 ]
 TopOption = Annotated[int, Option(min=1, help="Genres shown for each item.")]
 FormatOption = Annotated[Format, Option("--format", help="How they are written.")]
-OutOption = Annotated[Path | None, Option(help="File for them; default: stdout.")]
+OutOption = Annotated[Path | None, Option(help="File for them; default: stdout, for text.")]
 WriteTagsOption = Annotated[
     bool, Option("--write-tags", help="Write the named genres into the audio files' tags.")
 ]
@@ -124,86 +118,57 @@ def predict(
     as_json: shared.JsonOption = False,
 ) -> None:
     """Names the genres of files, folders, a manifest, or one item of several modalities."""
-    form = Format.JSON if as_json else form
-    one = bool(audio or text or image)
-    _check_sources(one, paths, manifest, features)
-    if zero_shot != (labels is not None) or (zero_shot and (features or fusion or allow)):
+    if zero_shot != (labels is not None):
         raise typer.BadParameter("--zero-shot and --labels belong together, with media alone")
-    if explain and (zero_shot or form in (Format.CSV, Format.TSV)):
-        raise typer.BadParameter("--explain: of a trained model, as table, json or jsonl")
     if dry_run and not write_tags:
         raise typer.BadParameter("--dry-run belongs to --write-tags")
-    listed_only = not one and all(Path(path).suffix.lower() == ".csv" for path in paths or ())
-    in_parts = out is not None and listed_only and not zero_shot and not write_tags
-    if shard is not None and dask is not None:
-        raise typer.BadParameter("give --shard or --dask, not both")
-    if (shard or dask) is not None and not in_parts:
-        raise typer.BadParameter(
-            "--shard and --dask: of manifests or --features, with --out FILE, without --zero-shot "
-            "and --write-tags; of a folder of music make a manifest: mmgenre manifest build library"
-        )
     given = shared.features_of(features or [])
-    from mmgenre.fusion.by_parts import Loading, predict_shard, predicted, work_of
-    from mmgenre.fusion.prediction import the_one
+    from mmgenre.fusion.by_parts import Loading
+    from mmgenre.fusion.naming import Naming, Output, Source, name_genres
     from mmgenre.fusion.ranking import Asked
+    from mmgenre.fusion.tagger import UnreadModalityError
     from mmgenre.reading.extraction import Shard
 
     with shared.usage("'--shard'"):
         share = None if shard is None else Shard.parse(shard)
     with shared.usage():
-        asked = Asked(explain, risk, coverage)
-    if zero_shot and risk is not None:
-        raise typer.BadParameter("--risk: of a trained model, whose scores are probabilities")
-
-    with shared.progress_bars() as progress, TemporaryDirectory(prefix="mmgenre-") as covers:
-        listed, refused, notes = None, list[Refusal](), tuple[str, ...]()
-        if manifest is not None or one:
-            listed = _one_or_listed(manifest, media_root or (), audio, text, image)
-        elif paths:
-            listed, refused = _found(paths, by, media_root or (), Path(covers), progress)
-        predictions: list[Prediction] = []
-        own, done = list[Refusal](), None
-        if labels is not None:
-            assert listed is not None
-            parts = iter([_by_names_alone(model, labels, listed, progress)])
-        else:
-            tagger = _tagger(model, fusion, entities_url, allow or ())
-            notes = tagger.notes
-            how: dict[str, Any] = {"workers": workers, "progress": progress}
-            if in_parts and out is not None:
-                parts = iter(())
-                with work_of(tagger, listed, out, features=given, asked=asked) as work:
-                    if share is not None:
-                        done = predict_shard(work, share, **how)
-                        own += done.refused
-                    else:
-                        loading = Loading(model, fusion, entities_url, tuple(allow or ()))
-                        with predicted(work, **how, dask=dask, loading=loading) as (stream, own):
-                            _write(stream, [*refused, *own], form, top, out)
-            else:
-                parts = _by_tagger(tagger, listed, given, asked, how, one=one)
-        # All of them, since stdout is written to when progress has ended: see `progress_bars`.
-        for some, why in parts:
-            predictions += some
-            own += why
-        refused += own
-    if in_parts:
-        if done is not None:
-            _show_shard(done, as_json=as_json)
-        _end(notes, refused)
-        return
-    if one:
-        the_one(predictions, refused)
-    _write(predictions, refused, form, top, out)
+        task = Naming(
+            Loading(model, fusion, entities_url, tuple(allow or ())),
+            Source(
+                _with_stdin(paths) if paths else None, manifest, given, audio or (), text, image,
+                media_root or (), by.value,
+            ),
+            Output("json" if as_json else form.value, top, out),
+            Asked(explain, risk, coverage),
+            labels=None if labels is None else [genre.strip() for genre in labels.split(",")],
+            keep=write_tags,
+            shard=share,
+            dask=dask,
+        )  # fmt: skip
+    with shared.progress_bars() as progress:
+        try:
+            named = name_genres(task, workers=workers, progress=progress, tell=_tell)
+        except UnreadModalityError as error:
+            raise typer.BadParameter(str(error)) from None
+    if named.shard is not None:
+        _show_shard(named.shard, as_json=as_json)
+    elif out is not None:
+        typer.echo(f"{out}: {named.n_written:,} item(s)", err=True)
+    else:
+        for piece in task.output.text(named.predictions, named.refused):
+            typer.echo(piece, nl=False)
+    refused = named.refused
     if write_tags:
-        refused += tagging.write_tags(listed, predictions, confidence, undo, dry_run=dry_run)
-    _end(notes, refused)
-
-
-def _end(notes: Sequence[str], refused: Sequence[Refusal]) -> None:
-    for note in notes:
+        refused += tagging.write_tags(
+            named.items, named.predictions, confidence, undo, dry_run=dry_run
+        )
+    for note in named.notes:
         typer.echo(f"note: {note}", err=True)  # what is on stdout may be for a program
     shared.finish(refused)
+
+
+def _tell(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _show_shard(done: ShardPredicted, *, as_json: bool) -> None:
@@ -211,99 +176,6 @@ def _show_shard(done: ShardPredicted, *, as_json: bool) -> None:
     lines = [f"{done.target}: {done.done:,} of {done.of:,} parts are predicted"]
     lines.append(f"next: {left}the same command without --shard")
     shared.show(done.as_dict(), lines, as_json=as_json)
-
-
-def _check_sources(
-    one: bool,
-    paths: Sequence[str] | None,
-    manifest: Path | None,
-    features: Sequence[str] | None,
-) -> None:
-    """A usage error unless items come from one place."""
-    if one == bool(manifest or features or paths):
-        raise typer.BadParameter(
-            "give paths, or --audio, --text or --image (any of them) for one item, or --manifest, "
-            "--features or both"
-        )
-    if paths and (manifest or features):
-        raise typer.BadParameter("give paths, or --manifest and --features, not both")
-
-
-def _by_names_alone(
-    model: str, labels: str, items: Manifest, progress: Progress
-) -> tuple[list[Prediction], list[Refusal]]:
-    from mmgenre.fusion.zero_shot import predict_zero_shot
-
-    genres = [genre.strip() for genre in labels.split(",")]
-    return predict_zero_shot(model, genres, items, progress=progress)
-
-
-def _by_tagger(
-    tagger: GenreTagger,
-    items: Manifest | None,
-    features: Mapping[str, Path],
-    asked: Asked,
-    how: Mapping[str, Any],
-    *,
-    one: bool,
-) -> Iterator[tuple[list[Prediction], list[Refusal]]]:
-    if one:
-        assert items is not None
-        with shared.usage():  # a modality that this model does not know
-            tagger.check_modalities(next(iter(items)))
-    return tagger.predict_parts(items, features=features, **asdict(asked), **how)
-
-
-def _one_or_listed(
-    manifest: Path | None,
-    media_roots: Sequence[Path],
-    audio: Sequence[Path] | None,
-    text: Path | None,
-    image: Path | None,
-) -> Manifest:
-    """The items of a manifest, or the one item of some files; InputError if none is there."""
-    from mmgenre.fusion.prediction import check_is_there, one_item
-    from mmgenre.items.manifest import Manifest
-
-    if manifest is not None:
-        return Manifest.read(manifest, media_roots=media_roots)
-    item = one_item(audio, text, image)
-    check_is_there(item)
-    return Manifest([item])
-
-
-def _found(
-    paths: Sequence[str],
-    by: shared.Unit,
-    media_roots: Sequence[Path],
-    covers: Path,
-    progress: Progress,
-) -> tuple[Manifest, list[Refusal]]:
-    """The items of files, folders and manifests, and the files whose tags have faults."""
-    from mmgenre.datasets.paths import items_at
-
-    listed, faults = items_at(
-        _with_stdin(paths),
-        covers=covers,
-        by="album" if by is shared.Unit.ALBUM else "track",
-        media_roots=media_roots,
-        progress=progress,
-    )
-    told = [(fault.path, f"{fault.path}: {fault.reason}: {fault.detail}") for fault in faults]
-    return listed, [Refusal(path, "all", "unreadable", detail) for path, detail in told]
-
-
-def _tagger(
-    model: str, fusion: str | None, entities_url: str | None, allow: Sequence[str]
-) -> GenreTagger:
-    """Loads a model, and says which and under what licence."""
-    from mmgenre.fusion.tagger import GenreTagger
-
-    tagger = GenreTagger.from_pretrained(model, fusion, entities_url=entities_url, allow=allow)
-    typer.echo(f"fusion: {tagger.name}", err=True)
-    if tagger.licence is not None:
-        typer.echo(f"licence of the frozen models: {tagger.licence}", err=True)
-    return tagger
 
 
 def _with_stdin(paths: Sequence[str]) -> list[str]:
@@ -315,32 +187,3 @@ def _with_stdin(paths: Sequence[str]) -> list[str]:
         else:
             found.append(path)
     return found
-
-
-def _write(
-    predictions: Iterable[Prediction],
-    refused: Sequence[Refusal],
-    form: Format,
-    top: int,
-    out: Path | None,
-) -> None:
-    """On stdout or into a file, one after another: there may be more than memory holds."""
-    from mmgenre.cli.formats import shown
-    from mmgenre.disk.files import replacing
-
-    n = 0
-
-    def counted() -> Iterator[Prediction]:
-        nonlocal n
-        for prediction in predictions:
-            n += 1
-            yield prediction
-
-    text = shown(counted(), refused, form.value, top)
-    if out is None:
-        for piece in text:
-            typer.echo(piece, nl=False)
-        return
-    with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(text)
-    typer.echo(f"{out}: {n:,} item(s)", err=True)

@@ -71,6 +71,10 @@ def extract_features(
     no_embed: Annotated[
         bool, Option("--no-embed", help="End when encoders have learned; shards then embed.")
     ] = False,
+    no_merge: Annotated[
+        bool,
+        Option("--no-merge", help="Inputs stay in the parts they are read into: half the disk."),
+    ] = False,
     as_json: shared.JsonOption = False,
 ) -> None:
     """Media -> inputs -> encoders trained on the genre task -> embeddings in HDF5."""
@@ -88,10 +92,10 @@ def extract_features(
             raise typer.BadParameter(f"{name} is of a folder of music, and none is given")
     manifest = music or manifest
     encoders = shared.encoders_of(encoder or [])
-    if shard is not None and (encoder or dask or retrain or track or no_embed):
+    if shard is not None and (encoder or dask or retrain or track or no_embed or no_merge):
         raise typer.BadParameter(
-            "with --shard nothing learns: no --encoder, no --dask, no --retrain, no --track, "
-            "no --no-embed"
+            "with --shard nothing learns or merges: no --encoder, no --dask, no --retrain, no "
+            "--track, no --no-embed, no --no-merge"
         )
     from mmgenre.pipeline import commands
     from mmgenre.pipeline.run import REFUSED
@@ -121,6 +125,7 @@ def extract_features(
             retrain=retrain,
             track=track,
             embed=not no_embed,
+            merge=not no_merge,
             progress=progress,
         )
     shared.main_goes_on()

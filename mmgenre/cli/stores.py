@@ -24,10 +24,12 @@ def info(file: Path, as_json: JsonOption = False) -> None:
         codes = Counter(refusal.code for refusal in group.refused)
         refused = ", ".join(f"{n} {code}" for code, n in codes.most_common())
         told = f"{len(group.refused)} ({refused}); --json lists them" if refused else "none"
+        size = _size(group.n_bytes)
+        size += f" in {group.n_parts:,} parts beside it" if group.n_parts else ""
         lines += [
             "",
             f"/{_printable(group.name)}",
-            f"  rows         {group.rows:,} of {shape} {group.dtype}, {_size(group.n_bytes)}",
+            f"  rows         {group.rows:,} of {shape} {group.dtype}, {size}",
             f"  fingerprint  {group.fingerprint}",
             f"  made by      {group.made_by}, stage {group.stage} {group.stage_version}",
         ]

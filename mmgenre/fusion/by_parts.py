@@ -24,18 +24,18 @@ import loky
 from mmgenre.disk.bundle import SUMS
 from mmgenre.disk.locks import claimed, made_once
 from mmgenre.disk.provenance import Provenance, sha256_files
-from mmgenre.disk.store import FeatureStore
+from mmgenre.disk.store import FeatureStore, parts_folder
 from mmgenre.errors import INTERRUPTS, MmgenreError, Refusal
 from mmgenre.fusion.built_in import is_name
 from mmgenre.fusion.embedded import Vectors, given_rows
-from mmgenre.fusion.part_files import read_part, write_part
+from mmgenre.fusion.part_files import read_part, refused_in, write_part
 from mmgenre.fusion.prediction import Prediction
 from mmgenre.fusion.ranking import Asked
 from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.manifest import Manifest
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.engines import on_dask
-from mmgenre.reading.extraction import Shard, parts_folder
+from mmgenre.reading.extraction import Shard
 from mmgenre.reading.marks import first_mark
 from mmgenre.workers import WorkerLostError
 
@@ -242,7 +242,7 @@ def predict_shard(
         _make_all(work, own, workers, progress)
         for part in own:
             with suppress(FileNotFoundError):  # another process is at it, and lists them
-                refused += read_part(part.path)[1]
+                refused += refused_in(part.path)
         return ShardPredicted(work.target, shard, work.n_done, work.n_parts, tuple(refused))
 
 
@@ -269,8 +269,8 @@ def predicted(
         if dask is not None and loading is not None:
             _by_dask(work, parts, loading, dask, workers, progress)
         _make_all(work, parts, workers, progress)
-        refused = [refusal for part in parts for refusal in read_part(part.path)[1]]
-        yield (found for part in parts for found in read_part(part.path)[0]), refused
+        refused = [refusal for part in parts for refusal in refused_in(part.path)]
+        yield (found for part in parts for found in read_part(part.path)), refused
         shutil.rmtree(work.folder, ignore_errors=True)
 
 
@@ -315,7 +315,7 @@ def _by_dask(
 
 def _discard_if_damaged(part: Part) -> None:
     try:
-        read_part(part.path)
+        refused_in(part.path)
     except FileNotFoundError:
         pass
     except ValueError:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from mmgenre.fusion.stored import BLOCK_ROWS
 from mmgenre.fusion.table import FeatureTable, lengths
 from mmgenre.items.modalities import JOINT, modality_of
 
@@ -57,7 +58,8 @@ class Space:
 
     def used_to(self, x: Floats) -> Space:
         """The space to whose distances those of vectors of new items are usual."""
-        middle, high = np.quantile(self.distances(x), (0.5, 0.95), axis=0)
+        found = [self.distances(x[own]) for own in _blocks(np.arange(len(x)))]
+        middle, high = np.quantile(np.concatenate(found), (0.5, 0.95), axis=0)
         spread = np.maximum(high - middle, 1e-3 * np.abs(middle) + 1e-12)
         return replace(self, usual=np.stack([middle, spread]).astype(np.float32))
 
@@ -76,7 +78,7 @@ class Familiar:
         -inf for an item without any input.
         """
         found, start = np.full(len(table), -np.inf), 0
-        for part in table.blocks():
+        for part in table.blocks(BLOCK_ROWS):
             own = found[start : start + len(part)]
             for name, space in self.spaces.items():
                 here = part.present[name]
@@ -130,25 +132,40 @@ def fit_familiar(
 
 
 def _space(x: Floats, here: NDArray[np.bool_]) -> Space:
-    own = x[here].astype(np.float64)
-    mean = own.mean(axis=0)
-    own -= mean
-    apart = own
+    rows = np.flatnonzero(here)
+    mean = sum(x[own].sum(axis=0, dtype=np.float64) for own in _blocks(rows)) / len(rows)
+
+    def apart(own: NDArray[np.intp]) -> NDArray[np.float64]:
+        return np.asarray(x[own] - mean)
+
     # Directions of the rows by the smaller of the two products: those of the SVD.
-    is_wide = len(own) < apart.shape[1]
+    is_wide = len(rows) < x.shape[1]
     with threadpool_limits(1, "blas"):  # the same numbers on every number of cores
-        values, vectors = np.linalg.eigh(apart @ apart.T if is_wide else apart.T @ apart)
+        if is_wide:
+            all_rows = apart(rows)
+            product = all_rows @ all_rows.T
+        else:
+            product = np.zeros((x.shape[1], x.shape[1]))
+            for some in map(apart, _blocks(rows)):
+                product += some.T @ some
+        values, vectors = np.linalg.eigh(product)
         keep = np.argsort(-values)[:DIM]
         keep = keep[values[keep] > LEAST * max(float(values[keep[0]]), 1e-30)]
         turn = vectors[:, keep]
         if is_wide:
-            turn = apart.T @ turn / np.sqrt(values[keep])
-    deviation = np.sqrt(values[keep] / len(own))
+            turn = all_rows.T @ turn / np.sqrt(values[keep])
+    deviation = np.sqrt(values[keep] / len(rows))
     mean, turn, deviation = (np.asarray(part, np.float32) for part in (mean, turn, deviation))
-    rows, usual = np.zeros((len(x), len(keep)), np.float32), np.zeros((2, 0), np.float32)
-    space = Space(mean, turn, deviation, rows, usual, by_density=False, judges=True)
-    space.rows[here] = space.place(x[here])
+    placed, usual = np.zeros((len(x), len(keep)), np.float32), np.zeros((2, 0), np.float32)
+    space = Space(mean, turn, deviation, placed, usual, by_density=False, judges=True)
+    for own in _blocks(rows):
+        placed[own] = space.place(x[own])
     return space
+
+
+def _blocks(rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Rows, so many at a time that in double precision they take little memory."""
+    return np.array_split(rows, -(-len(rows) // BLOCK_ROWS))
 
 
 def arrays_of(familiar: Familiar) -> dict[str, NDArray[Any]]:

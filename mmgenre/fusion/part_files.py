@@ -24,13 +24,22 @@ def write_part(path: Path, predictions: Iterable[Prediction], refused: Iterable[
     return path
 
 
-def read_part(path: Path) -> tuple[list[Prediction], list[Refusal]]:
-    """What `write_part` was given; ValueError if it is not what was written."""
+def read_part(path: Path) -> list[Prediction]:
+    """The predictions that `write_part` was given; ValueError if they are not what was written."""
+    return [_prediction(json.loads(line)) for line in _lines(path)[1:]]
+
+
+def refused_in(path: Path) -> list[Refusal]:
+    """The refusals that `write_part` was given; ValueError if it is not what was written."""
+    return [Refusal(**refusal) for refusal in json.loads(_lines(path)[0])]
+
+
+def _lines(path: Path) -> list[str]:
+    """All lines after the checksum."""
     digest, _, content = path.read_bytes().partition(b"\n")
     if hashlib.sha256(content).hexdigest().encode() != digest:
         raise ValueError(f"{path}: edited or damaged since it was written (its sha256 differs)")
-    refused, *lines = content.decode().removesuffix("\n").split("\n")
-    return [_prediction(json.loads(p)) for p in lines], [Refusal(**r) for r in json.loads(refused)]
+    return content.decode().removesuffix("\n").split("\n")
 
 
 def _plain(prediction: Prediction) -> dict[str, Any]:

@@ -58,6 +58,10 @@ if TYPE_CHECKING:  # torch takes seconds to import, and models of ONNX need none
 AT_ONCE = 2_000  # items: predictions of 250 genres each take 100 MB
 
 
+class UnreadModalityError(ValueError):
+    """An item has a modality that the model was not trained on."""
+
+
 @dataclass(frozen=True, eq=False)
 class GenreTagger:
     """Encoders, joint space and fusion head of a run, loaded once."""
@@ -86,6 +90,11 @@ class GenreTagger:
         """The modalities that it can name genres from."""
         own = {modality_of(view) for view in self.reads}
         return tuple(m for m in MODALITIES if m in own)
+
+    @property
+    def genres(self) -> tuple[str, ...]:
+        """The genres that it knows, in the order of its scores."""
+        return tuple(self.fusion.labels.names)
 
     @property
     def licence(self) -> str | None:
@@ -211,9 +220,9 @@ class GenreTagger:
             return the_one(*found)
 
     def check_modalities(self, item: Item) -> None:
-        """ValueError if an item has a modality that the model was not trained on."""
+        """UnreadModalityError if an item has a modality that the model was not trained on."""
         if unknown := sorted(item.media.keys() - set(self.modalities)):
-            raise ValueError(f"{', '.join(unknown)}: this model {self._needs()}")
+            raise UnreadModalityError(f"{', '.join(unknown)}: this model {self._needs()}")
 
     def save_pretrained(self, folder: Path | str) -> Path:
         """Copies the model that it was loaded from into a new folder, which is whole without a run.
@@ -266,12 +275,10 @@ class GenreTagger:
             StoreError: vectors that cannot be read, or of another width.
             BundleError: vectors that the model does not read, or texts that would be sent away.
         """
-        parts = self.predict_parts(
-            manifest, features=features, explain=explain, risk=risk, coverage=coverage,
-            workers=workers, limit_s=limit_s, progress=progress,
-        )  # fmt: skip
+        asked = Asked(explain, risk, coverage)
+        how: dict[str, Any] = {"workers": workers, "limit_s": limit_s}
         predictions, refused = list[Prediction](), list[Refusal]()
-        for own, why in parts:
+        for own, why in self.predict_parts(manifest, features, asked, **how, progress=progress):
             predictions += own
             refused += why
         return predictions, refused
@@ -279,11 +286,9 @@ class GenreTagger:
     def predict_parts(
         self,
         manifest: Manifest | None = None,
-        *,
         features: Mapping[str, Path] | None = None,
-        explain: bool = False,
-        risk: float | None = None,
-        coverage: float = 0.9,
+        asked: Asked | None = None,
+        *,
         workers: int | None = None,
         limit_s: float | None = None,
         progress: Progress = silent,
@@ -293,7 +298,7 @@ class GenreTagger:
         Of items without media that the model reads, which vectors made elsewhere tell all about, a
         part is `AT_ONCE`; else all are one. `fusion.by_parts` keeps parts on disk.
         """
-        asked = Asked(explain, risk, coverage)
+        asked = asked or Asked()
         how: dict[str, Any] = {"workers": workers, "limit_s": limit_s}
         with self.asked_for(manifest, features or {}) as (items, given):
             ids = items.ids()

@@ -103,6 +103,7 @@ def extract_features(
     check_content: bool = False,
     retrain: bool = False,
     embed: bool = True,
+    merge: bool = True,
     by: By | None = None,
     genre_map: Path | None = None,
     min_items: int | None = None,
@@ -135,6 +136,8 @@ def extract_features(
             added.
         embed: whether items are embedded once encoders have learned; if not, `read_shard` may do so
             in many jobs, and `counts` is {}.
+        merge: whether parts of inputs are merged into one file each; if not, they stay where they
+            were written, which takes half the disk while the last one is finished.
         by: of a folder of music: whether an item is a track (default) or an album.
         genre_map: likewise, as the next: a table of genres to rename or drop.
         min_items: genres that fewer items have are left out, their items stay.
@@ -166,6 +169,7 @@ def extract_features(
     def planned() -> list[Artefact]:
         how: dict[str, Any] = {"workers": workers, "dask": dask, "accept_missing": accept_missing}
         how |= {"check_content": check_content, "limit_s": item_limit_s, "progress": progress}
+        how["merge"] = merge
         made = (vectors_of(state, m, adopt=encoders.get(m), **how) for m in present)
         return [artefact for found in made for artefact in found.values()]
 

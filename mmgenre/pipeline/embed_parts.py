@@ -17,13 +17,13 @@ from typing import Any
 from mmgenre.disk.bundle import SUMS
 from mmgenre.disk.locks import claimed, made_once
 from mmgenre.disk.provenance import Provenance, sha256_file
-from mmgenre.disk.store import Block, FeatureStore, write_store
+from mmgenre.disk.store import Block, FeatureStore, parts_folder, write_store
 from mmgenre.errors import Refusal, StoreError
 from mmgenre.kinds import kind_of
 from mmgenre.learning.rows import Source, item_of, known_rows, mean_by_item
 from mmgenre.progress import Progress, silent
 from mmgenre.reading.engines import on_dask
-from mmgenre.reading.extraction import Shard, parts_folder
+from mmgenre.reading.extraction import Shard
 from mmgenre.reading.parts import part_name
 from mmgenre.workers import WorkerLostError
 

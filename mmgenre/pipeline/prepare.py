@@ -87,6 +87,8 @@ def prepare_run(
             allow_media(asked.own, ready.columns.roots or ())
     else:
         asked.write(ready, made_from, settled.file)
+        if made_from.is_moved:  # paths through its former folder lead nowhere if that is gone
+            ready = asked.own_manifest(settled.file)
     content = {"format": FORMAT, "dataset": dataset, "recipe": settled.plain}
     content |= {"made_from": made_from.now, "decided": settled.notes}
     if content != before:  # shards of one run begin at the same time
@@ -215,10 +217,8 @@ class _Asked:
     def manifest_of(self, settled: _Settled, made_from: _MadeFrom) -> Manifest:
         """The run's manifest, with splits: its own copy where that is of today, or made anew."""
         now, then, file = made_from.now, made_from.then, settled.file
-        roots = [*self.media_roots, *([file.parent] if file else [])]
-        roots += allowed_media(self.manifest) if self.manifest else ()
         if made_from.is_own or made_from.is_moved:
-            ready = Manifest.read(self.own, media_roots=roots)
+            ready = self.own_manifest(file)
             if made_from.is_moved:
                 columns = replace(ready.columns, folder=Path(then["folder"]))
                 ready = Manifest(columns, where=ready.where)
@@ -228,11 +228,20 @@ class _Asked:
         continues = then and self.before and self.dataset == self.before["dataset"]
         continues = continues and then["splits"] == now["splits"]
         known = earlier.splits if earlier is not None and continues else None
-        read = settled.read or self._read(file, roots)
+        read = settled.read or self._read(file, self._roots(file))
         ready = with_splits(read, settled.recipe, settled.notes, known)
         if earlier is not None and earlier.task_digest != ready.task_digest:
             keep_items(self.folder, earlier)
         return ready
+
+    def own_manifest(self, source: Path | None) -> Manifest:
+        """The run's own copy of its manifest."""
+        return Manifest.read(self.own, media_roots=self._roots(source))
+
+    def _roots(self, source: Path | None) -> list[Path]:
+        """Folders that media may lie in."""
+        roots = [*self.media_roots, *([source.parent] if source else [])]
+        return roots + list(allowed_media(self.manifest) if self.manifest else ())
 
     def write(self, ready: Manifest, made_from: _MadeFrom, source: Path | None) -> None:
         """Writes the run's own copy of its manifest; one that was edited is set aside."""

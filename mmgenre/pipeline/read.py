@@ -17,7 +17,7 @@ from mmgenre.reading.extraction import (
     check_sources,
     extract_inputs,
     inputs_provenance,
-    parts_folder,
+    is_finished,
 )
 from mmgenre.reading.media import Media, digest_of, look, recorded
 
@@ -32,6 +32,7 @@ def inputs_of(
     workers: int | None = None,
     dask: str | None = None,
     limit_s: float | None = None,
+    merge: bool = True,
     progress: Progress = silent,
 ) -> Artefact:
     """The store of inputs that a view learns from.
@@ -39,7 +40,7 @@ def inputs_of(
     `looking`: whether media are looked at. If not, those of the run's items count as they were
     found last; they may have gone since. `accept_missing`: rows of files that have gone may be
     replaced by refusals. `check_content`: whether all files are compared by their bytes.
-    `limit_s`: how long a row may be read.
+    `limit_s`: how long a row may be read. `merge`: whether its parts are merged, or stay.
     """
     run = run.inputs_from or run
     check_files(run, view.modality)
@@ -55,13 +56,13 @@ def inputs_of(
             check_sources(run.manifest, view.modality, path)
         read = partial(extract_inputs, run.manifest, view.modality, view.reads, path)
         how: dict[str, Any] = {"workers": workers, "dask": dask, "progress": progress}
-        how["limit_s"] = limit_s
+        how |= {"limit_s": limit_s, "merge": merge}
         read(media=media, record=run.record(view.modality), **how)
 
     whole, verify = in_store(path, view.modality), rows_of(path, view.modality)
 
-    def stored() -> str | None:  # whose parts are still there was killed before its last step
-        return None if parts_folder(path).exists() else whole()
+    def stored() -> str | None:
+        return whole() if is_finished(path, view.modality) else None
 
     return Artefact("read", view.input_name, path, provenance, (), stored, make, verify=verify)
 

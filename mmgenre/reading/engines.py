@@ -11,7 +11,7 @@ process, which would end with it, nor on a Dask cluster, whose workers do the wo
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar
@@ -38,14 +38,15 @@ def read_parts(
     *,
     workers: int | None = None,
     dask: str | None = None,
+    held: Set[str] = frozenset(),
     progress: Progress = silent,
 ) -> list[Part]:
     """Reads the parts of a folder whose files are missing; returns those that others are reading.
 
     A part whose reader crashed is read again in a process of its own; if that crashes, too, the row
     that was being read is refused. Parts of other settings, media or rows are removed when the new
-    part of the same number is finished. Raises MmgenreError if processes end repeatedly before they
-    read a row.
+    part of the same number is finished, but not those of `held`, in which a store has its rows.
+    Raises MmgenreError if processes end repeatedly before they read a row.
     """
     if not parts:
         return []
@@ -53,7 +54,7 @@ def read_parts(
     found = files_beside(parts[0])
     todo = {part.path: part for part in parts if part.path.name not in found}
     outdated: dict[str, list[str]] = defaultdict(list)  # files of other parts by their number
-    for name in found - {part.path.name for part in parts}:
+    for name in found - {part.path.name for part in parts} - held:
         if name.endswith(".h5"):
             outdated[name[:-3].partition("-")[0]].append(name)
     workers = loky.cpu_count() if workers is None else workers

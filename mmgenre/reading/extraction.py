@@ -2,8 +2,8 @@
 
 Rows that the store has already, of the same media and settings, are taken over. The others are read
 in parts of `PART_ROWS` or more. A finished part is a store file of its own, committed by rename,
-and is not read again. At the end the parts are merged into one file and removed; the merge checks
-all of it against checksums and against the requested rows.
+and is not read again. At the end the parts are merged into one file and removed, or stay and are
+listed by it; either way all of them are checked against checksums and against the requested rows.
 """
 
 from __future__ import annotations
@@ -17,10 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from mmgenre.config import Settings
-from mmgenre.disk.files import as_on_disk, set_damaged_aside, without_steps_up
+from mmgenre.disk.files import as_on_disk, discard, set_damaged_aside, without_steps_up
 from mmgenre.disk.locks import claimed
 from mmgenre.disk.provenance import Provenance
-from mmgenre.disk.store import FeatureStore, fingerprint_of, group_names, merge_stores
+from mmgenre.disk.store import (
+    FeatureStore,
+    fingerprint_of,
+    group_names,
+    merge_stores,
+    part_names,
+    parts_folder,
+)
 from mmgenre.errors import MmgenreError, StoreError
 from mmgenre.items.manifest import Manifest
 from mmgenre.items.media import check_files, check_folders
@@ -43,6 +50,7 @@ STAGE_VERSION = 4
 PART_ROWS = 16
 LARGE_PARTS = 2  # times as many rows if decoding one takes no longer than a part's files,
 MANY_ROWS = 512  # or of so many: fewer are shared among all cores
+UNFINISHED = "unfinished"  # file among parts that are to stay
 
 
 def check_sources(manifest: Manifest, modality: Modality, target: Path) -> None:
@@ -104,6 +112,7 @@ def extract_inputs(
     workers: int | None = None,
     dask: str | None = None,
     limit_s: float | None = None,
+    merge: bool = True,
     progress: Progress = silent,
 ) -> Path:
     """Reads one modality of every item that has it into the store file `target`.
@@ -118,14 +127,15 @@ def extract_inputs(
     `workers` is the number of processes: 1: this one only; default: one per core. `dask` is the
     address of a Dask scheduler whose workers read, or "local". `limit_s` is how long a row may be
     read before it is refused; default: 300 s, and a second more for each MB. It holds in processes
-    of this machine: with `dask` or one worker a reader that never ends is waited for. Progress
-    counts rows. Raises StoreError if another process writes `target`.
+    of this machine: with `dask` or one worker a reader that never ends is waited for. If not
+    `merge`, the parts stay where they are and `target` lists them, which takes half the disk.
+    Progress counts rows. Raises StoreError if another process writes `target`, or if parts are to
+    stay beside rows that were merged.
     """
     record = record or record_beside(target)
     media = media or look(manifest, modality, record, store=target, progress=progress)
     provenance = inputs_provenance(manifest, modality, config, media.digest)
-    folder = parts_folder(target)
-    if _is_current(target, modality, provenance) and not folder.exists():
+    if _is_current(target, modality, provenance) and is_finished(target, modality):
         return target
     with claimed(target):
         if not _is_current(target, modality, provenance):
@@ -137,17 +147,41 @@ def extract_inputs(
             media.save()
             marks = dict(media.of(manifest, modality))
             made = manifest, modality, config, target, provenance, marks, limit_s
-            how = partial(read_parts, workers=workers, dask=dask, progress=progress)
+            held = part_names(target, modality)
+            how = partial(read_parts, held=held, workers=workers, dask=dask, progress=progress)
             taken = _reusable(target, modality, provenance, marks)
+            if taken and not merge and not held:
+                raise StoreError(
+                    f"{target}: is merged, and {len(taken):,} rows of it are kept, which only a "
+                    "merge can do: leave --no-merge out; or move it away, and all are read again"
+                )
             try:
-                _read_and_merge(*made, taken=taken, read=how)
+                _read_and_merge(*made, taken=taken, read=how, merge=merge)
             except StoreError:
                 if not taken or not _set_aside_if_damaged(target, modality):
                     raise
-                _read_and_merge(*made, taken=frozenset(), read=how)
+                _read_and_merge(*made, taken=frozenset(), read=how, merge=merge)
         record_contents(record, modality, target)  # also after a kill between merge and record
-        shutil.rmtree(folder, ignore_errors=True)
+        _tidy_parts(target, modality)
     return target
+
+
+def is_finished(target: Path, modality: Modality) -> bool:
+    """Whether beside a store lies nothing but parts that it lists: else its writer was killed."""
+    folder = parts_folder(target)
+    if not folder.is_dir():
+        return True
+    return {path.name for path in folder.iterdir()} <= part_names(target, modality)
+
+
+def _tidy_parts(target: Path, modality: Modality) -> None:
+    """Removes what lies beside a finished store and is not listed by it."""
+    folder, listed = parts_folder(target), part_names(target, modality)
+    for path in folder.iterdir() if listed and folder.is_dir() else ():
+        if path.name not in listed:
+            discard(path)
+    if not listed:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read_and_merge(
@@ -161,10 +195,11 @@ def _read_and_merge(
     *,
     taken: Set[str],
     read: Callable[[list[Part]], list[Part]],
+    merge: bool,
 ) -> None:
     """Reads all rows but those taken over from `target`, and puts both together."""
     parts = parts_of(manifest, modality, config, target, provenance, marks, taken, limit_s)
-    merge = partial(
+    put_together = partial(
         merge_stores,
         [part.path for part in parts],
         target,
@@ -174,13 +209,16 @@ def _read_and_merge(
         asked_for=set().union(*(part.ids for part in parts)),
         taken=taken,
         order=list(marks),
+        apart=not merge,
     )
 
     def finish() -> None:
         while elsewhere := read(parts):
             with claimed(elsewhere[0].path):  # refused while another process reads it
                 pass  # no shard, but the rest of a killed run, which has ended
-        merge()
+        if not merge:  # what `is_finished` sees until the last step
+            (parts_folder(target) / UNFINISHED).touch()
+        put_together()
 
     try:
         finish()
@@ -255,7 +293,9 @@ def extract_shard(
         if _is_current(target, modality, provenance):  # inside: it may just have been merged
             return len(parts), len(parts)
         with claimed(own):
-            read_parts(parts[shard.number - 1 :: shard.of], workers=workers, progress=progress)
+            how: dict[str, Any] = {"workers": workers, "progress": progress}
+            how["held"] = part_names(target, modality)
+            read_parts(parts[shard.number - 1 :: shard.of], **how)
         found = files_beside(parts[0]) if parts else set()
     return sum(part.path.name in found for part in parts), len(parts)
 
@@ -281,11 +321,6 @@ class Shard:
         if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
             raise ValueError(f"{text!r}: give I/N with I from 1 to N, for instance 1/4")
         return cls(int(number), int(of))
-
-
-def parts_folder(target: Path) -> Path:
-    """The folder with the parts of a store until they are merged."""
-    return target.with_name(target.name + ".parts")
 
 
 def parts_of(

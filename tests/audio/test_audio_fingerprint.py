@@ -38,6 +38,7 @@ def prints() -> list[NDArray[np.uint64]]:
     return [landmarks(tune(seed)) for seed in range(8)]
 
 
+@pytest.mark.slow
 def test_different_tracks_are_kept_apart(prints: list[NDArray[np.uint64]]) -> None:
     assert min(len(own) for own in prints) > 300
     assert similar(prints) == []

@@ -13,14 +13,16 @@ Side = Callable[[], object]
 Seconds = Mapping[str, NDArray[np.float64]]
 
 
-def in_turn(sides: Mapping[str, Side], rounds: int) -> Seconds:
+def in_turn(
+    sides: Mapping[str, Side], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> Seconds:
     """Seconds of each side in each round but the first."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds + 1):
         for name, side in sides.items():
-            started = time.perf_counter()
+            started = clock()
             side()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(clock() - started)
     return {name: np.array(times[1:]) for name, times in seconds.items()}
 
 

@@ -78,6 +78,12 @@ def by_librosa(samples: Floats) -> Floats:
     return np.asarray(np.abs(transform).T, np.float32)
 
 
+def mono_of(path: Path) -> Floats:
+    """Decoded samples at 22 050 Hz."""
+    samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    return np.asarray(soxr.resample(samples.mean(axis=1), rate_hz, SAMPLE_RATE_HZ), np.float32)
+
+
 def from_stereo(samples: Floats, *, exact: bool = False) -> Floats:
     """Our transform of 44 100 Hz stereo."""
     transform = ConstantQ(44_100, exact=exact)

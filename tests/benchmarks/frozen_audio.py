@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from mmgenre.audio.frozen import windows_of
 from mmgenre.audio.settings import AudioInput
-from mmgenre.disk.store import FeatureStore
+from mmgenre.disk.store import FeatureStore, parts_folder
 from mmgenre.frozen.settings import FrozenInput
 from mmgenre.items.item import Item
 from mmgenre.items.manifest import Manifest
@@ -38,7 +38,6 @@ from mmgenre.reading.extraction import (
     MANY_ROWS,
     PART_ROWS,
     extract_inputs,
-    parts_folder,
 )
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))

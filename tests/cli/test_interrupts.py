@@ -41,7 +41,7 @@ def temporary_files(folder: Path, *, reading: bool = True) -> list[Path]:
 
 
 # SIGTERM, which reaches fewer processes than these two, comes in the slow tests.
-@pytest.mark.parametrize("how", [INT, HUP])
+@pytest.mark.parametrize("how", [INT, pytest.param(HUP, marks=pytest.mark.slow)])
 def test_reading_media_stops_at_once_and_leaves_nothing(
     small: Small, tmp_path: Path, how: signal.Signals
 ) -> None:

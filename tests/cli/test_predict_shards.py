@@ -148,6 +148,7 @@ def test_shards_merged_are_what_one_command_gives(
         assert [p["id"] for p in content["predictions"]] == list(ids)
 
 
+@pytest.mark.slow
 def test_a_shard_that_is_killed_costs_one_part(
     call: Call, model: Path, items: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -317,6 +317,7 @@ def test_audio_that_cannot_be_read_and_pipes_are_listed(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_decoder_that_crashes_costs_its_file_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

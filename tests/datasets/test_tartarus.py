@@ -86,6 +86,7 @@ def test_embeddings_lie_beside_the_manifest_by_id(tmp_path: Path) -> None:
     assert f"{built.store}: 6 VSM, 6 model_1-pred_9" in built.summary()
 
 
+@pytest.mark.slow
 def test_published_embeddings_go_straight_into_fusion(tmp_path: Path, call: Call) -> None:
     out = tmp_path / "manifest.csv"
     built = build_manifest("tartarus", make_arrays(tmp_path / "arrays"), out)

@@ -42,6 +42,7 @@ def changed_once(content: Any) -> list[Any]:
     return [[content], "another" if content != "another" else None]
 
 
+@pytest.mark.slow
 @seeded
 @given(objects)
 def test_what_is_written_is_read_and_every_edit_is_found(content: dict[str, Any]) -> None:

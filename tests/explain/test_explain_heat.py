@@ -434,6 +434,7 @@ def test_the_heat_of_a_genre_lies_on_its_patch(
         assert shares(found.heat, corners[:, 1 - k]) < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_networks")
 def test_attention_rollout_finds_the_patches_but_not_whose_they_are() -> None:
     """By chance, two quarters have 50 % of it, and one 25 %."""

@@ -16,7 +16,7 @@ from PIL import Image
 
 from mmgenre.audio import frozen
 from mmgenre.audio.settings import AudioInput
-from mmgenre.disk.store import FeatureStore
+from mmgenre.disk.store import FeatureStore, parts_folder
 from mmgenre.frozen import batches
 from mmgenre.frozen.settings import FrozenInput
 from mmgenre.image.settings import ImageInput
@@ -24,7 +24,7 @@ from mmgenre.items.item import Item
 from mmgenre.items.manifest import Manifest
 from mmgenre.learning import devices
 from mmgenre.reading import parts
-from mmgenre.reading.extraction import extract_inputs, inputs_provenance, parts_folder, parts_of
+from mmgenre.reading.extraction import extract_inputs, inputs_provenance, parts_of
 from mmgenre.text.settings import TextInput
 from mmgenre.workers import WorkerLostError
 

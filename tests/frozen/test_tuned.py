@@ -148,6 +148,7 @@ def test_an_interrupted_training_ends_with_the_same_numbers(
         assert torch.equal(weight, resumed.state_dict()[key]), key
 
 
+@pytest.mark.slow
 def test_a_run_tunes_fuses_predicts_and_knows_its_model(
     tiny: Mapping[str, Path], small: Small, tmp_path: Path
 ) -> None:

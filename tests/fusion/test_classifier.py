@@ -65,6 +65,7 @@ def test_columns_of_unlike_units_do_not_ruin_it() -> None:
     assert ours > theirs + 0.05
 
 
+@pytest.mark.slow
 def test_an_artist_is_in_one_fold_only() -> None:
     """Items of an artist are alike, and his genre is luck: nothing can be learned but artists."""
     rng = np.random.default_rng(0)
@@ -75,6 +76,7 @@ def test_an_artist_is_in_one_fold_only() -> None:
     assert GenreClassifier().fit(x, y, groups=artists).choices_["x"]["strength"] > flattered
 
 
+@pytest.mark.slow
 def test_it_fits_into_a_pipeline_and_is_the_same_every_time() -> None:
     x, y = overlapping()
     one, two = (

@@ -231,6 +231,7 @@ def arrays_of(model: SolvedFusion) -> Mapping[str, NDArray[np.generic]]:
     return found
 
 
+@pytest.mark.slow
 def test_validation_items_change_nothing_where_all_is_cross_fitted() -> None:
     one, other = (fitted("many", flip=flip).model(*WIDTHS) for flip in (False, True))
     mine, theirs = arrays_of(one), arrays_of(other)

@@ -175,6 +175,7 @@ def test_the_scaling_is_chosen_that_cross_validates_best() -> None:
     assert auc(y, found.outputs) > auc(y, plain.outputs) + 0.05
 
 
+@pytest.mark.slow
 def test_a_kernel_finds_what_no_line_divides() -> None:
     x = noise(300, columns=2)
     y = np.stack([x[:, 0] * x[:, 1] > 0, x[:, 0] > 0, (x**2).sum(axis=1) > 1.4], axis=1)

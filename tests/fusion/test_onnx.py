@@ -141,6 +141,7 @@ def test_every_scaling_and_set_of_inputs_is_the_same(
     assert difference(fusion, tmp_path) < PARITY
 
 
+@pytest.mark.slow
 def test_a_cosine_head_is_the_same(tmp_path: Path) -> None:
     target = CosineTarget(5, 3)
     target.factors = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)

@@ -72,7 +72,8 @@ def fixed(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> GenreTa
 
 
 @pytest.mark.parametrize(
-    "modality", ["audio", "text", pytest.param("image", marks=pytest.mark.slow)]
+    "modality",
+    ["text", *(pytest.param(name, marks=pytest.mark.slow) for name in ("audio", "image"))],
 )
 def test_the_planted_piece_has_the_largest_share(
     fixed: GenreTagger, planted: Planted, modality: str
@@ -185,6 +186,7 @@ def shares_of(prediction: Prediction) -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 def test_many_items_have_the_pieces_that_each_has_alone(
     fixed: GenreTagger, planted: Planted
 ) -> None:

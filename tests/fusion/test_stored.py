@@ -122,6 +122,7 @@ def test_a_head_is_the_same_bit_for_bit_where_there_is_one_block(tables: Tables)
     assert auc == auc_there > 0.8
 
 
+@pytest.mark.slow
 def test_a_head_is_as_good_where_there_are_many_blocks(
     tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:

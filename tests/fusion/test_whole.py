@@ -38,6 +38,7 @@ def test_a_fusion_carries_its_encoders_as_links(small: Small) -> None:
         assert all((own / name).samefile(of_run / name) for name in names)
 
 
+@pytest.mark.slow
 def test_after_a_kill_between_encoder_and_fusion_the_old_model_goes_on(
     small: Small, tmp_path: Path
 ) -> None:

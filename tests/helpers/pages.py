@@ -1,4 +1,4 @@
-"""The pages that people read: their links, anchors, and the blocks that can be run."""
+"""The pages that people read: their links, anchors and blocks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-RUNS = "<!-- runs -->\n"  # in the line above a block that a test runs
 _BLOCK = re.compile(r"(?ms)^( *)```[^\n]*\n.*?^\1```$")
+# What may stand in the line above a block: that a test runs it, perhaps after it was written to a
+# file that later blocks use, or why none does.
+_MARK = re.compile(r"<!-- (?:(runs)(?: as ([\w./-]+))?|not run: (\S[^\n]{7,})) -->")
+_MARKED = re.compile(r"(?ms)^(?:(<!-- [^\n]* -->)\n)?```(\w*)\n(.*?)^```$")
+LANGUAGES = ("", "python", "sh", "toml", "csv", "text")
 
 
 def pages() -> list[Path]:
@@ -51,27 +55,49 @@ def anchors_of(file: Path, page: Path, text: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Block:
-    """A block of a page, in Python or of commands; `line` is that of its first line."""
+    """A block of a page; `line` is that of its first line.
+
+    `language`, as the fence has it: "" are commands of ours, "sh" is for a shell; "text" is for
+    people only.
+    """
 
     page: str
     line: int
-    python: bool
+    language: str
     text: str
+    runs: bool
+    file: str | None = None  # to be written before anything runs it
+    why_not: str | None = None
+
+    @property
+    def where(self) -> str:
+        return f"{self.page}:{self.line}"
 
     def commands(self) -> list[list[str]]:
-        """The words of each command, without `mmgenre`."""
+        """The words of each command of ours, without `mmgenre`; of blocks that run nothing else."""
         joined = self.text.replace("\\\n", " ")
-        words = [shlex.split(line, comments=True) for line in joined.splitlines()]
-        assert all(w[0] == "mmgenre" for w in words if w), f"{self.page}: not a command of ours"
+        lines = [line.removeprefix("$ ") for line in joined.splitlines()]
+        if not self.runs:  # between commands of others, and what a terminal answers
+            lines = [line for line in lines if line.startswith("mmgenre ")]
+        words = [shlex.split(line, comments=True) for line in lines]
+        assert all(w[0] == "mmgenre" for w in words if w), f"{self.where}: not a command of ours"
         return [w[1:] for w in words if w]
 
 
 def blocks(page: Path) -> list[Block]:
-    """The blocks of a page that are marked as runnable, in order."""
+    """All blocks of a page, in order. AssertionError: one without a mark, or an unknown one."""
     text = page.read_text(encoding="utf-8")
+    name = page.relative_to(ROOT).as_posix() if page.is_relative_to(ROOT) else page.name
     found = []
-    for match in re.finditer(re.escape(RUNS) + r"```(\w*)\n(.*?)^```$", text, re.M | re.S):
-        line = text.count("\n", 0, match.start(2)) + 1
-        found.append(Block(page.name, line, match[1] == "python", match[2]))
-    assert len(found) == text.count(RUNS), f"{page}: a mark without a block below it"
+    for match in _MARKED.finditer(text):
+        line = text.count("\n", 0, match.start(3)) + 1
+        mark = _MARK.fullmatch(match[1] or "")
+        assert mark, (
+            f"{name}:{line}: no mark above the block: <!-- runs -->, or <!-- not run: why -->"
+        )
+        assert match[2] in LANGUAGES, f"{name}:{line}: {match[2]}: one of {LANGUAGES}"
+        runs, file, why_not = mark[1] is not None, mark[2], mark[3]
+        found.append(Block(name, line, match[2], match[3], runs, file, why_not))
+    fences = len(re.findall(r"(?m)^ *```", text))
+    assert fences == 2 * len(found), f"{name}: {fences} fences, and {len(found)} blocks"
     return found

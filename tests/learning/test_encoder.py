@@ -174,6 +174,7 @@ def test_an_encoder_learns_embeds_and_comes_back_from_disk(
     store.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", ["audio", "text", "image"])
 def test_an_encoder_learns_by_steps_with_an_average_and_mixed_rows(
     tmp_path: Path, modality: Modality

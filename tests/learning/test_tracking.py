@@ -80,6 +80,7 @@ train(FAST, checkpoint=checkpoint, progress=Tracked(lambda *_: None, folder))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_training_has_each_point_once(tmp_path: Path) -> None:
     folder, checkpoint = tmp_path / "t", tmp_path / "c.safetensors"
     words = [sys.executable, "-c", KILLED, str(folder), str(checkpoint)]

@@ -303,6 +303,7 @@ def test_fusing_alone_reads_what_is_added(added: Begun, no_training: None) -> No
     assert result["rows"][-1]["all"]["n_items"] == open_run(added.run).manifest.count("test")
 
 
+@pytest.mark.slow
 def test_a_new_genre_is_learned_by_heads(added: Begun, no_training: None) -> None:
     splits = open_run(added.run).manifest.splits
     trained = next(i for i in added.items if splits.get(i.id) == "train" and i.artist)

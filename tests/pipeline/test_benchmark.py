@@ -338,6 +338,7 @@ def test_a_folder_without_peers_is_measured_alone(one: Path, tiny: Tiny) -> None
     assert row["figures"]["macro_f1"] == {**before, "peer": None, "difference": None}
 
 
+@pytest.mark.slow
 def test_settings_of_an_earlier_call_are_forgotten(one: Path) -> None:
     how = HOW | {"runs": one.parent / "runs"}
     run_benchmark([one], **{**how, "settings": [*SETTINGS, "text.training.max_epochs=1"]})
@@ -357,6 +358,7 @@ def words(tiny: Tiny, *folders: Path) -> list[object]:
     return ["benchmark", *folders, *how, *sets]
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_table(tiny: Tiny, call: Call) -> None:
     done = call(*words(tiny, *tiny.folders))
     assert done.code == 0

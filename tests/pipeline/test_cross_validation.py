@@ -111,6 +111,7 @@ def test_a_second_call_makes_nothing_and_the_page_begins_with_it(run: Path, call
     assert page.index("models that had not seen its artist") < page.index("<nav")
 
 
+@pytest.mark.slow
 def test_vectors_of_noise_are_at_chance(tmp_path: Path) -> None:
     """Of pooled scores ROC-AUC would be below .5: a fold rich in a genre is judged by a model
     that has met fewer of it.
@@ -120,6 +121,7 @@ def test_vectors_of_noise_are_at_chance(tmp_path: Path) -> None:
     assert low < 0.5 < high
 
 
+@pytest.mark.slow
 def test_a_genre_of_one_artist_is_left_out_and_named(tmp_path: Path) -> None:
     result = made(tmp_path, rare=6)
     assert result["folds"]["left_out"] == ["rare"]
@@ -152,6 +154,7 @@ def test_folds_that_cannot_be_are_refused(run: Path, n: int, match: str) -> None
         fuse(run=run, cv=n, **TASK)
 
 
+@pytest.mark.slow
 def test_no_genre_of_two_artists_is_refused(tmp_path: Path) -> None:
     items = [Item(f"i{k}", artist=f"a{k % 4}", labels=(f"genre {k % 4}",)) for k in range(40)]
     manifest = Manifest(items).write(tmp_path / "m.csv")

@@ -162,6 +162,7 @@ def test_a_second_call_makes_nothing(
     assert fuse(("audio", "text"), run=folder) == json.loads(json.dumps(result))
 
 
+@pytest.mark.slow
 def test_refitted_the_model_differs_and_the_figures_do_not(
     made: tuple[Run, FusionResult], tmp_path: Path
 ) -> None:

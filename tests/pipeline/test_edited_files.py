@@ -166,6 +166,7 @@ def test_edited_figures_are_set_aside_and_computed_again(run: Path, name: str) -
     assert figure_of(aside)["mean"] == 0.99
 
 
+@pytest.mark.slow
 def test_a_page_of_edited_figures_is_refused(run: Path) -> None:
     edit(run / "metrics.json", flatter)
     with pytest.raises(MmgenreError, match=rf"metrics\.json: {EDITED}.*Run again: mmgenre fuse"):

@@ -264,6 +264,7 @@ def test_vocabulary_sizes_decide_the_network(small: Small, runs: Path) -> None:
     assert words[0] == 100 < words[1] == words[2] < 300  # the small catalogue has no more
 
 
+@pytest.mark.slow
 def test_reports_are_those_of_the_scores_at_each_seed(small: Small, runs: Path) -> None:
     plan = prepare(TABLE2, small, runs, seeds=2)
     result = run_experiment(plan)
@@ -302,6 +303,7 @@ def test_reports_are_those_of_the_scores_at_each_seed(small: Small, runs: Path) 
             assert report["averages"]["macro"]["f1"] == pytest.approx(figures["macro_f1"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_report_makes_an_experiment_s_page_again(small: Small, runs: Path, call: Call) -> None:
     words = (TABLE2, "--dataset", small.manifest, "--overlay", TINY, "--runs", runs, "--seeds", 1)
     call("run", *words)
@@ -514,6 +516,7 @@ def test_two_at_once_make_each_step_once(small: Small, tmp_path: Path) -> None:
     assert sum(made) == sum(step["distinct"] for step in results[0]["steps"])
 
 
+@pytest.mark.slow
 def test_what_a_library_raises_ends_a_step_and_not_the_experiment(
     small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

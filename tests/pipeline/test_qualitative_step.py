@@ -165,6 +165,7 @@ def test_words_and_factors_see_training_items_only(small: Small, tmp_path: Path)
     assert words_of(other, seed=0) == words_of(run, seed=0)
 
 
+@pytest.mark.slow
 def test_a_human_stands_beside_the_single_label_fusion(described: Path, tmp_path: Path) -> None:
     path = described / "fusion/single-logistic-a+t+i/metrics.json"
     fusion = json.loads(path.read_text(encoding="utf-8"))["result"]

@@ -106,6 +106,7 @@ def older(small: Small, folder: Path) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_a_run_of_an_older_version_shows_dashes(small: Small, tmp_path: Path) -> None:
     run = older(small, tmp_path / "run")
     assert {step["seconds"] for step in steps(run)} == {None}

@@ -154,8 +154,8 @@ def test_newer_files_are_refused_by_name(golden: Path) -> None:
 
     path = golden / "files" / "store-1.h5"
     with h5py.File(path, "r+") as file:
-        file["v"].attrs["format"] = np.bytes_("mmgenre feature store 2")
-    with pytest.raises(StoreError, match="but a 'mmgenre feature store 2', of a newer version"):
+        file["v"].attrs["format"] = np.bytes_("mmgenre feature store 3")
+    with pytest.raises(StoreError, match="but a 'mmgenre feature store 3', of a newer version"):
         FeatureStore(path, "v")
 
     folder = run / "encoders" / "text"

@@ -317,6 +317,7 @@ def test_a_record_that_is_damaged_within_is_named(tmp_path: Path, folder: Path) 
     assert text_of(target, "i1") == "A quiet record, number 1."
 
 
+@pytest.mark.slow
 def test_adding_is_old_or_complete_after_a_kill(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from text_files import ODD_READERS, first_on_path, text_files
 
-from mmgenre.disk.store import FeatureStore, content_hash
+from mmgenre.disk.store import FeatureStore, content_hash, parts_folder
 from mmgenre.errors import MmgenreError
 from mmgenre.kinds import KINDS
 from mmgenre.reading import engines, extraction
@@ -24,7 +24,6 @@ from mmgenre.reading.engines import read_parts
 from mmgenre.reading.extraction import (
     extract_inputs,
     inputs_provenance,
-    parts_folder,
     parts_of,
 )
 from mmgenre.reading.parts import Part

@@ -172,6 +172,7 @@ def until_rows(n: int) -> Callable[[subprocess.Popen[str]], None]:
     return wait
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_parts")
 def test_a_killed_reading_resumes_and_ends_with_the_same_store(tmp_path: Path) -> None:
     """With one worker here; with two in `test_end_to_end.py`, and below."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mmgenre.disk.store import FeatureStore
+from mmgenre.disk.store import FeatureStore, parts_folder
 from mmgenre.errors import MmgenreError, UnreachableError
 from mmgenre.items.item import Item
 from mmgenre.items.manifest import Manifest
@@ -19,7 +19,6 @@ from mmgenre.reading.extraction import (
     check_sources,
     extract_inputs,
     inputs_provenance,
-    parts_folder,
 )
 from mmgenre.text.settings import TextInput
 

@@ -161,6 +161,7 @@ def test_what_comes_from_the_data_is_escaped() -> None:
     assert "{{ 7*7 }}" in text
 
 
+@pytest.mark.slow
 def test_a_table_of_26_rows_and_32_genres_stays_usable() -> None:
     names = [f"Genre of music number {k}" for k in range(32)]
     table = made_table(names, exclusive=True, n_rows=4, n_seeds=3, n=900)

@@ -104,6 +104,7 @@ def test_it_names_genres_and_damaged_files_and_ends_without_a_trace(
         assert list((tmp_path / "t").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_file_whose_reading_takes_too_long_is_refused(small: Small, tmp_path: Path) -> None:
     song = tmp_path / "song.wav"
     soundfile.write(song, tune(1, 300), RATE_HZ)

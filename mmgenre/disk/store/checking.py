@@ -7,13 +7,16 @@ so what was found whole is noted beside the file, and counts until the file chan
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from mmgenre.disk.records import read_record, write_record
+from mmgenre.disk.store.apart import parts_folder
 from mmgenre.disk.store.reading import FeatureStore
-from mmgenre.errors import StoreError
+from mmgenre.errors import PartError, StoreError
 from mmgenre.progress import Progress, silent
 
 AGAIN = "move it away (mv {0} {0}.damaged), then run this again: it is made anew"
@@ -32,6 +35,8 @@ def check_store(path: Path, *names: str, remedy: str = AGAIN, progress: Progress
                 continue
             try:
                 store.verify(progress)
+            except PartError:  # which is not made anew, and says what to do
+                raise
             except StoreError as error:
                 raise StoreError(f"{error}; nothing was changed; {remedy.format(path)}") from None
             whole[name] = store.sha256
@@ -44,7 +49,7 @@ def _note(path: Path) -> Path:
     return path.with_name(f".{path.name}.checked")
 
 
-def _noted(path: Path, state: list[int]) -> Mapping[str, str]:
+def _noted(path: Path, state: list[int | str]) -> Mapping[str, str]:
     """Group -> sha256 of its content, of the groups that were found whole in this state."""
     with suppress(OSError, ValueError, LookupError, TypeError):
         note = read_record(_note(path))
@@ -53,9 +58,17 @@ def _noted(path: Path, state: list[int]) -> Mapping[str, str]:
     return {}
 
 
-def _state(path: Path) -> list[int]:
-    """Changes whenever anybody writes the file, or puts another one in its place."""
+def _state(path: Path) -> list[int | str]:
+    """Changes whenever anybody writes the file or a part, or puts another one in its place."""
     with suppress(OSError):
-        found = path.stat()
-        return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+        state: list[int | str] = [*_state_of(path)]
+        if parts := sorted(parts_folder(path).glob("*.h5")):
+            own = [[part.name, *_state_of(part)] for part in parts]
+            state.append(hashlib.sha256(json.dumps(own).encode()).hexdigest())
+        return state
     return []
+
+
+def _state_of(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.disk.files import is_machine_fault, unreachable
@@ -21,6 +22,7 @@ from mmgenre.disk.locks import NO_LOCKS
 from mmgenre.errors import StoreError, UnreachableError
 
 FORMAT = "mmgenre feature store 1"
+APART = "mmgenre feature store 2"  # of groups whose values lie in parts: see `store.apart`
 CHUNK_BYTES = 1 << 17  # about one 30-s clip of float16 CQT
 BLOCK_BYTES = 1 << 24  # of the values that are read or copied at once
 DTYPES = ("float16", "float32", "uint8")
@@ -53,10 +55,14 @@ def packed(prints: Sequence[bytes | None]) -> bytes:
 
 
 def content_digest(
-    digest: hashlib._Hash, ids: Sequence[str], data: h5py.Dataset, offsets: NDArray[Any] | None
+    digest: hashlib._Hash,
+    ids: Sequence[str],
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    offsets: NDArray[Any] | None,
 ) -> str:
     """A group's checksum: sha256 `digest` of the data goes on over type, shape, ids and offsets."""
-    digest.update(f"\0{data.dtype.str}{data.shape}\0".encode() + "\n".join(ids).encode())
+    digest.update(f"\0{dtype.str}{shape}\0".encode() + "\n".join(ids).encode())
     if offsets is not None:
         digest.update(offsets.tobytes())
     return digest.hexdigest()
@@ -111,7 +117,8 @@ def guarded_group(file: h5py.File, name: str) -> dict[str, h5py.Dataset]:
     found: Any = group.attrs if isinstance(group, h5py.Group) else {}
     # Fixed width: a damaged heap of variable strings sends HDF5 into an endless loop.
     fixed = "format" in found and found.get_id("format").dtype.kind == "S"
-    if not fixed or found["format"] != FORMAT.encode():
+    known = [FORMAT.encode(), APART.encode()]
+    if not fixed or found["format"] not in known:
         what = ""
         if fixed and (other := bytes(found["format"])).startswith(FORMAT[:-1].encode()):
             what = (
@@ -121,7 +128,11 @@ def guarded_group(file: h5py.File, name: str) -> dict[str, h5py.Dataset]:
             what = ", but perhaps of a very early version: make it again"
         raise StoreError(f"{file.filename}: group {name!r} is not a {FORMAT!r}{what}")
     n_bytes = Path(file.filename).stat().st_size
-    return {key: _guarded(group, key, n_bytes) for key in group}
+    members = {key: _guarded(group, key, n_bytes) for key in group}
+    is_apart = found["format"] == APART.encode()
+    if ("parts" in members, "data" in members) != (is_apart, not is_apart):
+        raise StoreError(f"{file.filename}: group {name!r}: has {sorted(members)}, odd for ours")
+    return members
 
 
 def own_member(group: h5py.Group, key: str) -> h5py.HLObject | None:

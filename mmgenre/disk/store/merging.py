@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from mmgenre.disk.provenance import Provenance
+from mmgenre.disk.store.apart import Places
 from mmgenre.disk.store.layout import Block, Prints
 from mmgenre.disk.store.reading import FeatureStore, GroupInfo, group_names, store_info
 from mmgenre.disk.store.writing import NOTHING, write_store
@@ -27,6 +28,7 @@ def merge_stores(
     asked_for: Set[str] | None = None,
     taken: Set[str] = frozenset(),
     order: Sequence[str] = (),
+    apart: bool = False,
 ) -> Path:
     """Writes the rows of group `name` of all parts, in their order, into one group of `target`.
 
@@ -34,16 +36,18 @@ def merge_stores(
     of one part at a time, and all ids. Other groups of `target` stay, and so do the parts.
     `provenance` and `ragged` are those of the target if there are no parts; a `provenance` that is
     given must also be that of the parts. `asked_for` has the ids that the parts must hold or have
-    refused, and no others; None: any. `taken` and `order`: see `renew_store`.
+    refused, and no others; None: any. `taken` and `order`: see `renew_store`. `apart`: values stay
+    in the parts, which lie in the folder `parts_folder` of the target, and are not written.
 
     StoreError: a part is damaged or differs from the checksum that it was written with; two parts
     differ in fingerprint, width, type or raggedness, or hold or have refused the same id; rows that
     were asked for are missing, or others are there.
     """
+    places = Places(Path(target)) if apart else None
     if not parts:
         if provenance is None:
             raise StoreError(f"{target}: nothing to merge: no parts, and no provenance given")
-        how: dict[str, Any] = {"taken": taken, "order": order, "ragged": ragged}
+        how: dict[str, Any] = {"taken": taken, "order": order, "ragged": ragged, "places": places}
         return renew_store(target, name, [], provenance, **how)
     with FeatureStore(parts[0], name) as first:
         found, ragged = _provenance(first), first.ragged
@@ -55,8 +59,8 @@ def merge_stores(
         )
     refused: list[Refusal] = []
     made_from: dict[str, bytes] = {}
-    blocks = _merged(parts, name, refused, made_from, prints, asked_for)
-    how = {"taken": taken, "order": order, "refused": refused, "ragged": ragged}
+    blocks = _merged(parts, name, refused, made_from, prints, asked_for, places)
+    how = {"taken": taken, "order": order, "refused": refused, "ragged": ragged, "places": places}
     return renew_store(target, name, blocks, found, **how, made_from=made_from, prints=prints)
 
 
@@ -72,6 +76,7 @@ def renew_store(
     ragged: bool = False,
     made_from: Mapping[str, bytes] = NOTHING,
     prints: Prints | None = None,
+    places: Places | None = None,
 ) -> Path:
     """`write_store` of a group that takes rows of its present version over.
 
@@ -79,16 +84,26 @@ def renew_store(
     they were made from. `order` has all ids in the order that the rows shall have, in which the
     blocks and the present rows are.
 
-    StoreError: as of `write_store`, or the present version is not what was written.
+    StoreError: as of `write_store`, or the present version is not what was written, or its values,
+    which should stay in parts (`places`), lie in the file that is written anew.
     """
     if not taken:
         what: dict[str, Any] = {"refused": refused, "made_from": made_from, "prints": prints}
-        return write_store(path, name, blocks, provenance, **what, ragged=ragged)
+        return write_store(path, name, blocks, provenance, **what, ragged=ragged, places=places)
     place = {item_id: k for k, item_id in enumerate(order)}
     all_refused: list[Refusal] = []
     with FeatureStore(path, name) as present:
         if prints is None and present.prints_by is not None:
             prints = Prints(present.prints_by)
+        if places is not None:
+            if present.apart is None:
+                raise StoreError(
+                    f"{path}: /{name} is merged, and {len(taken):,} rows of it are kept: merge it "
+                    "again (without --no-merge); or move it away, and all rows are read again"
+                )
+            kept_rows = np.array([item_id in taken for item_id in present.ids], bool)
+            own = list(compress(present.ids, kept_rows))
+            places.add_rows(present.apart, own, present.firsts[:-1][kept_rows])
 
         def all_rows() -> Iterator[Block]:
             yield from _in_order(place, [_rows_of(present, taken, prints), iter(blocks)])
@@ -97,7 +112,7 @@ def renew_store(
 
         now = cast(MutableMapping[str, bytes], made_from)  # filled as blocks are read
         what = {"refused": all_refused, "made_from": ChainMap(now, present.made_from())}
-        what["prints"] = prints
+        what |= {"prints": prints, "places": places}
         return write_store(path, name, all_rows(), provenance, **what, ragged=ragged)
 
 
@@ -157,8 +172,9 @@ def _merged(
     made_from: dict[str, bytes],
     prints: Prints | None,
     asked_for: Set[str] | None,
+    places: Places | None,
 ) -> Iterator[Block]:
-    """All rows; fills `refused`, `made_from` and `prints` as it goes."""
+    """All rows; fills `refused`, `made_from`, `prints` and `places` as it goes."""
     traits: dict[str, tuple[Path, object]] = {}  # what must be equal -> first part with it, value
     seen: dict[str, Path] = {}
     for path in parts:
@@ -183,6 +199,8 @@ def _merged(
                     )
             refused += part.refused
             made_from |= part.made_from()
+            if places is not None and len(part):
+                places.add_part(part.path, part.sha256, part.ids, part.firsts.tolist())
             yield from part.blocks(prints)
     if asked_for is not None and (wrong := asked_for ^ seen.keys()):
         raise StoreError(

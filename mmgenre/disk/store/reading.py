@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.disk.store import layout
+from mmgenre.disk.store.apart import ApartValues, PartFile
 from mmgenre.disk.store.chunks import Chunks
 from mmgenre.disk.store.layout import NO_PRINT, Block, Prints, damage_as_error, row_bytes
 from mmgenre.errors import Refusal, StoreError, UnreachableError
@@ -35,6 +36,7 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
         """StoreError: no such file or group; a group that is damaged or not ours."""
         self.path, self.name = Path(path), name
         self._where = f"{path}: /{name}"
+        self._apart: ApartValues | None = None
         self._file = layout.open_file(self.path)
         with ExitStack() as failing, damage_as_error(path, f"{path}: group {name!r} is damaged"):
             failing.callback(self.close)
@@ -45,7 +47,9 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
             self.refused = tuple(Refusal(**row) for row in meta["refused"])
             self.sha256: str = meta["sha256"]
             self._encoded_ids = group["ids"][:]
-            self._data = group["data"]
+            if "parts" in group:
+                self._apart = ApartValues(self.path, name, group["parts"], group["runs"])
+            self._data: Any = group["data"] if self._apart is None else self._apart
             self._offsets = group["offsets"][:] if "offsets" in group else None
             self._made_from = group.get("made_from")
             self._prints = group.get("prints")
@@ -85,6 +89,8 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
 
     def close(self) -> None:
         self._file.close()
+        if self._apart is not None:
+            self._apart.close()
 
     def __len__(self) -> int:
         return len(self._encoded_ids)
@@ -220,8 +226,25 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
             return np.ascontiguousarray(self._data[start:stop])
 
     @cached_property
-    def _chunks(self) -> Chunks:
-        return Chunks(self._data)
+    def _chunks(self) -> Any:  # with `read_into` and `take_into`
+        return Chunks(self._data) if self._apart is None else self._apart
+
+    @property
+    def apart(self) -> ApartValues | None:
+        """The values, if they lie in parts."""
+        return self._apart
+
+    @property
+    def firsts(self) -> NDArray[np.intp]:
+        """The place of the first value of each row, and the end of the last one."""
+        return np.arange(len(self) + 1) if self._offsets is None else self._offsets
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the values, wherever they lie."""
+        if self._apart is not None:
+            return self._apart.n_bytes
+        return int(self._data.id.get_storage_size())
 
     def read_text(self, item_id: str) -> str:
         """A row of UTF-8 bytes as text."""
@@ -233,7 +256,7 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
         Before each block, its fingerprints are put into `prints`, if they were made by the same.
         StoreError after the last block if the content is not what was written.
         """
-        ends = np.arange(len(self) + 1) if self._offsets is None else self._offsets
+        ends = self.firsts
         step = max(1, layout.BLOCK_BYTES // row_bytes(self._data))
         digest = hashlib.sha256()
         own = None if prints is None else self.prints(prints.by)
@@ -251,7 +274,8 @@ class FeatureStore(AbstractContextManager["FeatureStore"]):
             cuts = ends[first + 1 : last] - ends[first]
             yield ids, np.split(values, cuts) if self.ragged else values
             first = last
-        if layout.content_digest(digest, self.ids, self._data, self._offsets) != self.sha256:
+        what = self._data.dtype, tuple(self._data.shape), self._offsets
+        if layout.content_digest(digest, self.ids, *what) != self.sha256:
             raise StoreError(
                 f"{self._where} is damaged: its checksum differs, so ids or rows are not those "
                 "that were written"
@@ -343,6 +367,20 @@ def provenance_of(path: Path | str, name: str) -> dict[str, Any] | None:
         return provenance
 
 
+def part_names(path: Path | str, name: str) -> frozenset[str]:
+    """Files in `parts_folder` that a group's values lie in; none if they lie in the store itself.
+
+    As cheap as `provenance_of`.
+    """
+    if not Path(path).is_file():
+        return frozenset()
+    damaged = f"{path}: group {name!r} is damaged"
+    with layout.open_file(Path(path)) as file, damage_as_error(path, damaged):
+        group = layout.guarded_group(file, name) if name in list(file) else {}
+        listed = json.loads(group["parts"][:].tobytes())["files"] if "parts" in group else []
+        return frozenset(str(PartFile(*own).name) for own in listed)
+
+
 def fingerprint_of(path: Path | str, name: str) -> str | None:
     """Fingerprint of a group; None if there is no such group. As cheap as `provenance_of`."""
     provenance = provenance_of(path, name)
@@ -367,7 +405,8 @@ class GroupInfo:
     rows: int
     row_shape: tuple[int | None, ...]  # begins with None if the first axis varies
     dtype: str
-    n_bytes: int  # size of the values in the file
+    n_bytes: int  # size of the values
+    n_parts: int  # files that hold them; 0: the store itself
     fingerprint: str
     stage: str
     stage_version: int
@@ -395,7 +434,8 @@ def store_info(path: Path | str) -> tuple[GroupInfo, ...]:
                 rows=len(store),
                 row_shape=store.row_shape,
                 dtype=store.dtype.name,
-                n_bytes=int(store._data.id.get_storage_size()),
+                n_bytes=store.n_bytes,
+                n_parts=0 if store.apart is None else len(store.apart.files),
                 fingerprint=store.fingerprint,
                 stage=str(made["stage"]),
                 stage_version=int(made["stage_version"]),

@@ -21,6 +21,7 @@ from mmgenre.disk.files import replacing
 from mmgenre.disk.locks import claimed
 from mmgenre.disk.provenance import Provenance
 from mmgenre.disk.store import layout
+from mmgenre.disk.store.apart import Places
 from mmgenre.disk.store.layout import CHUNK_BYTES, DTYPES, Block, Prints
 from mmgenre.disk.store.reading import FeatureStore, group_names
 from mmgenre.errors import Refusal, StoreError
@@ -38,6 +39,7 @@ def write_store(
     ragged: bool = False,
     made_from: Mapping[str, bytes] = NOTHING,
     prints: Prints | None = None,
+    places: Places | None = None,
 ) -> Path:
     """Writes a group of a store file, replacing one of that name; other groups stay.
 
@@ -45,12 +47,13 @@ def write_store(
     (ragged: their first axes may differ). The items that were left out, `refused`, are stored with
     the rows, and read after the last block; so is `made_from`, by which a later writer knows what
     each row, or refusal, was made from: bytes of one length, kept if every id has them. `prints`
-    may be filled block by block; those of a block are taken out when it is written.
+    may be filled block by block; those of a block are taken out when it is written. With `places`,
+    which know after each block where its rows lie, no values are written; they stay there.
 
     StoreError: ids repeat, counts or shapes differ, values are of another type or not finite;
     another process writes the file; the disk is full. The earlier file stays as it was.
     """
-    how = refused, ragged, made_from, prints
+    how = refused, ragged, made_from, prints, places
     return _write_all(Path(path), {name: (blocks, provenance.as_dict(), *how)})
 
 
@@ -90,11 +93,13 @@ def _write(
     ragged: bool,
     made_from: Mapping[str, bytes],
     prints: Prints | None,
+    places: Places | None = None,
 ) -> None:
     """Fills a group, which readers accept only at the end."""
     where = f"{disk.target}: {group.name}"
-    group.attrs["format"] = np.bytes_(layout.FORMAT)
+    group.attrs["format"] = np.bytes_(layout.FORMAT if places is None else layout.APART)
     data: h5py.Dataset | None = None
+    shape, dtype = (0,), np.dtype(np.float16)  # of the values, as of none
     all_ids: list[str] = []
     lengths: list[int] = []
     digest = hashlib.sha256()
@@ -110,13 +115,17 @@ def _write(
             raise StoreError(f"{where}: rows of several shapes: {error}") from None
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise StoreError(f"{where} would hold NaN or infinite values")
-        if data is None:
-            data = _growing(group, values)
-        if values.shape[1:] != data.shape[1:] or values.dtype != data.dtype:
+        if not all_ids:
+            shape, dtype = (0, *values.shape[1:]), values.dtype
+            if places is None:
+                data = _growing(group, values)
+        if values.shape[1:] != shape[1:] or values.dtype != dtype:
             raise StoreError(f"{where}: rows of another shape or type in one store")
-        start = len(data)
-        data.resize(start + len(values), axis=0)
-        data[start:] = values
+        start = shape[0]
+        shape = (start + len(values), *shape[1:])
+        if data is not None:
+            data.resize(shape[0], axis=0)
+            data[start:] = values
         if written is not None:
             written.add(ids)
         disk.check()
@@ -127,13 +136,13 @@ def _write(
         raise StoreError(f"{where}: id {nul[0]!r} holds a NUL")
     if repeated := len(all_ids) - len(set(all_ids)):
         raise StoreError(f"{where}: {repeated} ids appear twice")
-    if data is None:
-        data = group.create_dataset("data", data=np.zeros(0, np.float16))
+    if data is None and places is None:
+        group.create_dataset("data", data=np.zeros(0, dtype))
     offsets = np.cumsum([0, *lengths]).astype(np.int64) if ragged else None
     meta = {
         "provenance": provenance,
         "refused": [asdict(r) for r in refused],
-        "sha256": layout.content_digest(digest, all_ids, data, offsets),
+        "sha256": layout.content_digest(digest, all_ids, dtype, shape, offsets),
         **({} if written is None else written.meta()),
     }
     small: dict[str, NDArray[Any] | None] = {
@@ -141,6 +150,8 @@ def _write(
         "ids": np.array([i.encode() for i in all_ids], dtype="S"),
         "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
     }
+    if places is not None:
+        small |= places.lists(all_ids, lengths if ragged else None, dtype, shape[1:])
     known = [made_from[i] for i in (*all_ids, *(r.id for r in refused)) if i in made_from]
     if known and len(known) == len(all_ids) + len(refused):
         small["made_from"] = np.frombuffer(b"".join(known), np.uint8).reshape(len(known), -1)

@@ -14,7 +14,7 @@ from mmgenre.disk.tables import spreadsheet_cell
 from mmgenre.errors import Refusal
 from mmgenre.fusion.prediction import Prediction, Reasons, Span
 
-Format = Literal["table", "json", "jsonl", "csv", "tsv"]
+Text = Literal["table", "json", "jsonl", "csv", "tsv"]
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 JOINED = ";"  # between the genres of a cell
 SHOWN = {
@@ -25,7 +25,7 @@ SHOWN = {
 
 
 def shown(
-    predictions: Iterable[Prediction], refused: Sequence[Refusal], form: Format, top: int
+    predictions: Iterable[Prediction], refused: Sequence[Refusal], form: Text, top: int
 ) -> Iterator[str]:
     """The text of a format, in pieces; memory holds one prediction.
 
