@@ -41,7 +41,7 @@ def diagnose() -> list[Check]:
     except PackageNotFoundError:
         checks = [Check("mmgenre", False, "not installed", "pip install mmgenre")]
     tries: dict[str, tuple[Callable[[], str], str]] = {
-        "torch computes": (_torch, f"reinstall: pip install --force-reinstall {_trio()}"),
+        "torch computes": (_torch, f"reinstall: pip install --force-reinstall {_pair()}"),
         "many devices": (_devices, "reinstall torch; its wheel carries gloo and NCCL"),
         "audio formats": (_audio, "reinstall soundfile; its wheel carries libsndfile"),
         "constant-Q transform": (_cqt, "reinstall librosa"),
@@ -74,8 +74,8 @@ def _package(name: str, needed: str) -> Check:
     return Check(name, True, found)
 
 
-def _trio() -> str:
-    """What pip needs to install torch, torchaudio and torchvision that fit each other."""
+def _pair() -> str:
+    """What pip needs to install torch and torchvision that fit each other."""
     try:
         needed = requirements()
     except PackageNotFoundError:
@@ -84,14 +84,26 @@ def _trio() -> str:
 
 
 def _matches() -> list[Check]:
-    """Whether torchaudio and torchvision fit torch."""
+    """Whether torchvision, and torchaudio where something else has brought it, fit torch.
+
+    mmgenre does without torchaudio, but transformers imports it where it is installed.
+    """
+    name, found = "torch and torchvision", []
     try:
-        faults = torch_faults()
-        found = ", ".join(f"{package} {version(package)}" for package in TOGETHER)
+        if faults := torch_faults():
+            return [Check(name, False, "; ".join(faults), f"pip install {_pair()}")]
+        found = [f"{package} {version(package)}" for package in TOGETHER]
     except PackageNotFoundError:
         return []  # said above, with the package
-    advice = f"pip install {_trio()}" if faults else ""
-    return [Check("fit each other", not faults, "; ".join(faults) or found, advice)]
+    try:
+        found.append(f"torchaudio {version('torchaudio')}")
+        import_module("torchaudio")
+    except PackageNotFoundError:
+        pass
+    except Exception as error:  # whatever a library made for another torch raises
+        said = f"{', '.join(found)} do not fit together: {type(error).__name__}: {error}"
+        return [Check(name, False, said, "pip uninstall torchaudio: mmgenre does without it")]
+    return [Check(name, True, ", ".join(found))]
 
 
 def _torch() -> str:

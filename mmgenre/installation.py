@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Iterator
-from importlib.metadata import requires, version
+from importlib.metadata import PackageNotFoundError, requires, version
 
 MODULES = {
     "pillow": "PIL",
@@ -17,7 +17,7 @@ MODULES = {
 }  # of packages that are imported under another name
 
 
-TOGETHER = ("torch", "torchaudio", "torchvision")  # of one release
+TOGETHER = ("torch", "torchvision")  # one of them alone may not fit the other
 
 
 def requirements() -> dict[str, str]:
@@ -76,13 +76,19 @@ def torch_for(package: str) -> str | None:
 
 
 def torch_faults() -> list[str]:
-    """What of torch, torchaudio and torchvision does not fit together.
+    """What of torch, torchvision and (where it is installed) torchaudio does not fit together.
 
-    PackageNotFoundError if one is not installed.
+    PackageNotFoundError if torch or torchvision is not installed.
     """
     torch, faults = version("torch"), []
-    for package in TOGETHER[1:]:
-        found, wanted = version(package), torch_for(package)
+    for package in ("torchvision", "torchaudio"):
+        try:
+            found = version(package)
+        except PackageNotFoundError:
+            if package in TOGETHER:
+                raise
+            continue  # nothing here needs it
+        wanted = torch_for(package)
         if wanted is not None and not admits(wanted, torch):
             faults.append(f"{package} {found} is made for torch {wanted}, and torch is {torch}")
     return faults

@@ -8,7 +8,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchaudio.transforms import FrequencyMasking, TimeMasking
 
 from mmgenre.audio.convolutions import FastConvolutions
 from mmgenre.audio.networks import NETWORKS, NO_POOL
@@ -18,6 +17,24 @@ from mmgenre.disk.bundle import Bundle
 from mmgenre.disk.store import FeatureStore
 from mmgenre.learning.encoder import to_embedding
 from mmgenre.learning.settings import TargetName
+
+MASKED_FRAMES, MASKED_BINS = 48, 12  # less than so many: 2.2 s, an octave
+
+
+def masked(x: Tensor, axis: int, most: int) -> Tensor:
+    """A stretch of axis 1 or 2 of each patch (batch, frames, bins) set to 0, the mean.
+
+    Of n frames (bins), those from t0 to t0 + t - 1, where t is drawn from [0, `most`) and t0 from
+    [0, n - t). Each patch has a mask of its own.
+
+    Reference: SpecAugment, Park et al. 2019, sec. 2.
+    """
+    n = x.shape[axis]
+    t = torch.rand(len(x), 1, device=x.device, dtype=x.dtype) * most
+    t0 = (torch.rand(len(x), 1, device=x.device, dtype=x.dtype) * (n - t)).long()
+    k = torch.arange(n, device=x.device)
+    hidden = (t0 <= k) & (k < t0 + t.long())  # (batch, n)
+    return x.masked_fill(hidden.unsqueeze(3 - axis), 0.0)
 
 
 class AudioEncoder(nn.Module):
@@ -42,17 +59,13 @@ class AudioEncoder(nn.Module):
             blocks += [nn.Dropout(dropout)] if dropout else []
             channels = filters
         self.convolutions = FastConvolutions(*blocks, nn.Flatten())
-        # SpecAugment, with separate masks for each patch of a batch.
-        masks = TimeMasking(48, iid_masks=True), FrequencyMasking(12, iid_masks=True)
-        self.masks = nn.Sequential(*masks)
         width = channels * layers.positions(config.patch_frames, N_BINS)
         self.embedding, self.embedding_dim = to_embedding(width, config.embedding_dim or 2048)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.to(self.mean.dtype, copy=True).sub_(self.mean).div_(self.std)  # the caller owns x
         if self.training and self.config.spec_augment:
-            # torchaudio expects (batch, bins, frames); masked cells become 0, the mean.
-            x = self.masks(x.transpose(1, 2)).transpose(1, 2)
+            x = masked(masked(x, axis=1, most=MASKED_FRAMES), axis=2, most=MASKED_BINS)
         return self.embedding(self.convolutions(x.unsqueeze(1)))  # type: ignore[no-any-return]
 
     def fit(self, store: FeatureStore, ids: Sequence[str]) -> Self:

@@ -26,7 +26,7 @@ ENCODERS = {
     "networks": {"audio": ["cnn", "statistics"], "image": ["network", "descriptors"]},
 }
 # Loads a model, predicts of media, and prints which of the slow packages were imported by then.
-SLOW = ("torch", "torchaudio", "torchvision", "sklearn", "transformers", "matplotlib")
+SLOW = ("torch", "torchvision", "sklearn", "transformers", "matplotlib")
 SCRIPT = f"""
 import json, sys
 from mmgenre import GenreTagger
