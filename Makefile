@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/default
 
-.PHONY: demo test lint slow bench gpu docs clean
+.PHONY: demo test lint slow bench gpu docs environments clean
 
 demo: .venv/installed
 	$(BIN)/mmgenre quickstart --run $(RUN)
@@ -25,6 +25,18 @@ bench: .venv/installed
 
 gpu: .venv/installed
 	$(BIN)/python tests/gpu/check.py
+
+# What the ranges in pyproject.toml admit, at both ends, without constraints.txt; 6 GB at a time.
+environments:
+	for resolution in lowest-direct highest; do \
+		rm -rf build/environment && \
+		uv venv --python $(PYTHON) build/environment && \
+		uv pip install --python build/environment --resolution $$resolution -e '.[dev]' && \
+		build/environment/bin/mmgenre doctor && \
+		build/environment/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder \
+		|| exit 1; \
+	done
+	rm -rf build/environment
 
 docs: .venv/with-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # without a notice of the theme's own

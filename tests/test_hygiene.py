@@ -104,6 +104,23 @@ def test_only_the_command_line_may_print() -> None:
     assert offences("print(1)", may_print=True) == []
 
 
+MODELS = PACKAGE / "models"
+
+
+def test_the_package_has_no_binary_file_but_its_model() -> None:
+    """Its size is checked in tests/pipeline/test_starter.py."""
+    found = []
+    for path in PACKAGE.rglob("*"):
+        if path.is_dir() or "__pycache__" in path.parts or path.is_relative_to(MODELS):
+            continue
+        if b"\0" in path.read_bytes():
+            found.append(path.relative_to(PACKAGE).as_posix())
+    assert found == []
+    binary = {path.name for path in MODELS.rglob("*") if path.is_file()}
+    binary = {name for name in binary if Path(name).suffix not in (".json", ".md")}
+    assert binary == {"model.safetensors"}  # nothing that runs code
+
+
 HELP = """
 import json, sys
 sys.argv = ["mmgenre", "--help"]
