@@ -112,6 +112,7 @@ def by_pool(
     """Each job with its result, in any order. Raises WorkerLostError as soon as a process ends."""
     executor = pool(workers)
     waiting: dict[Any, Job] = {}
+    wakers: list[Any] = []
     rest = iter(jobs)
     try:
         while True:
@@ -120,11 +121,13 @@ def by_pool(
                 with _no_interrupts():
                     waiting[executor.submit(work, job)] = job
             if not waiting:
+                loky.wait(wakers)  # jobs that are left would hold up the next one to use the pool
                 return
             if len(waiting) > given:
                 # Loky lists the processes whose death it would see when a job is submitted, before
                 # it starts those that were missing: of these it learns at the next one.
-                executor.submit(int)
+                with _no_interrupts():
+                    wakers = [*(job for job in wakers if not job.done()), executor.submit(int)]
             done, _ = loky.wait(waiting, return_when=loky.FIRST_COMPLETED)
             for future in done:
                 result = future.result()
