@@ -50,7 +50,9 @@ class LogisticTarget:
         labels add log p to their logits in training only (Menon et al. 2021, eq. 10, tau = 1).
         """
         _check(y_train, self.dim)
-        p = (self.targets(y_train).sum(axis=0) + 0.5) / (len(y_train) + 1)
+        # The mean of `targets`, which would be gigabytes of a million items.
+        smoothed = (1 - self.smoothing) * y_train.sum(axis=0) + self._even * len(y_train)
+        p = (smoothed + 0.5) / (len(y_train) + 1)
         if self.prior:
             self.first_bias = np.log(p if self.exclusive else p / (1 - p)).astype(np.float32)
         if self.class_weights == "adjusted":
@@ -63,8 +65,12 @@ class LogisticTarget:
     def targets(self, y: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Smoothed labels, (n, L)."""
         _check(y, self.dim)
-        even = 1 / self.dim if self.exclusive else 1 / 2
-        return np.asarray((1 - self.smoothing) * y + self.smoothing * even, np.float32)
+        return np.asarray((1 - self.smoothing) * y + self._even, np.float32)
+
+    @property
+    def _even(self) -> float:
+        """What smoothing gives to every label."""
+        return self.smoothing / self.dim if self.exclusive else self.smoothing / 2
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean loss of logits (n, L) against targets (n, L)."""
