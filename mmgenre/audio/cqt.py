@@ -136,7 +136,7 @@ class ConstantQ:
             samples, head, tail = _lower(samples, taps)
         else:
             head, tail = samples[:END_SAMPLES], samples[-END_SAMPLES:]
-        self.peak = float(np.maximum(self.peak, octaves.peak(samples)))  # NaN stays NaN
+        self.peak = float(np.max([self.peak, samples.max(), -samples.min()]))  # NaN stays NaN
         n_frames = 1 + len(samples) // HOP_SAMPLES
         frames = scratch("frames", n_frames, FRAME_SAMPLES)
         responses = scratch("responses", n_frames, 2 * BINS_PER_OCTAVE)

@@ -33,7 +33,6 @@ def _half_band(beta: float = 7.0) -> tuple[float, ...]:
 
 T01, T03, T05, T07, T09, T11, T13, T15, T17, T19, T21, T23 = map(np.float32, _half_band())
 MIDDLE = np.float32(0.5)
-MAGNITUDE = np.int32(0x7FFFFFFF)  # the bits of a float32 without its sign
 
 
 @cache
@@ -55,20 +54,6 @@ def sharp_taps() -> Floats:
 
 
 # Loops over whole arrays, one function per loop, so that the compiler vectorises each.
-
-
-@jit
-def peak(samples: Floats) -> float:
-    """The largest magnitude; NaN if one is NaN.
-
-    Compared as integers, whose maximum the compiler vectorises: without their sign, floats are in
-    the order of their bits, and NaN is above infinity.
-    """
-    bits, most = samples.view(np.int32), np.int32(0)
-    for i in range(len(bits)):
-        own = np.int32(bits[i] & MAGNITUDE)  # numba's integers grow to 64 bits by themselves
-        most = own if own > most else most
-    return float(np.array([most], np.int32).view(np.float32)[0])
 
 
 @jit

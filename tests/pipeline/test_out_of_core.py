@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from mmgenre.disk.files import finished_folders
-from mmgenre.errors import MmgenreError
+from mmgenre.errors import MmgenreError, Refusal
 from mmgenre.fusion import by_parts, tagger
 from mmgenre.fusion.embedded import given_rows
+from mmgenre.fusion.prediction import Prediction
 from mmgenre.fusion.tagger import GenreTagger
 from mmgenre.items.item import Item
 from mmgenre.items.manifest import Manifest
@@ -77,12 +78,19 @@ def test_files_and_figures_are_the_same(
     assert left == {p.name for p in (tmp_path / "held").iterdir()}
 
 
+def predicted_at_once(
+    run: Path, given: tuple[Path, dict[str, Path]]
+) -> tuple[GenreTagger, list[Prediction], list[Refusal]]:
+    """A run's model, and what it says of all items in one part."""
+    made(run, given)
+    model = GenreTagger.from_pretrained(run)
+    return model, *model.predict_manifest(features=given[1])
+
+
 def test_items_of_vectors_are_named_in_parts(
     tmp_path: Path, given: tuple[Path, dict[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made(tmp_path / "run", given)
-    model = GenreTagger.from_pretrained(tmp_path / "run")
-    whole, refused = model.predict_manifest(features=given[1])
+    model, whole, refused = predicted_at_once(tmp_path / "run", given)
     assert {r.code for r in refused} <= {"missing"}
     monkeypatch.setattr(tagger, "AT_ONCE", 20)
     parts = list(model.predict_parts(features=given[1]))
@@ -96,9 +104,7 @@ def test_items_of_vectors_are_named_in_parts(
 def test_parts_on_disk_read_the_vectors_of_their_items(
     tmp_path: Path, given: tuple[Path, dict[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made(tmp_path / "run", given)
-    model = GenreTagger.from_pretrained(tmp_path / "run")
-    whole, refused = model.predict_manifest(features=given[1])
+    model, whole, refused = predicted_at_once(tmp_path / "run", given)
     monkeypatch.setattr(by_parts, "PART_ITEMS", 20)
     read: list[int] = []
 

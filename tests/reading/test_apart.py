@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from counted_rows import count_rows
 from killing import killed_at_each_step
 
 from mmgenre.disk.store import (
@@ -23,7 +22,6 @@ from mmgenre.disk.store import (
 from mmgenre.errors import PartError, StoreError
 from mmgenre.items.item import Item
 from mmgenre.items.manifest import Manifest
-from mmgenre.kinds import KINDS
 from mmgenre.reading import extraction
 from mmgenre.reading.extraction import Shard, extract_inputs, extract_shard, is_finished
 from mmgenre.text.settings import TextInput
@@ -38,15 +36,7 @@ def _tiny_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the rows that were decoded."""
-    seen: list[str] = []
-    for medium, kind in list(KINDS.items()):
-
-        def count(media: Sequence[Path | str], config: Any, row_id: str, kind: Any = kind) -> Any:
-            seen.append(row_id)
-            return kind.read(media, config, row_id)
-
-        monkeypatch.setitem(KINDS, medium, replace(kind, read=count, decode=lambda _: None))
-    return seen
+    return count_rows(monkeypatch)
 
 
 def items(*numbers: int, changed: int | None = None) -> Manifest:

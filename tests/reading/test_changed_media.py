@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import h5py
 import numpy as np
 import pytest
+from counted_rows import count_rows
 from killing import killed_at_each_step
 from PIL import Image
 
@@ -21,7 +21,6 @@ from mmgenre.errors import StoreError
 from mmgenre.image.settings import ImageInput
 from mmgenre.items.item import Item
 from mmgenre.items.manifest import Manifest
-from mmgenre.kinds import KINDS
 from mmgenre.reading import marks as marks_module
 from mmgenre.reading import media as media_module
 from mmgenre.reading.extraction import extract_inputs
@@ -45,15 +44,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the rows that were decoded."""
-    seen: list[str] = []
-    for medium, kind in list(KINDS.items()):
-
-        def count(media: Sequence[Path | str], config: Any, row_id: str, kind: Any = kind) -> Any:
-            seen.append(row_id)
-            return kind.read(media, config, row_id)
-
-        monkeypatch.setitem(KINDS, medium, replace(kind, read=count, decode=lambda _: None))
-    return seen
+    return count_rows(monkeypatch)
 
 
 def manifest_of(folder: Path, n: int = N, start: int = 0) -> Manifest:
