@@ -197,6 +197,9 @@ def suspects(
         write_suspects(found, out)
     lines = [suspect.told() for suspect in found.found[:top]]
     lines += [f"note: {name} had no say: {why}" for name, why in found.left_out.items()]
+    if found.not_judged:
+        what = "not looked at, as no model knows them without the items of some artists"
+        lines.append(f"note: {what}: {', '.join(found.not_judged)}")
     by = ", ".join(f"{name} (ROC-AUC {auc:.2f})" for name, auc in found.by.items())
     lines.append(f"{len(found.found):,} of {found.n_items:,} training items, by {by}")
     lines += [f"all of them: {out}"] if out is not None else []

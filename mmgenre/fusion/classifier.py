@@ -11,13 +11,14 @@ True
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import (
     check_consistent_length,
@@ -119,7 +120,7 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _folds(
         self, rows: NDArray[np.float32], truth: NDArray[np.bool_], groups: ArrayLike | None
     ) -> NDArray[np.intp]:
-        """The fold of each item: artists apart where they are given, else genres alike."""
+        """The fold of each item: genres alike, and artists apart where they are given."""
         n_folds, seeded = min(self.n_folds, len(rows)), {"random_state": self.random_state}
         if groups is not None:
             check_consistent_length(rows, groups)
@@ -127,15 +128,19 @@ class GenreClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         fold = np.zeros(len(rows), np.intp)
         if n_folds < 2:
             return fold
-        if groups is not None:
-            parts = GroupKFold(n_folds).split(rows, groups=groups)
-        elif self._many or truth.sum(axis=0).max() < n_folds:
-            parts = KFold(n_folds, shuffle=True, **seeded).split(rows)
+        one, named = truth.argmax(axis=1), not self._many and truth.sum(axis=0).max() >= n_folds
+        if groups is None:
+            kind = StratifiedKFold if named else KFold
+            parts = kind(n_folds, shuffle=True, **seeded).split(rows, one)
+        elif named:
+            alike = StratifiedGroupKFold(n_folds, shuffle=True, **seeded)
+            parts = alike.split(rows, one, groups)
         else:
-            own = StratifiedKFold(n_folds, shuffle=True, **seeded)
-            parts = own.split(rows, truth.argmax(axis=1))
-        for k, (_, held) in enumerate(parts):
-            fold[held] = k
+            parts = GroupKFold(n_folds).split(rows, groups=groups)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The least populated class")
+            for k, (_, held) in enumerate(parts):
+                fold[held] = k
         return fold
 
 
@@ -149,4 +154,4 @@ def _joined(experts: dict[str, Crossed], task: Task) -> Combination:
     outputs = np.stack([c.outputs for c in experts.values() if c.outputs is not None], axis=1)
     here = np.asarray(np.isfinite(outputs).all(axis=(1, 2)))
     own = task.of(here)
-    return combine(outputs[here], task.target.targets(own.y), task.target)
+    return combine(outputs[here], task.target.targets(own.y), task.target, own.judged())

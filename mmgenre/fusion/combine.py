@@ -2,12 +2,13 @@
 
 n items, E experts, D outputs of the target. For LOGISTIC, the sum of weighted logits is the product
 of the experts' temperature-scaled odds (Hinton 2002, products of experts): an expert that knows
-nothing gets the weight 0 and takes part no more. Weights that suit all experts together, or each
-item, were no better on any of four real sets (docs/measured.md).
+nothing gets the weight 0 and takes part no more, unless none does. Weights that suit all experts
+together, or each item, were no better on any of four real sets (docs/measured.md).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from mmgenre.learning.targets import CosineTarget, Target
 
 Floats = NDArray[np.float64]
 Outputs = NDArray[np.float32]  # (n, E, D)
+Loss = Callable[[Floats, NDArray[np.float32]], tuple[float, Floats]]
+LEAST = 0.1  # of the weights where all would be 0, so that items are ranked nevertheless
 PRIOR = 0.05  # a light pull of every weight towards 1; in loss of one item
 
 
@@ -34,41 +37,68 @@ class Combination:
         return np.asarray(self.bias + z, np.float32)
 
 
-def combine(outputs: Outputs, goals: NDArray[np.float32], target: Target) -> Combination:
+def combine(
+    outputs: Outputs,
+    goals: NDArray[np.float32],
+    target: Target,
+    judged: NDArray[np.bool_] | None = None,
+) -> Combination:
     """Fits the weights on outputs of experts that have not seen these items.
 
     Each expert at the temperature that suits it alone, and then one for all. These are so few
     numbers that what a combination is worth may be read off the items that it was fitted on.
+
+    `judged`: of LOGISTIC the labels (L,) that the experts knew, None: all. Weights are fitted by
+    these alone, and the biases of others are those of their shares.
     """
-    n, n_experts, _dim = outputs.shape
+    n, n_experts, dim = outputs.shape
     mean = outputs.mean(axis=0)
-    apart = outputs - mean
     bias = goals.mean(axis=0).astype(np.float64)
+    rows = np.ones(n, bool)
+    if judged is None or isinstance(target, CosineTarget):
+        judged = np.ones(dim, bool)
     if not isinstance(target, CosineTarget):
         shares = np.clip(goals.mean(axis=0, dtype=np.float64), 0.5 / n, 1 - 0.5 / n)
         bias = np.log(shares) - (0 if target.exclusive else np.log1p(-shares))
-    each = [_fit(apart[:, e], goals, target, bias)[0] for e in range(n_experts)]
-    weight = np.array(each) / n_experts
-    factor, bias = _fit(np.einsum("e,ned->nd", weight, apart), goals, target, bias)
-    arrays = (np.asarray(a, np.float32) for a in (mean, factor * weight, bias))
-    return Combination(*arrays)
+        if target.exclusive:
+            rows = judged[goals.argmax(axis=1)]
+    weight = np.full(n_experts, 1 / n_experts)
+    if rows.any() and judged.any():
+        apart = (outputs[rows] - mean)[:, :, judged]
+        own, loss, first = goals[rows][:, judged], _loss(target, judged), bias[judged]
+        each = [_fit(apart[:, e], own, loss, first)[0] for e in range(n_experts)]
+        weight = np.array(each) / n_experts
+        factor, bias[judged] = _fit(np.einsum("e,ned->nd", weight, apart), own, loss, first)
+        weight = factor * weight
+        if np.allclose(weight, 0):
+            weight = np.full(n_experts, LEAST / n_experts)
+    return Combination(*(np.asarray(a, np.float32) for a in (mean, weight, bias)))
 
 
-def _loss(target: Target, z: Floats, goals: NDArray[np.float32]) -> tuple[float, Floats]:
-    """Mean loss of an item and its derivative by z."""
-    n = len(z)
+def _loss(target: Target, judged: NDArray[np.bool_]) -> Loss:
+    """Of outputs and goals (n, judged): mean loss of an item, and its derivative by the outputs."""
     if isinstance(target, CosineTarget):
-        length = np.linalg.norm(z, axis=1, keepdims=True) + 1e-12
-        unit = z / length
-        cos = (unit * goals).sum(axis=1, keepdims=True)
-        return float((1 - cos).mean()), -(goals - cos * unit) / length / n
-    weights = np.ones(z.shape[1]) if target.weights is None else target.weights.astype(float)
-    loss, slope = loss_and_slope(z, goals.astype(np.float64), weights, exclusive=target.exclusive)
-    return loss / n, slope / n
+        return _cosine_loss
+    weights = np.ones(target.dim) if target.weights is None else target.weights.astype(float)
+    exclusive = target.exclusive
+
+    def logistic(z: Floats, goals: NDArray[np.float32]) -> tuple[float, Floats]:
+        wide = goals.astype(np.float64)
+        loss, slope = loss_and_slope(z, wide, weights[judged], exclusive=exclusive)
+        return loss / len(z), slope / len(z)
+
+    return logistic
+
+
+def _cosine_loss(z: Floats, goals: NDArray[np.float32]) -> tuple[float, Floats]:
+    length = np.linalg.norm(z, axis=1, keepdims=True) + 1e-12
+    unit = z / length
+    cos = (unit * goals).sum(axis=1, keepdims=True)
+    return float((1 - cos).mean()), -(goals - cos * unit) / length / len(z)
 
 
 def _fit(
-    apart: Outputs, goals: NDArray[np.float32], target: Target, bias: Floats
+    apart: Outputs, goals: NDArray[np.float32], loss_of: Loss, bias: Floats
 ) -> tuple[float, Floats]:
     """A factor >= 0 on outputs (n, D), and biases."""
     from scipy.optimize import minimize  # only those who fit need it
@@ -77,7 +107,7 @@ def _fit(
 
     def objective(flat: Floats) -> tuple[float, Floats]:
         factor = flat[0]
-        loss, slope = _loss(target, factor * apart + flat[1:], goals)
+        loss, slope = loss_of(factor * apart + flat[1:], goals)
         grown = np.concatenate([[(slope * apart).sum()], slope.sum(axis=0)])
         grown[0] += pull * (factor - 1)
         return loss + pull / 2 * float((factor - 1) ** 2), grown

@@ -318,8 +318,8 @@ def _combined(outputs: Vectors, task: Task) -> tuple[Combination, float]:
     """The combination of experts for some items, and its quality."""
     if len(outputs) < LEAST_ITEMS:
         return _even(outputs.shape[1], task), 0.0
-    combination = combine(outputs, task.target.targets(task.y), task.target)
-    return combination, _finite(task.quality(combination(outputs), task.y))
+    combination = combine(outputs, task.target.targets(task.y), task.target, task.judged())
+    return combination, _finite(task.quality_of(combination(outputs)))
 
 
 def _margin(task: Task) -> float:

@@ -20,7 +20,8 @@ from mmgenre.measuring import metrics
 
 Vectors = NDArray[np.float32]
 Bools = NDArray[np.bool_]
-Quality = Callable[[Vectors, Bools], float]  # of outputs (n, D) for labels (n, L)
+# Of outputs (n, D) for labels (n, L), by those of the labels that count, (L,).
+Quality = Callable[[Vectors, Bools, Bools], float]
 # Of rows of length 1 on average, from "says nothing" to "fits every training item".
 STRENGTHS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 FOLDS = 5  # of training items, by which strengths, scalings and combinations are chosen
@@ -68,12 +69,13 @@ class Crossed:
 
 @dataclass(frozen=True)
 class Task:
-    """Training items' labels and goals, their folds, and what choices are made by."""
+    """Items' labels and goals, their folds, and what choices are made by."""
 
     target: Target
     y: Bools  # (n, L)
     folds: NDArray[np.intp]  # (n,), which are left out one after the other
     quality: Quality
+    known: bool = False  # whether experts learn from other items than these, which have all labels
 
     @property
     def exclusive(self) -> bool:
@@ -84,7 +86,45 @@ class Task:
         folds = self.folds[rows]
         if len(np.unique(folds)) == 1:
             folds = np.arange(len(folds)) % FOLDS
-        return Task(self.target, self.y[rows], folds, self.quality)
+        return replace(self, y=self.y[rows], folds=folds)
+
+    def judged(self) -> Bools:
+        """The labels that outputs can be judged by, (L,).
+
+        A label all of whose items are in one fold, as of a genre with one artist, was unknown to
+        the expert that judges them: what it says of it says nothing of experts.
+        """
+        if self.known:
+            return np.ones(self.y.shape[1], bool)
+        in_folds = [self.y[self.folds == fold].any(axis=0) for fold in np.unique(self.folds)]
+        return np.asarray(np.sum(in_folds, axis=0) > 1)
+
+    def shift(self, out: Bools) -> NDArray[np.float32]:
+        """What to add to logits of items `out` by an expert of all others, (D,) or (1,).
+
+        It has learned the labels' shares of its own items, which are the lower the more of them the
+        items left out have: the prior is corrected to that of all items (Saerens et al. 2002).
+        """
+        if not isinstance(self.target, LogisticTarget) or self.target.weights is not None:
+            return np.zeros(1, np.float32)
+        log_odds = []
+        for rows in (self.y, self.y[~out]):
+            share = (rows.sum(axis=0) + 0.5) / (len(rows) + 1)
+            log_odds.append(np.log(share) - (0 if self.exclusive else np.log1p(-share)))
+        return np.asarray(log_odds[0] - log_odds[1], np.float32)
+
+    def auc(self, outputs: Vectors) -> tuple[float, float | None]:
+        """Macro ROC-AUC of outputs (n, D), NaN for items without, and what chance reaches."""
+        here = np.asarray(np.isfinite(outputs).all(axis=1))
+        own = self.of(here)
+        judged = own.judged()
+        y, scores = own.y[:, judged], scores_of(self.target, outputs[here])[:, judged]
+        return metrics.macro(metrics.roc_auc(y, scores)), chance_auc(y)
+
+    def quality_of(self, outputs: Vectors, rows: Bools | None = None) -> float:
+        """How good outputs (n, D) of the items, or of some, are; NaN where none can be judged."""
+        y = self.y if rows is None else self.y[rows]
+        return self.quality(outputs, y, self.judged())
 
 
 def joined(
@@ -107,8 +147,12 @@ def quality_of(target: Target, *, exclusive: bool) -> Quality:
     if no genre has both items with it and without it.
     """
 
-    def quality(outputs: Vectors, y: Bools) -> float:
-        scores = scores_of(target, outputs)
+    def quality(outputs: Vectors, y: Bools, judged: Bools) -> float:
+        if not judged.any():
+            return float("nan")
+        scores, y = scores_of(target, outputs)[:, judged], y[:, judged]
+        if exclusive:
+            scores, y = scores[y.any(axis=1)], y[y.any(axis=1)]
         auc = metrics.macro(metrics.roc_auc(y, scores))
         if exclusive:
             predicted = metrics.argmax_one_hot(scores)
@@ -173,11 +217,7 @@ def fit_joined(table: FeatureTable, alone: Mapping[str, Crossed], task: Task) ->
 def _own_strength(alone: Crossed, task: Task) -> float:
     """The strength of an input alone; the greatest if it is at chance, where its own is luck."""
     if alone.outputs is not None:
-        here = np.isfinite(alone.outputs).all(axis=1)
-        chance = chance_auc(task.y[here])
-        auc = metrics.macro(
-            metrics.roc_auc(task.y[here], scores_of(task.target, alone.outputs[here]))
-        )
+        auc, chance = task.auc(alone.outputs)
         if chance is not None and not auc > chance:
             return max(STRENGTHS)
     return alone.strength or 1.0
@@ -220,8 +260,8 @@ def _choose(candidates: Sequence[Vectors], task: Task, strengths: Sequence[float
         for strength, solutions in zip(strengths, zip(*paths, strict=True), strict=True):
             outputs = np.full(goals.shape, np.nan, np.float32)
             for out, linear in zip(parts, solutions, strict=True):
-                outputs[out] = linear(rows[out])
-            quality = task.quality(outputs[held], task.y[held])
+                outputs[out] = linear(rows[out]) + task.shift(out)
+            quality = task.quality_of(outputs[held], held)
             if best is None or quality > best.quality:
                 best = _Choice(which, strength, outputs, quality)
             falls = 0 if quality > highest else falls + 1

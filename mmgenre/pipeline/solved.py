@@ -32,7 +32,6 @@ from mmgenre.items.item import Split
 from mmgenre.items.modalities import JOINT, modality_of
 from mmgenre.learning.encoder import TaskHead, load_task_head
 from mmgenre.learning.targets import make_target
-from mmgenre.learning.validation import chance_auc
 from mmgenre.measuring import metrics
 from mmgenre.measuring.results import Choice
 from mmgenre.pipeline import scores as of
@@ -161,7 +160,7 @@ def _tasks(run: Run, recipe: Recipe) -> dict[Split, Task]:
     for split in splits:
         folds = run.folds(FOLDS, split).of
         of_items = np.array([folds[item_id] for item_id in run.manifest.ids(split)])
-        tasks[split] = Task(target, y[split], of_items, quality)
+        tasks[split] = Task(target, y[split], of_items, quality, known=split == "val")
     return tasks
 
 
@@ -248,10 +247,9 @@ def _about(crossed: Crossed, fitting: Fitting) -> dict[str, Any]:
     said: dict[str, Any] = {"scaling": crossed.scaling, "strength": crossed.strength}
     if crossed.outputs is not None:
         here = np.isfinite(crossed.outputs).all(axis=1)
-        task, outputs = fitting.task, crossed.outputs[here]
-        y, scores = task.y[here], scores_of(task.target, outputs)
-        auc = metrics.macro(metrics.roc_auc(y, scores))
-        said |= {"roc_auc": auc if np.isfinite(auc) else None, "chance": chance_auc(y)}
+        outputs = crossed.outputs[here]
+        auc, chance = fitting.task.auc(crossed.outputs)
+        said |= {"roc_auc": auc if np.isfinite(auc) else None, "chance": chance}
         new = fitting.val.select(np.flatnonzero(crossed.expert.has(fitting.val)))
         if crossed.strength is None and len(new):
             apart = [float(z.std(axis=0).mean()) for z in (crossed.expert(new), outputs)]

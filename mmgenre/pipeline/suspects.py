@@ -22,8 +22,6 @@ from mmgenre.fusion.experts import FOLDS, Task, fit_expert, quality_of
 from mmgenre.fusion.scaling import GIVEN, LEARNED
 from mmgenre.items.modalities import MODALITIES
 from mmgenre.learning.targets import make_target
-from mmgenre.learning.validation import chance_auc
-from mmgenre.measuring import metrics
 from mmgenre.measuring.label_errors import suspicions
 from mmgenre.pipeline.align import feature_table
 from mmgenre.pipeline.crossfit import crossfit_store
@@ -58,12 +56,14 @@ class Suspects:
     n_items: int  # training items that were looked at
     by: dict[str, float]
     left_out: dict[str, str]  # input -> why it had no say
+    not_judged: tuple[str, ...]  # genres that no model knows without the items of one of the folds
 
     def as_dict(self, top: int | None = None) -> dict[str, Any]:
         """Plain data for JSON, with the first `top` of the items; None: with all."""
         listed = [asdict(suspect) for suspect in self.found[:top]]
         about = {"n_items": self.n_items, "n_suspects": len(self.found)}
-        return {**about, "suspects": listed, "by": self.by, "left_out": self.left_out}
+        by = {"by": self.by, "left_out": self.left_out, "not_judged": list(self.not_judged)}
+        return {**about, "suspects": listed, **by}
 
 
 def suspects(run: Run, *, progress: Progress = silent) -> Suspects:
@@ -90,9 +90,7 @@ def suspects(run: Run, *, progress: Progress = silent) -> Suspects:
     progress(TASK, len(ways), len(ways))
     weights: dict[str, float] = {}
     for name, own in outputs.items():
-        here = np.isfinite(own).all(axis=1)
-        auc = metrics.macro(metrics.roc_auc(y[here], target.scores(own[here])))
-        chance = chance_auc(y[here])
+        auc, chance = task.auc(own)
         if chance is None or not auc > chance:
             left_out[name] = f"at chance (ROC-AUC {auc:.2f})"
         else:
@@ -103,19 +101,28 @@ def suspects(run: Run, *, progress: Progress = silent) -> Suspects:
             f"{run.folder}: no vectors tell the genres of training items ({why or 'there are none'}"
             f"); make them first: mmgenre extract-features --run {run.folder}"
         )
-    p = _probabilities(outputs, weights, task)
-    found = suspicions(y, p, exclusive=space.exclusive)
+    judged = task.judged()
+    names = [name for name, known in zip(space.names, judged, strict=True) if known]
+    truth, p = y[:, judged], _probabilities(outputs, weights, task)[:, judged]
+    if space.exclusive:
+        p[~truth.any(axis=1)] = np.nan
+    found = suspicions(truth, p, exclusive=space.exclusive)
     listed = tuple(
         Suspect(
             ids[s.row],
             tuple(run.manifest[ids[s.row]].labels),
-            tuple(space.names[k] for k in s.wrong),
-            tuple(space.names[k] for k in s.lacking),
+            tuple(names[k] for k in s.wrong),
+            tuple(names[k] for k in s.lacking),
             s.margin,
         )
         for s in found
     )
-    return Suspects(listed, int(np.isfinite(p).all(axis=1).sum()), weights, left_out)
+    unknown = tuple(
+        name
+        for name, known, n in zip(space.names, judged, y.sum(axis=0), strict=True)
+        if n and not known
+    )
+    return Suspects(listed, int(np.isfinite(p).all(axis=1).sum()), weights, left_out, unknown)
 
 
 def _ways(

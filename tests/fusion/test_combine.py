@@ -111,8 +111,41 @@ def test_the_slope_is_the_derivative_of_the_loss(kind: str) -> None:
     target, _, goals = task(kind, 3)
     z = np.random.default_rng(0).standard_normal(goals.shape)
 
-    def loss(flat: NDArray[np.float64]) -> float:
-        return combining._loss(target, flat.reshape(z.shape), goals)[0]
+    loss_of = combining._loss(target, np.ones(z.shape[1], bool))
 
-    slope = combining._loss(target, z, goals)[1]
+    def loss(flat: NDArray[np.float64]) -> float:
+        return loss_of(flat.reshape(z.shape), goals)[0]
+
+    slope = loss_of(z, goals)[1]
     np.testing.assert_allclose(slope.ravel(), approx_fprime(z.ravel(), loss), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["many", "one"])
+def test_labels_that_experts_did_not_know_do_not_decide(kind: str) -> None:
+    target, y, goals = task(kind)
+    outputs = np.stack([knowing(goals, 1, 1), knowing(goals, 2, 2)], axis=1)
+    judged = np.array([True, True, False, True])
+    unknown = outputs.copy()
+    unknown[y[:, 2], :, 2] -= 20
+    found = combine(unknown, goals, target, judged)
+    assert combine(unknown, goals, target).weight.max() < 0.1 < found.weight.max()
+    share = y[:, 2].mean()
+    log_odds = np.log(share) - (0 if kind == "one" else np.log1p(-share))
+    assert found.bias[2] == pytest.approx(log_odds, abs=1e-3)
+    np.testing.assert_allclose(found.weight, combine(outputs, goals, target).weight, rtol=0.4)
+
+
+@pytest.mark.parametrize("kind", ["many", "one"])
+def test_no_label_known_leaves_the_mean_of_the_experts(kind: str) -> None:
+    target, _, goals = task(kind)
+    outputs = np.stack([knowing(goals, 1, 1), knowing(goals, 2, 2)], axis=1)
+    found = combine(outputs, goals, target, np.zeros(N_LABELS, bool))
+    assert found.weight.tolist() == [0.5, 0.5]
+
+
+def test_experts_that_all_know_nothing_still_rank() -> None:
+    """What few items refute is said with little weight, not with none: nobody is served by ties."""
+    target, _, goals = task("many")
+    outputs = np.stack([-knowing(goals, 1, 1), -knowing(goals, 1, 2)], axis=1)
+    weight = combine(outputs, goals, target).weight
+    assert ((weight > 0) & (weight < 0.1)).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,7 +75,8 @@ def test_outputs_are_those_of_the_solution_without_the_item_s_fold() -> None:
     for fold in range(N_FOLDS):
         out = task.folds == fold
         *_, alone = solve_path(rows[~out], goals[~out], task.target, stronger, ROUGHLY)
-        np.testing.assert_allclose(found.outputs[out], alone(rows[out]), atol=1e-4)
+        expected = alone(rows[out]) + task.shift(out)
+        np.testing.assert_allclose(found.outputs[out], expected, atol=1e-4)
     *_, whole = solve_path(rows, goals, task.target, stronger)
     np.testing.assert_allclose(found.expert(table_of(a=x)), whole(rows), atol=1e-4)
 
@@ -276,6 +278,42 @@ def test_quality_is_the_mean_of_the_figures_that_tables_show(exclusive: bool) ->
         figures.append(metrics.macro(metrics.precision_recall_f1(y, named)[2]))
     else:
         figures.append(metrics.macro(metrics.average_precision(y, scores)))
-    assert task.quality(z, y) == pytest.approx(np.mean(figures))
-    assert task.quality((50 * (y - 0.5)).astype(np.float32), y) == pytest.approx(1)
+    assert task.quality_of(z) == pytest.approx(np.mean(figures))
+    assert task.quality_of((50 * (y - 0.5)).astype(np.float32)) == pytest.approx(1)
     assert task.exclusive == exclusive
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_genre_of_one_fold_is_not_judged(exclusive: bool) -> None:
+    """Whoever hears its only artist for the first time cannot name it."""
+    y = np.eye(N_LABELS, dtype=bool)[np.arange(80) % N_LABELS]
+    task = replace(task_of(y, exclusive=exclusive), folds=np.arange(80) // 4 % N_FOLDS)
+    y[:, 2] = task.folds == 1
+    y[y[:, 2], :2] = False
+    task = replace(task, y=y)
+    assert task.judged().tolist() == [True, True, False]
+    assert replace(task, known=True).judged().all()
+    z = (2 * y + np.random.default_rng(0).standard_normal(y.shape)).astype(np.float32)
+    found = task.quality_of(z)
+    z[y[:, 2], 2] = -9
+    assert task.quality_of(z) == found
+    assert replace(task, known=True).quality_of(z) < found - 0.1
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_shares_of_a_fold_do_not_speak_against_its_genres(exclusive: bool) -> None:
+    """Vectors say nothing, and a fold has mostly one genre: its own expert has the lowest bias."""
+    y = np.eye(N_LABELS, dtype=bool)[np.arange(90) // 30]
+    rng = np.random.default_rng(0)
+    folds = np.where(rng.random(90) < 0.8, np.arange(90) // 30, rng.integers(0, N_LABELS, 90))
+    task = replace(task_of(y, exclusive=exclusive), folds=folds)
+    found = fit_expert(table_of(a=noise(90, columns=2)), "a", task, CENTRED)
+    assert found.outputs is not None
+    shifted, _ = task.auc(found.outputs)
+    bare = found.outputs.copy()
+    for fold in range(N_LABELS):
+        bare[folds == fold] -= task.shift(folds == fold)
+    plain, chance = task.auc(bare)
+    assert chance is not None
+    assert plain < 0.3
+    assert plain + 0.1 < shifted < chance
