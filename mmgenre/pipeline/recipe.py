@@ -346,7 +346,7 @@ def read_values(
     """What a recipe and the recipes below it state, not yet checked; `seen`: those above it.
 
     Of the tables `by_size` of a recipe, the first with at least `n_items` lies over its own values;
-    None: none does. `notes` gets a sentence about it.
+    None: none does. `notes` gets a sentence about it, which begins with the recipe asked for.
     """
     if "\0" in name:
         raise RecipeError(f"recipe {name!r}: a NUL is in no path")
@@ -370,8 +370,12 @@ def read_values(
         least = min(fitting, key=lambda s: s["up_to"])
         values = merge(values, {k: v for k, v in least.items() if k != "up_to"})
         if notes is not None:
+            asked = Path(seen[0]).stem if seen else path.stem
+            whose = (
+                f"where it states nothing else, those of {path.stem}" if seen else "its settings"
+            )
             size = f"at most {least['up_to']:,} items"
-            notes.append(f"recipe {path.stem}: its settings for {size}; here are {n_items:,}")
+            notes.append(f"recipe {asked}: {whose} for {size}; here are {n_items:,}")
     if base is None:
         return values
     if not isinstance(base, str):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mmgenre import Item, Manifest
 from mmgenre.errors import RecipeError
 from mmgenre.pipeline.recipe import (
     decided,
@@ -22,6 +23,7 @@ from mmgenre.pipeline.recipe import (
 from mmgenre.pipeline.rows import fusion_recipe
 
 FOLDER = Path(__file__).parents[2] / "recipes"
+GENRES = ("Jazz", "Rock")
 
 
 def write(path: Path, text: str) -> str:
@@ -273,3 +275,35 @@ def test_absurd_settings(setting: str) -> None:
     with pytest.raises(RecipeError, match=r"^setting ") as caught:
         parse_setting(setting)
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("n_items", [30, 31])
+def test_settings_by_size_lie_below_what_a_recipe_on_top_states(
+    tmp_path: Path, n_items: int
+) -> None:
+    text = 'base = "default"\n[audio]\npatches = 2\n[[by_size]]\nup_to = 30\n[by_size.text]\n'
+    mine = write(tmp_path / "mine.toml", text + "max_words = 7\n")
+    items = Manifest(
+        [Item(f"a{i}", artist=f"x{i}", labels=(GENRES[i % 2],)) for i in range(n_items)]
+    )
+    said: list[str] = []
+    recipe = load_recipe(mine, manifest=items, notes=said)
+    assert (recipe.of("audio").patches, recipe.of("audio").patch_s) == (2, 6.0)
+    assert (recipe.of("text").max_words == 7) == (n_items == 30)
+    own = "recipe mine: its settings for at most 30 items; here are 30"
+    below = (
+        "recipe mine: where it states nothing else, those of default for at most 5,000 items; "
+        f"here are {n_items}"
+    )
+    assert [n for n in said if n.startswith("recipe ")] == [own] * (n_items == 30) + [below]
+
+
+def test_quick_names_itself_and_trains_nothing_again_for_heads() -> None:
+    items = Manifest([Item(f"a{i}", artist=f"x{i}", labels=("Jazz",)) for i in range(30)])
+    said: list[str] = []
+    quick = load_recipe("quick", manifest=items, notes=said)
+    assert (quick.of("audio").patch_s, quick.fusion.cross_fit) == (6.0, 0)
+    assert said[0].startswith("recipe quick: where it states nothing else, those of default")
+    said.clear()
+    assert load_recipe("default", manifest=items, notes=said).fusion.cross_fit == 3
+    assert said[0] == "recipe default: its settings for at most 5,000 items; here are 30"
