@@ -72,6 +72,9 @@ ConfidenceOption = Annotated[
 DryRunOption = Annotated[
     bool, Option("--dry-run", help="With --write-tags: only tell what would be written.")
 ]
+OnlyUntaggedOption = Annotated[
+    bool, Option("--only-untagged", help="With --write-tags: leave files that have a genre.")
+]
 ShardOption = Annotated[
     str | None,
     Option(
@@ -111,6 +114,7 @@ def predict(
     write_tags: WriteTagsOption = False,
     confidence: ConfidenceOption = 0.5,
     dry_run: DryRunOption = False,
+    only_untagged: OnlyUntaggedOption = False,
     undo: UndoOption = Path("mmgenre-undo.jsonl"),
     workers: shared.WorkersOption = None,
     shard: ShardOption = None,
@@ -122,6 +126,8 @@ def predict(
         raise typer.BadParameter("--zero-shot and --labels belong together, with media alone")
     if dry_run and not write_tags:
         raise typer.BadParameter("--dry-run belongs to --write-tags")
+    if only_untagged and not write_tags:
+        raise typer.BadParameter("--only-untagged belongs to --write-tags")
     given = shared.features_of(features or [])
     from mmgenre.fusion.by_parts import Loading
     from mmgenre.fusion.naming import Naming, Output, Source, name_genres
@@ -160,7 +166,12 @@ def predict(
     refused = named.refused
     if write_tags:
         refused += tagging.write_tags(
-            named.items, named.predictions, confidence, undo, dry_run=dry_run
+            named.items,
+            named.predictions,
+            confidence,
+            undo,
+            dry_run=dry_run,
+            only_untagged=only_untagged,
         )
     for note in named.notes:
         typer.echo(f"note: {note}", err=True)  # what is on stdout may be for a program

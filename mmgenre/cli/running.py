@@ -214,7 +214,8 @@ def fuse(
     shared.main_goes_on()
     measured = read_record(run / RESULT)
     target = measured["recipe"]["target"]["name"]
-    dataset, notes = measured["dataset"], [*measured["notes"], *fusion_notes(result, target)]
+    notes = [*measured["notes"], *fusion_notes(result, target, run)]
+    dataset = measured["dataset"]
     if cv is not None:  # the run's own splits play no part
         notes = [note for note in notes if note not in set(split_notes(open_run(run)))]
     read = {modality_of(name) for row in result["rows"] for name in row["inputs"]}

@@ -50,12 +50,18 @@ def write_tags(
     undo: Path,
     *,
     dry_run: bool,
+    only_untagged: bool,
 ) -> list[Refusal]:
-    """Writes named genres of at least a score into the audio files of their items."""
+    """Writes named genres of at least a score into the audio files of their items.
+
+    `only_untagged`: files that have a genre are left as they are.
+    """
     if items is None:
         raise typer.BadParameter("--write-tags needs audio files, and vectors alone have none")
     with _undo_told(None if dry_run else undo):
-        return _written(items, predictions, confidence, undo, dry_run=dry_run)
+        return _written(
+            items, predictions, confidence, undo, dry_run=dry_run, only_untagged=only_untagged
+        )
 
 
 def _written(
@@ -65,11 +71,12 @@ def _written(
     undo: Path,
     *,
     dry_run: bool,
+    only_untagged: bool,
 ) -> list[Refusal]:
     from mmgenre.datasets.tag_writing import planned, write_genres
     from mmgenre.datasets.tags import TagsError
 
-    refused, n, same, unsure = [], 0, 0, 0
+    refused, n, same, kept, unsure = [], 0, 0, 0, 0
     for prediction in predictions:
         scores = {genre.name: genre.score for genre in prediction.genres}
         genres = [name for name in prediction.named if scores[name] >= confidence]
@@ -80,6 +87,9 @@ def _written(
                 change = planned(path, genres)
                 if change.before == change.after:
                     same += 1
+                    continue
+                if only_untagged and change.before:
+                    kept += 1
                     continue
                 before = "; ".join(change.before) or "no genre"
                 told = f"{path}: {before} -> {'; '.join(change.after)}"
@@ -92,6 +102,7 @@ def _written(
     verb = "would be written" if dry_run else "written"
     typer.echo(
         f"genres {verb}: {n} file(s); {same} had them; "
+        f"{f'{kept} had others, which stay; ' if only_untagged else ''}"
         f"{unsure} item(s) unsure or below {confidence:g}",
         err=True,
     )

@@ -183,4 +183,12 @@ def resolve(name: str | Callable[..., Any]) -> Any:
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise RecipeError(f"{name}: cannot be imported: {error}") from error
+        top = module.partition(".")[0]
+        is_unknown = isinstance(error, ModuleNotFoundError) and error.name == top
+        remedy = (
+            ". The command mmgenre does not look in the current folder: install the package of "
+            f"{top}, or name the folder that it lies in, as in: PYTHONPATH=. mmgenre ..."
+        )
+        raise RecipeError(
+            f"{name}: cannot be imported: {error}{remedy if is_unknown else ''}"
+        ) from error

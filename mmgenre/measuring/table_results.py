@@ -85,6 +85,7 @@ class PlannedStep(TypedDict):
     path: str
     needs: list[str]
     cells: list[str]
+    seeds: list[int]  # of these cells
     done: bool
     took_s: float | None  # if it was made here
     estimate_s: float | None  # if it is not done and such a step was timed here

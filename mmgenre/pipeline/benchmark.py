@@ -225,7 +225,8 @@ class _Split:
     @property
     def notes(self) -> list[str]:
         """What a person should know of the run and of its fusion."""
-        return [*run_notes(self.run), *fusion_notes(self.result, self.run.recipe.target.name)]
+        target = self.run.recipe.target.name
+        return [*run_notes(self.run), *fusion_notes(self.result, target, self.run.folder)]
 
     @property
     def labels(self) -> dict[str, str]:

@@ -88,6 +88,7 @@ def describe_plan(plan: Plan) -> PlanResult:
             "path": str(artefact.path),
             "needs": [parent.fingerprint for parent in artefact.parents],
             "cells": [f"{u.cell.name}, seed {u.seed}" for u in plan.users[artefact.fingerprint]],
+            "seeds": sorted({u.seed for u in plan.users[artefact.fingerprint]}),
             "done": (done := artefact.is_current()),
             "took_s": took.get(artefact.fingerprint) if done else None,
             "estimate_s": None if done else _estimate_s(log, artefact),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -151,22 +152,22 @@ def _of_licences(run: Run) -> Iterator[str]:
         yield f"whatever is made with all of these is under the strictest: {whole} ({terms(whole)})"
 
 
-def fusion_notes(result: FusionResult, target: str) -> list[str]:
+def fusion_notes(result: FusionResult, target: str, run: Path) -> list[str]:
     """Whether test items are too few, how the last row is joined, which inputs are at chance.
 
-    `target`: what the encoders of the run were trained for.
+    `target`: what the encoders of the run, a folder, were trained for.
     """
     notes = []
     if result["too_small"] and "folds" not in result:
         notes.append(
             f"{result['too_small']}; to test every item once, by models that have not seen its "
-            "artist: mmgenre fuse --cv 5"
+            f"artist: mmgenre fuse --run {shlex.quote(str(run))} --cv 5"
         )
     if result["head"] != target:
         notes.append(
             f"heads are {result['head']}, on the vectors of encoders that were trained for "
             f"{target}; to train them for {result['head']}, too: mmgenre extract-features "
-            f"--set target.name={result['head']}"
+            f"--run {shlex.quote(str(run))} --set target.name={result['head']}"
         )
     choice = result["rows"][-1].get("choice") if result["rows"] else None
     if choice is not None:

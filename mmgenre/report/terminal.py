@@ -90,7 +90,8 @@ def rich_plan(plan: PlanResult) -> Table:
     table.add_column("cost", justify="right", no_wrap=True)
     for step in plan["steps"]:
         needs = Text(", ".join(names[parent] for parent in step["needs"]))
-        uses = f"{len(step['cells'])} cell{'s' if len(step['cells']) > 1 else ''}"
+        uses = f"{len(step['cells'])} cell{'s' if len(step['cells']) > 1 else ''}, seed"
+        uses += f"{'s' if len(step['seeds']) > 1 else ''} {', '.join(map(str, step['seeds']))}"
         took_s, estimate_s = step["took_s"], step["estimate_s"]
         cost = "done" if took_s is None else f"done in {duration(took_s)}"
         if not step["done"]:

@@ -100,6 +100,7 @@ def test_wrong_paths_are_named_before_anything_is_read(
     assert call("predict", model).code == 2
     assert call("predict", model, music, "--manifest", strange).code == 2
     assert call("predict", model, music, "--dry-run").code == 2
+    assert call("predict", model, music, "--only-untagged").code == 2
 
 
 def test_a_damaged_file_costs_itself(call: Call, model: Path, music: Path) -> None:
@@ -136,6 +137,30 @@ def test_tags_are_written_and_taken_back(
     assert {path: read_tags(path).genres for path in files} == {
         path: genres for path, (_, genres) in before.items()
     }
+
+
+def test_files_that_have_a_genre_keep_it_if_asked(
+    call: Call, model: Path, music: Path, tmp_path: Path
+) -> None:
+    files = sorted(music.rglob("*.flac"))
+    before = {path: path.read_bytes() for path in files if read_tags(path).genres}
+    untagged = [path for path in files if path not in before]
+    undo = tmp_path / "undo.jsonl"
+    how = ("--write-tags", "--confidence", 0, "--undo", undo, "--only-untagged", "--json")
+    dry = call("predict", model, music, *how, "--dry-run")
+    assert not any(read_tags(path).genres for path in untagged)
+    done = call("predict", model, music, *how)
+    assert (dry.code, done.code) == (0, 0)
+    named = {p["id"]: tuple(p["named"]) for p in done.json["predictions"]}
+    written, kept = ([p for p in paths if named[str(p)]] for paths in (untagged, before))
+    assert written
+    assert kept
+    assert {p: read_tags(p).genres for p in written} == {p: named[str(p)] for p in written}
+    assert {path: path.read_bytes() for path in before} == before
+    told = f"{len(written)} file(s); 0 had them; {len(kept)} had others, which stay; "
+    assert f"genres would be written: {told}" in dry.err
+    assert f"genres written: {told}" in done.err
+    assert "had others" not in call("predict", model, music, *how[:-2], "--dry-run").err
 
 
 def test_writing_tags_that_is_stopped_says_what_takes_them_back(

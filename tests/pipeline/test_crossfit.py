@@ -105,7 +105,7 @@ def test_only_what_is_trained_is_cross_fitted(made: tuple[Run, FusionResult]) ->
 def test_rows_of_subsets_and_views_and_the_published_way_beside(
     made: tuple[Run, FusionResult],
 ) -> None:
-    _, result = made
+    run, result = made
     assert [row["name"] for row in result["rows"]] == ROWS
     assert result["seeds"] == [0]  # nothing is drawn
     for row in result["rows"]:
@@ -115,7 +115,16 @@ def test_rows_of_subsets_and_views_and_the_published_way_beside(
         keys = list(choice["weights"])
         assert keys == ["&".join(sorted(row["inputs"]))] if joined else len(keys) >= 1
         assert all(weight >= 0 for weight in choice["weights"].values())
-    assert any(note.startswith("A+T: joined by ") for note in fusion_notes(result, "logistic"))
+    notes = fusion_notes(result, "logistic", run.folder)
+    assert any(note.startswith("A+T: joined by ") for note in notes)
+
+
+def test_commands_in_notes_name_the_run(made: tuple[Run, FusionResult]) -> None:
+    _, result = made
+    few: FusionResult = {**result, "too_small": "1 test artist", "head": "cosine"}
+    tested, trained = fusion_notes(few, "logistic", Path("my runs/a"))[:2]
+    assert tested.endswith(": mmgenre fuse --run 'my runs/a' --cv 5")
+    assert trained.endswith(": mmgenre extract-features --run 'my runs/a' --set target.name=cosine")
 
 
 @pytest.mark.parametrize("split", ["val", "test"])

@@ -164,7 +164,16 @@ def test_an_encoder_by_entry_point(
     ("settings", "message"),
     [
         (['audio.encoders=["cnm"]'], "encoder 'cnm' is not known here; known: cnn, timbre"),
-        (['audio.encoders=["no.such:ENCODER"]'], "no.such:ENCODER: cannot be imported: No module"),
+        (
+            ['audio.encoders=["nosuch.one:ENCODER"]'],
+            r"nosuch.one:ENCODER: cannot be imported: No module named 'nosuch'\. The command "
+            r"mmgenre does not look in the current folder: install the package of nosuch, "
+            r".* PYTHONPATH=\. mmgenre",
+        ),
+        (
+            ['audio.encoders=["mmgenre.nosuch:ENCODER"]'],
+            r"cannot be imported: No module named 'mmgenre\.nosuch'$",
+        ),
         (['audio.encoders=["numpy:array"]'], "is no EncoderType"),
         (['audio.encoders=["json:JSONDecoder"]'], "is of Python's own library"),
         (['audio.encoders=["cnn", "cnn"]'], "audio.encoders: cnn, cnn: repeated"),

@@ -431,6 +431,16 @@ def test_a_plan_knows_what_is_left(small: Small, tmp_path: Path) -> None:
     assert estimates["align", "a+i"] is None
 
 
+def test_a_plan_says_of_which_seeds_a_step_is(small: Small, tmp_path: Path) -> None:
+    plan = describe_plan(prepare(TABLE2, small, tmp_path, seeds=2))
+    learned = [s["seeds"] for s in plan["steps"] if (s["stage"], s["what"]) == ("learn", "audio")]
+    assert learned == [[0], [1]]
+    (read,) = (s for s in plan["steps"] if (s["stage"], s["what"]) == ("read", "audio"))
+    assert read["seeds"] == [0, 1]  # of the same files
+    assert f" {len(read['cells'])} cells, seeds 0, 1 ?" in shown(plan)
+    assert " 8 cells, seed 1 ?" in shown(plan)
+
+
 @pytest.mark.parametrize(
     "moments",
     [
