@@ -146,7 +146,7 @@ def test_one_made_for_another_torch_is_told(
 def test_releases_that_state_what_is_not_so_are_not_taken(
     monkeypatch: pytest.MonkeyPatch, package: str, found: str
 ) -> None:
-    """Of torchaudio 2.11.0 states no torch; 2.11.1 states >=2.11, and does not import beside 2.11."""
+    """So torchaudio 2.11.0, which states no torch; 2.11.1 does not import beside torch 2.11."""
     monkeypatch.setattr(doctor, "version", lambda _: found)
     assert not doctor._package(package, requirements()[package]).ok
 
