@@ -139,12 +139,16 @@ def test_one_made_for_another_torch_is_told(
         assert f"'{requirements()[name]}'" in check.advice
 
 
-def test_a_torchaudio_that_states_what_is_not_so_is_not_taken(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("package", "found"),
+    [("torch", "2.11.0"), ("torch", "2.13.0+cpu"), ("torch", "2.16.0"), ("torchaudio", "2.11.0")],
+)
+def test_releases_that_state_what_is_not_so_are_not_taken(
+    monkeypatch: pytest.MonkeyPatch, package: str, found: str
 ) -> None:
-    """2.11.1 states torch>=2.11, and does not import beside 2.11.0."""
-    monkeypatch.setattr(doctor, "version", lambda _: "2.11.1")
-    assert not doctor._package("torchaudio", requirements()["torchaudio"]).ok
+    """So torchaudio 2.11.0, which states no torch; 2.11.1 does not import beside torch 2.11."""
+    monkeypatch.setattr(doctor, "version", lambda _: found)
+    assert not doctor._package(package, requirements()[package]).ok
 
 
 def test_without_torch_nothing_is_said_twice(monkeypatch: pytest.MonkeyPatch) -> None:

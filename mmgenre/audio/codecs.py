@@ -31,6 +31,7 @@ SIGNS: tuple[tuple[str, int, bytes], ...] = (
     ("matroska", 0, b"\x1a\x45\xdf\xa3"),
     ("ac3", 0, b"\x0b\x77"),
 )
+HEADERLESS = ("aac", "ac3")  # FFmpeg guesses how long they are from their first bit rate
 HEAD_BYTES = 16
 ID3_HEAD_BYTES = 10  # of tags before a stream of AAC
 LEAST_HELD = 0.98  # of the length that the header declares
@@ -82,7 +83,7 @@ class Decoded:
         import av  # an extra
 
         self._errors = (av.FFmpegError, ValueError, OSError)
-        self._path = path
+        self._path, self._is_headerless = path, name in HEADERLESS
         try:
             self._container = av.open(str(path.absolute()), format=name)
             streams = self._container.streams.audio
@@ -120,7 +121,7 @@ class Decoded:
         spanned += max(0.0, base - 1 / self.samplerate)
         if held >= LEAST_HELD * spanned:
             held = max(held, spanned)
-        declared = (self._stream.duration or 0) * base
+        declared = 0.0 if self._is_headerless else (self._stream.duration or 0) * base
         self._container.seek(0)
         if declared and held < LEAST_HELD * declared:
             detail = f"{held:.1f} of {declared:.1f} s that its header declares"

@@ -62,6 +62,14 @@ def test_a_stream_without_a_header(tmp_path: Path) -> None:
     assert len(load_audio(path)) == pytest.approx(5 * SAMPLE_RATE_HZ, rel=0.02)
 
 
+def test_a_guessed_length_refuses_nothing(tmp_path: Path) -> None:
+    """Silent, then loud: by its first bit rate the stream would be far longer than it is."""
+    loud = np.random.default_rng(0).integers(-20_000, 20_000, RATE_HZ).astype(np.int16)
+    sound = np.concatenate([np.zeros(9 * RATE_HZ, np.int16), loud])
+    path = encode(tmp_path / "a.aac", "aac", sound, "adts")
+    assert len(load_audio(path)) == pytest.approx(10 * SAMPLE_RATE_HZ, rel=0.02)
+
+
 def test_the_content_decides_and_not_the_name(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.m4a", "aac", steps(2))
     assert len(load_audio(path.rename(tmp_path / "a.mp3"))) > SAMPLE_RATE_HZ

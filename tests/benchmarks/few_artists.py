@@ -39,11 +39,12 @@ def read(name: str) -> tuple[list[Item], NDArray[np.float32]]:
             row = {item_id: k for k, item_id in enumerate(file["ids"].tolist())}
             items = [item for item in items if item.id in row]
             return items, file["X_audio"][[row[item.id] for item in items]].astype(np.float32)
-    items = [item for item in items if item.text]
+    texts = {item.id: item.media["text"][0] for item in items if "text" in item.media}
+    items = [item for item in items if item.id in texts]
     words = TfidfVectorizer(sublinear_tf=True, min_df=3)
     directions = make_pipeline(words, TruncatedSVD(DIRECTIONS, random_state=0))
-    directions.fit([item.text for item in items if item.split == "train"])
-    return items, directions.transform([item.text for item in items]).astype(np.float32)
+    directions.fit([texts[item.id] for item in items if item.split == "train"])
+    return items, directions.transform([texts[item.id] for item in items]).astype(np.float32)
 
 
 def drawn(artists: Sequence[str], n: int, seed: int) -> list[int]:

@@ -119,7 +119,8 @@ def test_what_cannot_be_asked(tiny: Mapping[str, Path], small: Small) -> None:
             predict_zero_shot(f"dir:{tiny['clap']}", genres, manifest)
 
 
-@pytest.mark.parametrize("solver", ["lbfgs", pytest.param("sgd", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
 def test_a_row_of_its_own_in_the_table_of_a_run(
     tiny: Mapping[str, Path], small: Small, tmp_path: Path, solver: str
 ) -> None:

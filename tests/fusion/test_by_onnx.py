@@ -94,6 +94,7 @@ def test_media_are_judged_without_torch(small: Small, model: Path) -> None:
     assert tuple(named) == tagger.predict(audio=files[0], image=files[1]).named
 
 
+@pytest.mark.slow
 def test_without_onnxruntime_torch_does_it(
     small: Small, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

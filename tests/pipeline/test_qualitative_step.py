@@ -235,6 +235,7 @@ def test_a_large_run_shows_a_draw(small: Small, monkeypatch: pytest.MonkeyPatch)
         guess_tables(run, [small.result])
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_report_with_its_qualitative_part(
     described: Path, call: Call
 ) -> None:

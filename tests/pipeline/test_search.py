@@ -154,6 +154,7 @@ def test_a_run_without_a_joint_space_says_how_to_make_one(small: Small) -> None:
         Search.open(small.run)
 
 
+@pytest.mark.slow
 def test_several_joint_spaces_are_told_apart(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(run, folder)

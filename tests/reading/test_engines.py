@@ -213,6 +213,7 @@ def test_a_full_disk_is_told_and_costs_nothing(tmp_path: Path) -> None:
     assert content_hash(target) == content_hash(other)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_parts")
 def test_a_second_reader_is_refused_by_name(tmp_path: Path) -> None:
     manifest, target = tones(tmp_path / "audio", 40, seconds=30), tmp_path / "audio.h5"
