@@ -59,7 +59,9 @@ def render_experiment(result: TableResult) -> str:
     headline = f"No row has a figure of {title}."
     if best is not None:  # the first of equals
         theirs = published.published(best, judged)
-        beside = f" (published: {theirs})" if theirs != NOTHING else ""
+        # Figures of the synthetic catalogue are not to be compared with published ones.
+        compares = theirs != NOTHING and not result["synthetic"]
+        beside = f" (published: {theirs})" if compares else ""
         headline = f"Highest {title}: {best['name']}, {published.ours(best, judged)}{beside}."
     code, policy = script("page.js")
     return template("experiment").render(

@@ -93,6 +93,17 @@ def test_the_picture_has_every_row_and_what_was_published() -> None:
     assert "lines: mean ± deviation over seeds; upright: published." in parsed(table)[1]
 
 
+def test_the_headline_compares_nothing_synthetic_with_what_was_published() -> None:
+    table = made_table(NAMES, exclusive=False, n_rows=3, n_seeds=3)
+    for row in table["rows"]:
+        row["published"] = {"macro_roc_auc": 0.73}
+    headline = re.compile(r"Highest macro ROC-AUC: network \d, [^(]+( \(published: \.730\))?\.")
+    for synthetic in (False, True):
+        found = headline.search(parsed({**table, "synthetic": synthetic})[1])
+        assert found
+        assert (found[1] is None) == synthetic
+
+
 def test_what_cannot_be_told_from_the_highest_is_said() -> None:
     table = made_table(NAMES, exclusive=False, n_rows=3)
     means = {row["name"]: row["summary"]["macro_roc_auc"]["mean"] for row in table["rows"]}
