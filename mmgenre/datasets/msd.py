@@ -27,7 +27,7 @@ SOURCES = (
 def read_msdi(folder: Path) -> Published:
     """Reads `MSD-I_dataset.tsv`: an item is a track with one genre, its split the published one.
 
-    Oramas 2018, sec. 5.1 (single-label experiment); doi 10.5281/zenodo.1240485.
+    Oramas 2018, sec. 6 (single-label experiment); doi 10.5281/zenodo.1240485.
     """
     path = sources.find_files(folder, [TABLE]).get(TABLE)
     if path is None:

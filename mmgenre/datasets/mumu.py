@@ -1,6 +1,6 @@
 """MuMu: albums with 250 genres, customer reviews, covers and tracks of the Million Song Dataset.
 
-Oramas 2018, sec. 5.2 (multi-label experiment); doi 10.5281/zenodo.831189.
+Oramas 2018, sec. 5 (multi-label experiment); doi 10.5281/zenodo.831189.
 """
 
 import json
