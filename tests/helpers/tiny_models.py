@@ -121,9 +121,8 @@ def _tokenizer(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     letters = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'-"
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
-    vocabulary = folder / "vocab.txt"
-    vocabulary.write_text("\n".join(words), encoding="utf-8")
-    of.BertTokenizerFast(str(vocabulary), model_max_length=64).save_pretrained(folder)
+    vocabulary = {word: k for k, word in enumerate(words)}
+    of.BertTokenizerFast(vocab=vocabulary, model_max_length=64).save_pretrained(folder)
 
 
 MODELS: dict[str, Callable[[Path], Path]] = {
