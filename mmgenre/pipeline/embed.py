@@ -65,17 +65,17 @@ def embeddings_of(
 
 def work_of(run: Run, view: View, inputs: Artefact, encoder: Artefact) -> Work:
     """How the rows of a view are embedded."""
-    precision = getattr(run.recipe.of(view.modality), "embedding_precision", "float32")
-    parameters = {"modality": view.modality}
-    if precision != "float32":
-        parameters["precision"] = precision
+    section = run.recipe.of(view.modality)
+    precision, dtype = getattr(section, "embedding_precision", "float32"), section.embedding_dtype
+    how = {"precision": precision, "dtype": dtype}
+    parameters = {"modality": view.modality} | {k: v for k, v in how.items() if v != "float32"}
     parents = {"inputs": inputs.fingerprint, "encoder": encoder.fingerprint}
     provenance = Provenance("embeddings", EMBED_VERSION, parameters, parents)
     path = run.folder / "embeddings.h5"
     if run.pool is not None:
         path = run.place("embeddings", view.name, f"{provenance.fingerprint}.h5")
     read, by = inputs.path.absolute(), encoder.path.absolute()
-    return Work(view.name, view.modality, read, by, run.names, precision, provenance, path)
+    return Work(view.name, view.modality, read, by, run.names, precision, dtype, provenance, path)
 
 
 def shard_of_embeddings(

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mmgenre.disk.bundle import SUMS
 from mmgenre.disk.locks import claimed, made_once
 from mmgenre.disk.provenance import Provenance, sha256_file
 from mmgenre.disk.store import Block, FeatureStore, parts_folder, write_store
-from mmgenre.errors import Refusal, StoreError
+from mmgenre.errors import MmgenreError, Refusal, StoreError
 from mmgenre.kinds import kind_of
 from mmgenre.learning.rows import Source, item_of, known_rows, mean_by_item
 from mmgenre.progress import Progress, silent
@@ -40,6 +43,7 @@ class Work:
     encoder: Path
     names: frozenset[str]  # what the user has named of code and files
     precision: str
+    dtype: str  # of the vectors
     provenance: Provenance  # of the vectors
     target: Path  # the store that they belong into
 
@@ -111,7 +115,20 @@ class Embedder:
         how: dict[str, Any] = {"precision": work.precision, "device": embedding_device()}
         how["task"] = f"embedding {work.view}"
         vectors = embed(self._network, self._source, ids, **how, progress=progress)
-        return [mean_by_item(ids, vectors)], unknown
+        items, means = mean_by_item(ids, vectors)
+        return [(items, rounded(means, work.dtype, work.modality))], unknown
+
+
+def rounded(rows: NDArray[np.float32], dtype: str, modality: str) -> NDArray[Any]:
+    """Vectors as they are stored. MmgenreError: one is too large for float16."""
+    with np.errstate(over="ignore"):
+        stored = rows.astype(dtype)
+    if np.isinf(stored).any() and not np.isinf(rows).any():
+        raise MmgenreError(
+            f"{modality}.embedding_dtype float16: holds numbers up to 65 504, and a vector has "
+            f"{np.abs(rows).max():,.0f}; --set {modality}.embedding_dtype=float32"
+        )
+    return stored
 
 
 def make_parts(work: Work, parts: Sequence[Part], progress: Progress = silent) -> bool:

@@ -63,7 +63,7 @@ def work(tmp_path: Path) -> Work:
     (encoder / "sha256.json").write_text("{}")
     made = Provenance("embeddings", 1, {}, {"encoder": "e"})
     target = tmp_path / "embeddings.h5"
-    return Work("audio", "audio", inputs, encoder, frozenset(), "float32", made, target)
+    return Work("audio", "audio", inputs, encoder, frozenset(), "float32", "float32", made, target)
 
 
 def merged(work: Work, target: Path) -> str:
