@@ -77,23 +77,19 @@ def test_an_artist_is_in_one_fold_only() -> None:
 
 
 def test_few_artists_a_genre_are_enough_to_rank() -> None:
-    """Three artists a genre: in the folds genres lack artists, and some have none."""
+    """Genres of one or two artists, of other sound each: folds without a common one lack genres."""
     for seed in range(3):
         rng = np.random.default_rng(seed)
-        own, others = rng.normal(size=(2, 24, 64))
-        centres, genre = rng.normal(size=(8, 64)), np.arange(24) % 8
-        artist, new = np.sort(rng.integers(0, 24, 67)), rng.integers(0, 24, 200)
+        own, others = 0.8 * rng.normal(size=(2, 12, 32))
+        centres, genre = 0.8 * rng.normal(size=(8, 32)), np.arange(12) % 8
+        artist, new = np.repeat(np.arange(12), 4), rng.integers(0, 12, 200)
         x, x_new = (
-            0.6 * (centres[genre[of]] + tones[of]) + rng.normal(size=(len(of), 64))
-            for of, tones in ((artist, own), (new, others))
+            centres[genre[of]] + sounds[of] + rng.normal(size=(len(of), 32))
+            for of, sounds in ((artist, own), (new, others))
         )
         model = GenreClassifier(kernel=False).fit(x, genre[artist], groups=artist)
-        plain = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        ours, theirs = (
-            roc_auc_score(genre[new], fitted.predict_proba(x_new), multi_class="ovr")
-            for fitted in (model, plain.fit(x, genre[artist]))
-        )
-        assert ours > theirs - 0.01
+        scores = model.predict_proba(x_new)
+        assert roc_auc_score(genre[new], scores, multi_class="ovr") > 0.75
 
 
 @pytest.mark.slow

@@ -118,7 +118,7 @@ def test_a_cmyk_jpeg_keeps_its_colours(tmp_path: Path) -> None:
     pixels[:32, :32] = (0, 255, 255, 0)
     pixels[:32, 32:] = (255, 0, 255, 0)
     pixels[32:, :32] = (0, 0, 0, 255)
-    Image.fromarray(pixels, "CMYK").save(path, quality=95)
+    Image.frombytes("CMYK", (64, 64), pixels.tobytes()).save(path, quality=95)
     got = centres(load_image(path, SMALL))
     expected = [RED, GREEN, BLACK, WHITE]
     assert all(near(a, b) for a, b in zip(got, expected, strict=True)), got
