@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmgenre.fusion.solve import loss_and_slope
-from mmgenre.learning.targets import CosineTarget, Target
+from mmgenre.learning.targets import CosineTarget, Target, log_odds
 
 Floats = NDArray[np.float64]
 Outputs = NDArray[np.float32]  # (n, E, D)
@@ -59,7 +59,7 @@ def combine(
         judged = np.ones(dim, bool)
     if not isinstance(target, CosineTarget):
         shares = np.clip(goals.mean(axis=0, dtype=np.float64), 0.5 / n, 1 - 0.5 / n)
-        bias = np.log(shares) - (0 if target.exclusive else np.log1p(-shares))
+        bias = log_odds(shares, exclusive=target.exclusive)
         if target.exclusive:
             rows = judged[goals.argmax(axis=1)]
     weight = np.full(n_experts, 1 / n_experts)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mmgenre.fusion.scaling import AS_THEY_ARE, GIVEN, KERNELS, FittedScaling, Scaling
 from mmgenre.fusion.solve import ROUGHLY, Linear, solve_path
 from mmgenre.fusion.table import FeatureTable
-from mmgenre.learning.targets import LogisticTarget, Target
+from mmgenre.learning.targets import LogisticTarget, Target, log_odds
 from mmgenre.learning.validation import chance_auc
 from mmgenre.measuring import metrics
 
@@ -107,11 +107,11 @@ class Task:
         """
         if not isinstance(self.target, LogisticTarget) or self.target.weights is not None:
             return np.zeros(1, np.float32)
-        log_odds = []
-        for rows in (self.y, self.y[~out]):
-            share = (rows.sum(axis=0) + 0.5) / (len(rows) + 1)
-            log_odds.append(np.log(share) - (0 if self.exclusive else np.log1p(-share)))
-        return np.asarray(log_odds[0] - log_odds[1], np.float32)
+        whole, rest = (
+            log_odds((rows.sum(axis=0) + 0.5) / (len(rows) + 1), exclusive=self.exclusive)
+            for rows in (self.y, self.y[~out])
+        )
+        return np.asarray(whole - rest, np.float32)
 
     def auc(self, outputs: Vectors) -> tuple[float, float | None]:
         """Macro ROC-AUC of outputs (n, D), NaN for items without, and what chance reaches."""

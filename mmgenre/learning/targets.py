@@ -20,6 +20,12 @@ if TYPE_CHECKING:  # torch takes seconds to import, and scores need none
 Floats = NDArray[np.float64]
 
 
+def log_odds(shares: NDArray[np.floating], *, exclusive: bool) -> NDArray[np.float64]:
+    """The logits that say just how frequent labels are: log p, or log(p / (1 - p)) of many."""
+    p = np.asarray(shares, np.float64)
+    return np.asarray(np.log(p) - (0 if exclusive else np.log1p(-p)))
+
+
 class LogisticTarget:
     """Softmax with cross-entropy for exclusive labels, else sigmoid with binary cross-entropy."""
 
